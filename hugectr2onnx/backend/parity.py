@@ -1,0 +1,183 @@
+"""Proof by comparison: what onnxruntime computes against the float64 evaluation of the unoptimised graph.
+
+Every element of every output must satisfy `|d| <= max(1e-5 + 1e-5 * |ref|, 8 * noise)`, where noise is the largest error
+that the same reference makes when it is run in float32. Predictions are compared as logits too: a saturated sigmoid hides
+errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.errors import ParityError
+from hugectr2onnx.ir.evaluator import evaluate_values
+from hugectr2onnx.ir.feeds import feeds_for, smallest_batch
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.elementwise import Sigmoid
+from hugectr2onnx.ir.ops.reduce import Softmax
+from hugectr2onnx.ir.types import Array, Batch
+
+TOLERANCE = 1e-5
+NOISE_FACTOR = 8
+BATCHES = (1, 7, 64)
+"""One sample, an odd number, and enough for layers that mix samples; times the smallest batch that the graph allows."""
+RULE = f"|d| <= max({TOLERANCE:g} + {TOLERANCE:g}*|ref|, {NOISE_FACTOR} x the error of the reference in float32)"
+LOGITS = "logits of "
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """One feed, the reference's answers in float64 and in float32."""
+
+    batch: int
+    feeds: Mapping[str, Array]
+    reference: Mapping[str, Array]
+    rounded: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """How one output compared: the largest difference and the tolerance there, over all feeds."""
+
+    name: str
+    max_error: float
+    tolerance: float
+    elements: int
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A passed comparison."""
+
+    batches: tuple[int, ...]
+    outputs: tuple[OutputParity, ...]
+    rule: str = RULE
+
+
+def expect(graph: Graph, seeds: Sequence[int] = (0,)) -> tuple[Expectation, ...]:
+    """Feeds and reference values of a graph that no pass has touched; it upcasts the rows that it reads, never a table."""
+    unit = smallest_batch(graph)
+    dynamic = any(isinstance(dim, Batch) for value in graph.inputs for dim in value.type.shape)
+    batches = [unit * batch for batch in BATCHES] if dynamic else [1, 2, 3]
+    return tuple(_expect_one(graph, batch, seed + batch) for batch in batches for seed in seeds)
+
+
+def expect_for(graph: Graph, feeds: Mapping[str, Array], batch: int) -> Expectation:
+    """The reference values for given feeds."""
+    named = _compared_values(graph)
+    values = list(named.values())
+    reference = evaluate_values(graph, values, feeds, precision=np.float64)
+    rounded = evaluate_values(graph, values, feeds, precision=np.float32)
+    return Expectation(
+        batch, feeds, dict(zip(named, reference, strict=True)), dict(zip(named, rounded, strict=True))
+    )
+
+
+def _expect_one(graph: Graph, batch: int, seed: int) -> Expectation:
+    return expect_for(graph, feeds_for(graph, batch, seed), batch)
+
+
+def _compared_values(graph: Graph) -> dict[str, Value]:
+    outputs = graph.outputs
+    logits = {LOGITS + name: v.inputs[0] for name, v in outputs.items() if isinstance(v.op, Sigmoid | Softmax)}
+    return {**outputs, **logits}
+
+
+def check(artifact: Artifact, expected: Sequence[Expectation]) -> Parity:
+    """Run a model on every feed; raises ParityError where an element is out of tolerance."""
+    model, tensors = _with_logits(artifact)
+    session = runtime.session(model, options=_deterministic())
+    return compare(
+        expected, [_named(runtime.run(session, each.feeds), tensors, each) for each in expected]
+    )
+
+
+def compare(expected: Sequence[Expectation], found: Sequence[Mapping[str, Array]]) -> Parity:
+    """Compare answers with expectations; raises ParityError where an element is out of tolerance."""
+    names = list(dict.fromkeys(name for answers in found for name in answers))
+    outputs = []
+    for name in names:
+        pairs = [(each, answers[name]) for each, answers in zip(expected, found, strict=True) if name in answers]
+        outputs.append(_compare_output(name, pairs))
+    return Parity(tuple(dict.fromkeys(each.batch for each in expected)), tuple(outputs))
+
+
+def _compare_output(name: str, pairs: Sequence[tuple[Expectation, Array]]) -> OutputParity:
+    worst, allowed, count = 0.0, TOLERANCE, 0
+    for each, found in pairs:
+        reference, rounded = each.reference[name], each.rounded[name]
+        if found.shape != reference.shape:
+            raise ParityError(f"output {name!r} has shape {found.shape} at a batch of {each.batch}, not {reference.shape}")
+        error, tolerance = _errors(reference, rounded, found)
+        bad = np.argwhere(error > tolerance)
+        if len(bad):
+            raise ParityError(_verdict(name, each, tuple(bad[0]), reference, found, error, tolerance, len(bad)))
+        count += found.size
+        if found.size and error.max() >= worst:
+            place = np.unravel_index(int(error.argmax()), error.shape)
+            worst, allowed = float(error[place]), float(tolerance[place])
+    return OutputParity(name, worst, allowed, count)
+
+
+def _errors(reference: Array, rounded: Array, found: Array) -> tuple[Array, Array]:
+    """Error and tolerance of each element; where float32 overflows in the reference too, only the kind must agree."""
+    with np.errstate(all="ignore"):
+        error = np.abs(found.astype(np.float64) - reference)
+        noise = np.abs(rounded.astype(np.float64) - reference)
+    same = (found == reference) | (np.isnan(found) & np.isnan(reference))
+    overflow = ~np.isfinite(rounded) & ~np.isfinite(found)
+    error = np.where(same | overflow, 0.0, np.where(np.isnan(error), np.inf, error))
+    finite = noise[np.isfinite(noise)]
+    level = NOISE_FACTOR * float(finite.max()) if finite.size else 0.0
+    with np.errstate(all="ignore"):
+        tolerance = np.maximum(TOLERANCE + TOLERANCE * np.abs(reference), level)
+    return error, np.where(np.isfinite(tolerance), tolerance, 0.0)
+
+
+def _verdict(
+    name: str,
+    each: Expectation,
+    place: tuple[int, ...],
+    reference: Array,
+    found: Array,
+    error: Array,
+    tolerance: Array,
+    bad: int,
+) -> str:
+    index = ", ".join(map(str, place))
+    return (
+        f"output {name!r} differs from the float64 reference in {bad} of {found.size} elements at a batch of {each.batch}: "
+        f"[{index}] is {found[place]!r} instead of {reference[place]!r}, off by {error[place]:.3g} where {tolerance[place]:.3g} "
+        f"is allowed ({RULE})"
+    )
+
+
+def _with_logits(artifact: Artifact) -> tuple[Artifact, dict[str, str]]:
+    """The model with the operands of final sigmoids as further outputs, and what those tensors are called in the reference."""
+    graph = artifact.skeleton.graph
+    public = {value.name for value in (*graph.input, *graph.output)}
+    makers = {node.output[0]: node for node in graph.node if node.op_type in ("Sigmoid", "Softmax")}
+    found = {output.name: makers[output.name].input[0] for output in graph.output if output.name in makers}
+    tensors = {tensor: LOGITS + name for name, tensor in found.items() if tensor not in public}
+    model = onnx.ModelProto()
+    model.CopyFrom(artifact.skeleton)
+    model.graph.output.extend(helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None) for tensor in tensors)
+    return Artifact(model, artifact.tensors), tensors
+
+
+def _named(answers: Mapping[str, Array], tensors: Mapping[str, str], each: Expectation) -> dict[str, Array]:
+    named = {tensors.get(name, name): array for name, array in answers.items()}
+    return {name: array for name, array in named.items() if name in each.reference}
+
+
+def _deterministic() -> object:
+    options = runtime.quiet_options()
+    options.intra_op_num_threads = 1
+    return options

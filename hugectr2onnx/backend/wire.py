@@ -1,0 +1,99 @@
+"""Protobuf's wire format, as much as it takes to write a model file without holding its weights in memory.
+
+A model message is its plain fields and one graph; a graph is its plain fields and its initializers, written here one by
+one. Field numbers are those of onnx.proto: ModelProto.graph 7, GraphProto.initializer 5, TensorProto.raw_data 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import onnx
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+
+from hugectr2onnx.errors import OutputError
+
+Piece = bytes | memoryview
+M = TypeVar("M", onnx.ModelProto, onnx.GraphProto, onnx.NodeProto, onnx.TensorProto)
+
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One initializer: the tensor without payload, and the payload that is streamed in as its `raw_data`."""
+
+    tensor: onnx.TensorProto
+    payload_size: int = 0
+    payload: Iterable[Piece] = ()
+
+    def head(self) -> bytes:
+        """Everything that comes before the payload."""
+        tensor = serialise(self.tensor)
+        if self.payload_size:
+            tensor += _header(_RAW_DATA, self.payload_size)
+        return _header(_INITIALIZER, len(tensor) + self.payload_size) + tensor
+
+
+def stream(model: onnx.ModelProto, entries: Sequence[Entry]) -> Iterator[Piece]:
+    """The model file in pieces, with `entries` for initializers."""
+    graph = serialise(without(model.graph, "initializer"))
+    heads = [entry.head() for entry in entries]
+    size = len(graph) + sum(map(len, heads)) + sum(entry.payload_size for entry in entries)
+    yield serialise(without(model, "graph")) + _header(_GRAPH, size)
+    yield graph
+    for head, entry in zip(heads, entries, strict=True):
+        yield head
+        yield from entry.payload
+
+
+def serialise(message: Any) -> bytes:
+    """The bytes of a protobuf message: the same for the same content, whatever the hash seed."""
+    try:
+        return bytes(message.SerializeToString(deterministic=True))
+    except (EncodeError, ValueError) as error:
+        raise OutputError(
+            f"The model does not fit into one protobuf message, which holds 2 GiB at most ({error}). "
+            "Tables may lie beside the model, but the keys of an embedding cannot: leave out keys that are not used."
+        ) from error
+
+
+def without(message: M, *fields: str) -> M:
+    """A copy that lacks some fields, which are not even copied."""
+    copy = type(message)()
+    for field, value in message.ListFields():
+        if field.name not in fields:
+            _copy_field(copy, field, value)
+    return copy
+
+
+def text_entry(key: str, value: str) -> bytes:
+    """A StringStringEntryProto, such as `location` of an external tensor, as it stands in a file."""
+    return _text(1, key) + _text(2, value)
+
+
+def _copy_field(target: Any, field: Any, value: Any) -> None:
+    place = getattr(target, field.name)
+    if hasattr(place, "MergeFrom"):
+        place.MergeFrom(value)
+    else:
+        setattr(target, field.name, value)
+
+
+def _text(field: int, text: str) -> bytes:
+    payload = text.encode()
+    return _header(field, len(payload)) + payload
+
+
+def _header(field: int, size: int) -> bytes:
+    return _varint(field << 3 | 2) + _varint(size)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])

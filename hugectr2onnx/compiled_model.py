@@ -1,0 +1,64 @@
+"""The result of a compilation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hugectr2onnx.backend import external_data, runtime
+from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.report import Report
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+
+class CompiledModel:
+    """An ONNX model that was checked against its reference, with the report and the IR it came from."""
+
+    def __init__(self, artifact: Artifact, ir: Graph, report: Report, labels: frozenset[str] = frozenset()):
+        self.artifact = artifact
+        self.ir = ir
+        self.report = report
+        self._labels = labels
+
+    @cached_property
+    def model(self) -> onnx.ModelProto:
+        """The model as one `onnx.ModelProto`, weights inside.
+
+        Raises OutputError above protobuf's 2 GiB: `save` and `session` work at any size.
+        """
+        return self.artifact.inline()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, atomically: the old file stays until the new one is complete.
+
+        Tensors above 1 MB go to `<path>.data` beside it once the model outgrows protobuf's limits. Raises OutputError.
+        """
+        external_data.save(self.artifact, path)
+
+    @cached_property
+    def _session(self) -> Any:
+        return self.session()
+
+    def session(self, options: Any = None) -> Any:
+        """A new `onnxruntime.InferenceSession` that reads the tables where they lie."""
+        return runtime.session(self.artifact, options=options)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """The outputs by name, for inputs by name; labels among the feeds are ignored.
+
+        Raises FeedError for inputs that are missing, unknown, or of another type or shape.
+        """
+        inputs = {value.node.name for value in self.ir.inputs}
+        given = {name: array for name, array in feeds.items() if name in inputs or name not in self._labels}
+        return runtime.run(self._session, given)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{value.node.name}: {value.type}" for value in self.ir.inputs)
+        outputs = ", ".join(f"{name}: {value.type}" for name, value in self.ir.outputs.items())
+        return f"<CompiledModel ({inputs}) -> ({outputs}), {self.report.onnx_nodes} nodes>"

@@ -1,0 +1,164 @@
+"""`compile`: the whole flow on one screen."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hugectr2onnx import passes
+from hugectr2onnx.backend import emitter, parity, simplify
+from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.compiled_model import CompiledModel
+from hugectr2onnx.errors import HugeCTR2ONNXError, UnsupportedError
+from hugectr2onnx.frontend import importer, opening
+from hugectr2onnx.frontend.importer import Imported, ImportOptions
+from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.report import Progress, Report
+from hugectr2onnx.version import __version__
+
+OPSETS = range(17, 24)
+Shapes = Mapping[str, Sequence[int | str | None]]
+
+
+def compile(
+    graph: str | os.PathLike[str] | Mapping[str, object],
+    weights: object,
+    opt_level: int = 2,
+    *,
+    convert_embedding: bool = True,
+    input_shapes: Shapes | None = None,
+    layer_attrs: Mapping[str, Mapping[str, object]] | None = None,
+    slot_size_array: Sequence[int] | None = None,
+    graph_name: str = "hugectr",
+    opset: int = 17,
+    simplify: bool = True,
+    check: bool = True,
+    progress: Progress | None = None,
+    n_gpus: int | None = None,
+    keep_empty_dense: bool = False,
+    validate: bool = False,
+    dump: str | os.PathLike[str] | None = None,
+) -> CompiledModel:
+    """Compile a trained HugeCTR model to ONNX and prove the result.
+
+    graph: path of the graph JSON, or the parsed dict. weights: a snapshot folder, `Weights`, or a mapping with the keys
+    dense, sparse, ntp. opt_level: 0 one plain expansion per layer, 1 exact, 2 algebraic with standard operators only,
+    3 fastest on onnxruntime's CPU.
+
+    convert_embedding: False makes the embedding vectors [N, slot, vec] inputs instead of the keys. input_shapes:
+    {tensor: shape, None or "N" = batch} for tensors that nothing in the JSON produces; they become inputs. layer_attrs:
+    {top: {...}} what graph_to_json loses (Reshape shape, Select dim and index, MultiCross projection_dim) and the options
+    of layers (PReLU_Dice mean and var for frozen statistics). slot_size_array: the reader's list; inputs are then raw
+    per-slot keys and the graph adds the offsets. n_gpus: of the training, for Localized tables with repeated keys.
+
+    simplify: run onnxsim from level 1 up; its result is taken only if it passes the parity check. check: compare with
+    the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
+    keep_empty_dense: keep the dense input where dense_dim is 0.
+
+    Raises HugeCTR2ONNXError: its subclasses say what is wrong, its message where and what to do.
+    """
+    _check_options(opt_level, opset)
+    report = Report(opt_level)
+    options = ImportOptions(
+        convert_embedding=convert_embedding,
+        input_shapes=input_shapes or {},
+        layer_attrs=layer_attrs or {},
+        slot_size_array=slot_size_array,
+        n_gpus=n_gpus,
+        keep_empty_dense=keep_empty_dense,
+    )
+    if simplify and check and opt_level > 0:
+        prewarm()
+    with report.stage("read", progress):
+        model = opening.open_model(graph, weights, options)
+    with report.stage("import", progress):
+        imported = importer.build(model.clauses, model.sources, model.options)
+        ir = imported.graph
+        verify(ir)
+        _note(report, model, imported)
+    with report.stage("reference", progress):
+        expected = parity.expect(ir) if check else ()
+    with report.stage("passes", progress):
+        report.ops_before = len(ir)
+        report.passes = passes.run(ir, opt_level, validate=validate, dump=Path(dump) if dump else None)
+        report.ops_after = len(ir)
+    with report.stage("emit", progress):
+        metadata = _metadata(opt_level, options, check)
+        artifact = emitter.emit(ir, graph_name=graph_name, opset=opset, version=__version__, metadata=metadata)
+    artifact = _prove(artifact, expected, report, simplify and opt_level > 0, progress)
+    report.onnx_nodes = len(artifact.skeleton.graph.node)
+    return CompiledModel(artifact, ir, report, frozenset(model.labels))
+
+
+def prewarm() -> None:
+    """Start onnxsim's process, so that its slow import overlaps with our own work."""
+    simplify.prewarm()
+
+
+def _check_options(opt_level: int, opset: int) -> None:
+    if opt_level not in passes.PIPELINES:
+        raise UnsupportedError(f"opt_level is {opt_level!r}; it must be one of {', '.join(map(str, passes.PIPELINES))}")
+    if opset not in OPSETS:
+        raise UnsupportedError(f"opset is {opset!r}; it must be from {OPSETS.start} to {OPSETS.stop - 1}")
+
+
+def _note(report: Report, model: opening.OpenedModel, imported: Imported) -> None:
+    report.warnings += [*model.warnings, *imported.warnings]
+    report.recovered += model.recovered
+    report.dense_floats = imported.floats
+    report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
+
+
+def _prove(
+    artifact: Artifact,
+    expected: Sequence[parity.Expectation],
+    report: Report,
+    simplified: bool,
+    progress: Progress | None,
+) -> Artifact:
+    """The artifact to deliver: onnxsim's if it passes the check, else ours if that does."""
+    if not expected:
+        report.simplify = "left out: its result is taken only after a parity check" if simplified else report.simplify
+        return artifact
+    if simplified:
+        with report.stage("simplify", progress):
+            attempt = simplify.simplify(artifact)
+        report.simplify = "taken" if attempt.changed else attempt.reason or "changed nothing"
+        if attempt.changed:
+            with report.stage("parity", progress):
+                proven = _try(attempt.artifact, expected, report)
+            if proven:
+                return attempt.artifact
+    with report.stage("parity", progress):
+        report.parity = parity.check(artifact, expected)
+    return artifact
+
+
+def _try(artifact: Artifact, expected: Sequence[parity.Expectation], report: Report) -> bool:
+    try:
+        report.parity = parity.check(artifact, expected)
+    except HugeCTR2ONNXError as error:
+        report.simplify = f"refused: {error}"
+        return False
+    return True
+
+
+def _metadata(opt_level: int, options: ImportOptions, check: bool) -> dict[str, str]:
+    """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
+    given = {
+        "opt_level": opt_level,
+        "convert_embedding": options.convert_embedding,
+        "input_shapes": {name: list(shape) for name, shape in options.input_shapes.items()},
+        "layer_attrs": {top: dict(attributes) for top, attributes in options.layer_attrs.items()},
+        "slot_size_array": list(options.slot_size_array) if options.slot_size_array else None,
+        "n_gpus": options.n_gpus,
+    }
+    return {
+        "hugectr2onnx.version": __version__,
+        "hugectr2onnx.options": json.dumps(given, sort_keys=True, default=str),
+        "hugectr2onnx.parity": f"passed: {parity.RULE}" if check else "not checked",
+    }
+
+

@@ -1,0 +1,112 @@
+"""Embedding layers -> look-ups on the keys of the interface, or their vectors as inputs (formats 1.4, 2, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import accumulate
+
+import numpy as np
+
+from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
+from hugectr2onnx.frontend.clauses import DataClause, EmbeddingClause, SparseInput
+from hugectr2onnx.frontend.localized import infer_gpus
+from hugectr2onnx.frontend.sparse_table import SparseTable, keys_are_unique
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
+from hugectr2onnx.ir.types import Array, N, f32, i64
+
+ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
+HYBRID = "HybridSparseEmbedding"
+CHUNK_ROWS = 1 << 16
+
+
+def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...]) -> dict[str, Value]:
+    """An input i64[N, slot_num, max_nnz] for each sparse top that an embedding reads, in Data order.
+
+    With the reader's `slot_size_array` the inputs are raw keys and slot g gets the sum of the sizes before it added;
+    slots beyond the list get 0 (formats 4.1).
+    """
+    offsets = _exclusive_sum(slot_size_array)
+    keys: dict[str, Value] = {}
+    first = 0
+    for sparse in data.sparse:
+        if sparse.top in read:
+            keys[sparse.top] = graph.input(sparse.top, i64(N, sparse.slot_num, sparse.max_nnz))
+    for sparse in data.sparse:
+        if sparse.top in read and slot_size_array:
+            own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
+            keys[sparse.top] = SlotOffset(own)(keys[sparse.top]) if any(own) else keys[sparse.top]
+        first += sparse.slot_num
+    if len(slot_size_array) > first:
+        raise GraphJsonError(f"slot_size_array has {len(slot_size_array)} entries for {first} slots")
+    return keys
+
+
+def look_up(
+    graph: Graph,
+    clause: EmbeddingClause,
+    keys: Value,
+    table: SparseTable,
+    n_gpus: int | None,
+    warn: Callable[[str], None],
+) -> Value:
+    """The pooled vectors f32[N, slot, vec] of one embedding layer."""
+    _check_table(clause, table, warn)
+    if clause.type == ONE_HOT:
+        keys = SlotOffset(tuple(_exclusive_sum(clause.slot_size_array or ())))(keys)
+    operands = [
+        keys,
+        graph.const(table.keys, f"{clause.top}.keys"),
+        graph.const(table.vectors, f"{clause.top}.vectors"),
+    ]
+    if keys_are_unique(table.keys):
+        return Embedding(clause.combiner, clause.default_value)(*operands)
+    slots = keys.type.shape[1]
+    assert isinstance(slots, int)
+    gpus = _gpus(clause, table, n_gpus, warn)
+    operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
+    return LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)))(*operands)
+
+
+def vector_input(graph: Graph, clause: EmbeddingClause, sparse: SparseInput) -> Value:
+    """The input f32[N, slot, vec] that stands for an embedding layer which is not converted."""
+    return graph.input(clause.top, f32(N, sparse.slot_num, clause.vec_size))
+
+
+def refuse_hybrid(clause: EmbeddingClause, sparse: SparseInput) -> HugeCTR2ONNXError:
+    """HybridSparseEmbedding never writes its table (formats 2.4), so only its vectors can come in."""
+    return UnsupportedError(
+        f"layers[{clause.index}] {HYBRID} {clause.top}: HugeCTR never writes the tables of this type, so its look-up "
+        "cannot be converted. To convert the dense part, feed the vectors yourself: "
+        f"input_shapes={{{clause.top!r}: ('N', {sparse.slot_num}, {clause.vec_size})}}"
+    )
+
+
+def _gpus(clause: EmbeddingClause, table: SparseTable, n_gpus: int | None, warn: Callable[[str], None]) -> int:
+    where = f"layers[{clause.index}] {clause.type} {clause.top}"
+    if table.slot_ids is None:
+        raise WeightsError(f"{where}: {table.path} holds keys twice, and there is no slot_id file to tell them apart")
+    gpus = n_gpus or infer_gpus(np.asarray(table.keys), np.asarray(table.slot_ids), where)
+    warn(f"{where}: keys stand under several slot_ids; a slot s reads the row whose slot_id is s modulo {gpus} GPUs")
+    return gpus
+
+
+def _check_table(clause: EmbeddingClause, table: SparseTable, warn: Callable[[str], None]) -> None:
+    where = f"layers[{clause.index}] {clause.type} {clause.top}"
+    negative = int(np.count_nonzero(np.asarray(table.keys) < 0))
+    if negative:
+        warn(f"{where}: {negative} rows have negative keys and can never be asked for: a negative key is padding")
+    if has_nan(table.vectors):
+        warn(f"{where}: the vectors in {table.path} hold NaN or infinite numbers")
+
+
+def has_nan(array: Array) -> bool:
+    """Whether anything is not finite, in one pass over a memory map."""
+    rows = array.reshape(len(array), -1) if array.ndim > 1 else array
+    return any(
+        not np.isfinite(rows[start : start + CHUNK_ROWS]).all() for start in range(0, len(rows), CHUNK_ROWS)
+    )
+
+
+def _exclusive_sum(sizes: tuple[int, ...]) -> list[int]:
+    return [0, *accumulate(sizes)][: len(sizes)]

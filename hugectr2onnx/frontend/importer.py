@@ -1,0 +1,333 @@
+"""Clauses and weights -> Graph: the walk over the layers, in JSON order, that reads each one's weights as it goes.
+
+Dense weights have no names: a layer's place in the file is where the layers before it end. So one walk does both, and a
+dry walk over a counter instead of a file tells what a model needs (`check`, `recovery`, generated weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hugectr2onnx.errors import (
+    GraphJsonError,
+    HugeCTR2ONNXError,
+    MissingInformationError,
+    UnsupportedError,
+    WeightsError,
+)
+from hugectr2onnx.frontend import embedding
+from hugectr2onnx.frontend.dense_file import DenseSource
+from hugectr2onnx.frontend.fields import Fields
+from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
+from hugectr2onnx.frontend.interface import normalise_shape, require_rows
+from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
+from hugectr2onnx.frontend.layers.loss import Loss
+from hugectr2onnx.frontend.sparse_table import SparseTable
+from hugectr2onnx.frontend.statistics import StatisticsSource
+from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.types import Array, Dim, N, TensorType, f32
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the caller says about a model beyond its files (see `hugectr2onnx.compile`)."""
+
+    convert_embedding: bool = True
+    input_shapes: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    layer_attrs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    slot_size_array: Sequence[int] | None = None
+    n_gpus: int | None = None
+    keep_empty_dense: bool = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The opened weights; `tables` by the top of their embedding layer."""
+
+    dense: DenseSource
+    statistics: StatisticsSource
+    tables: Mapping[str, SparseTable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer as it was imported: result types, its floats and where they start in the dense file."""
+
+    index: int
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    shapes: tuple[str, ...]
+    weights: Mapping[str, tuple[int, ...]]
+    floats: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model as IR, with what was noticed on the way."""
+
+    graph: Graph
+    layers: tuple[LayerSummary, ...]
+    floats: int
+    warnings: tuple[str, ...]
+
+
+def build(clauses: GraphClauses, sources: Sources, options: ImportOptions) -> Imported:
+    """Import a model; raises the first error found, with its layer.
+
+    The dense source must be used up to its last float.
+    """
+    importer = Importer(clauses, sources, options)
+    importer.run()
+    for error in importer.errors:
+        raise error
+    sources.dense.finish()
+    return importer.result()
+
+
+class Importer:
+    """The walk. Errors are collected, so that `check` can show all of them; what depends on a failed layer is passed over."""
+
+    def __init__(self, clauses: GraphClauses, sources: Sources, options: ImportOptions):
+        self.clauses = clauses
+        self.sources = sources
+        self.options = options
+        self.graph = Graph(clauses.model_name or "hugectr")
+        self.errors: list[HugeCTR2ONNXError] = []
+        self.warnings: list[str] = list(clauses.warnings)
+        self.summaries: list[LayerSummary] = []
+        self.floats = 0
+        self.values: dict[str, Value] = {}
+        """What each name of the graph stands for so far."""
+        self._buffers: set[str] = set()
+        self._failed: set[str] = set()
+        self._consumed: set[str] = set()
+        self._predictions: list[tuple[str, Value]] = []
+
+    def run(self) -> None:
+        """Import everything that can be; `errors` then holds what could not."""
+        self._collect(self._refuse_unsupported)
+        self._collect(self._declare_interface)
+        for clause in self.clauses.layers:
+            if not self._failed.isdisjoint(clause.bottoms) or clause.type not in REGISTRY:
+                self._failed.update(clause.tops)
+                continue
+            try:
+                self._import_layer(clause)
+            except HugeCTR2ONNXError as error:
+                error.add_note(f"while importing {clause.where}")
+                self.errors.append(error)
+                self._failed.update(clause.tops)
+        if not self.errors:
+            self._collect(self._check_leftovers)
+            self._collect(self._set_outputs)
+
+    def result(self) -> Imported:
+        return Imported(self.graph, tuple(self.summaries), self.floats, tuple(dict.fromkeys(self.warnings)))
+
+    def _collect(self, step: object) -> None:
+        try:
+            step()  # type: ignore[operator]
+        except HugeCTR2ONNXError as error:
+            self.errors.append(error)
+
+    # The interface
+
+    def _refuse_unsupported(self) -> None:
+        unknown = [clause for clause in self.clauses.layers if clause.type not in REGISTRY]
+        if unknown:
+            lines = [f"  {clause.where}: {nearest(clause.type, REGISTRY)}" for clause in unknown]
+            raise UnsupportedError("\n".join(["these layer types are not supported:", *lines]))
+
+    def _declare_interface(self) -> None:
+        data = self.clauses.data
+        shapes = self._input_shapes()
+        if data.dense_dim > 0 or self.options.keep_empty_dense:
+            self.values[data.dense_top] = self.graph.input(data.dense_top, f32(N, data.dense_dim))
+        self._declare_embeddings([clause for clause in self.clauses.embeddings if clause.top not in shapes])
+        for name, shape in shapes.items():
+            self.values[name] = self.graph.input(name, f32(*shape))
+
+    def _declare_embeddings(self, clauses: Sequence[EmbeddingClause]) -> None:
+        sparse = {entry.top: entry for entry in self.clauses.data.sparse}
+        read = {clause.bottom for clause in clauses if clause.type != embedding.HYBRID}
+        self._failed.update(clause.top for clause in clauses)
+        keys: dict[str, Value] = {}
+        if self.options.convert_embedding:
+            slot_sizes = self.options.slot_size_array
+            keys = embedding.declare_keys(self.graph, self.clauses.data, read, tuple(slot_sizes or ()))
+        for clause in clauses:
+            try:
+                with self.graph.building(clause.top):
+                    value = self._embed(clause, sparse[clause.bottom], keys)
+            except HugeCTR2ONNXError as error:
+                self.errors.append(error)
+                continue
+            value.node.name = value.node.name or clause.top
+            self.values[clause.top] = value
+            self._failed.discard(clause.top)
+
+    def _embed(self, clause: EmbeddingClause, sparse: SparseInput, keys: Mapping[str, Value]) -> Value:
+        if not self.options.convert_embedding:
+            return embedding.vector_input(self.graph, clause, sparse)
+        if clause.type == embedding.HYBRID:
+            raise embedding.refuse_hybrid(clause, sparse)
+        table = self.sources.tables.get(clause.top)
+        if table is None:
+            raise WeightsError(f"{clause.where}: no table was given for it")
+        gpus = self.options.n_gpus
+        return embedding.look_up(self.graph, clause, keys[clause.bottom], table, gpus, self.warnings.append)
+
+    def _input_shapes(self) -> dict[str, tuple[Dim, ...]]:
+        """The tensors of `input_shapes` that become inputs: labels are read by losses only and do not."""
+        shapes = {name: normalise_shape(name, shape) for name, shape in self.options.input_shapes.items()}
+        labels = {name for name in shapes if name in self.clauses.label_of or self._is_label_only(name)}
+        produced = {top for clause in self.clauses.layers for top in clause.tops} | {self.clauses.data.dense_top}
+        for name in shapes.keys() & produced:
+            raise GraphJsonError(f"input_shapes names {name!r}, which the graph has already; leave it out")
+        return {name: shape for name, shape in shapes.items() if name not in labels}
+
+    def _is_label_only(self, name: str) -> bool:
+        uses = [(c, i) for c in self.clauses.layers for i, bottom in enumerate(c.bottoms) if bottom == name]
+        return bool(uses) and all(_is_loss(c) and i == 1 for c, i in uses)
+
+    # Layers
+
+    def _import_layer(self, clause: LayerClause) -> None:
+        layer = self._parse(clause)
+        bottoms = [self._value(name, clause) for name in clause.bottoms[: layer.reads]]
+        self._consumed.update(clause.bottoms)
+        self._check_buffers(clause, layer)
+        offset = self.floats
+        with self.graph.building(clause.tops[0] if clause.tops else clause.type):
+            weights = self._read_weights(clause, layer, [bottom.type for bottom in bottoms])
+            built = layer.build(*bottoms, *weights)
+        results = built if isinstance(built, tuple) else (built,)
+        self._bind(clause, layer, results)
+        self.warnings += [f"{clause.where}: {caveat}" for caveat in layer.caveats()]
+        shapes = {w.name: w.shape for w in layer.weights(*(b.type for b in bottoms)) if w.file == "dense"}
+        types = tuple(str(value.type) for value in results)
+        self.summaries.append(
+            LayerSummary(
+                clause.index, clause.type, clause.bottoms, clause.tops, types, shapes, self.floats - offset, offset
+            )
+        )
+
+    def _parse(self, clause: LayerClause) -> Layer:
+        layer_type = REGISTRY[clause.type]
+        for kind, names, (fewest, most) in (
+            ("bottom", clause.bottoms, layer_type.bottoms),
+            ("top", clause.tops, layer_type.tops),
+        ):
+            if not fewest <= len(names) <= most:
+                raise GraphJsonError(f"{clause.type} takes {_count(fewest, most)} {kind}s, not {len(names)}")
+        attributes = next((self.options.layer_attrs[top] for top in clause.tops if top in self.options.layer_attrs), {})
+        return layer_type.parse(Fields(clause.params, f"layers[{clause.index}]"), attributes)
+
+    def _value(self, name: str, clause: LayerClause) -> Value:
+        if name in self.values:
+            return self.values[name]
+        if name in self._buffers:
+            raise GraphJsonError(f"{name!r} is a buffer of training that evaluation never fills")
+        raise self._nobody_produces(name, clause)
+
+    def _nobody_produces(self, name: str, clause: LayerClause) -> HugeCTR2ONNXError:
+        later = next((c for c in self.clauses.layers if name in c.tops), None)
+        if later is not None:
+            relation = "itself" if later.index == clause.index else f"{later.where}, which comes after it"
+            return GraphJsonError(
+                f"{name!r} is produced only by {relation}: the layers form a cycle or are out of order, and the "
+                "dense file follows their order; list each layer after those that it reads"
+            )
+        if name in self.clauses.label_of:
+            return GraphJsonError(f"{name!r} is a label, which no layer but a loss can read at evaluation")
+        known = nearest(name, self.values)
+        return MissingInformationError(
+            f"nothing in the JSON produces {name!r} ({known}). HugeCTR does not save the tables of an "
+            f"EmbeddingCollection: if it is one of its outputs, give its shape, for example "
+            f"input_shapes={{{name!r}: ('N', slots, vec)}}, and feed the vectors yourself"
+        )
+
+    def _check_buffers(self, clause: LayerClause, layer: Layer) -> None:
+        for name in clause.bottoms[layer.reads :]:
+            if not isinstance(layer, Loss) and name not in self._buffers and name not in self.values:
+                raise self._nobody_produces(name, clause)
+
+    def _read_weights(self, clause: LayerClause, layer: Layer, types: Sequence[TensorType]) -> list[Value]:
+        statistics: dict[str, Array] = {}
+        values = []
+        for weight in layer.weights(*types):
+            if weight.file == "ntp":
+                statistics = statistics or dict(zip(("mean", "var"), self.sources.statistics.take(weight.floats), strict=True))
+                array = statistics[weight.name]
+            else:
+                array = self.sources.dense.take(weight.floats, weight.shape, f"{clause.where}, {weight.name}")
+                self.floats += weight.floats
+            if weight.used:
+                values.append(self.graph.const(array, f"{clause.tops[0]}.{weight.name}"))
+        return values
+
+    def _bind(self, clause: LayerClause, layer: Layer, results: Sequence[Value]) -> None:
+        if isinstance(layer, Loss):
+            self._predictions.append((clause.bottoms[1] if len(clause.bottoms) > 1 else clause.tops[0], results[0]))
+            return
+        for top, value in zip(clause.tops, results, strict=False):
+            self.values[top] = value
+            value.node.name = value.node.name or top
+        self._buffers.update(clause.tops[len(results) :])
+
+    # The end
+
+    def _check_leftovers(self) -> None:
+        self.sources.statistics.finish()
+        tops = {top for clause in self.clauses.layers for top in clause.tops}
+        stray = [top for top in self.options.layer_attrs if top not in tops]
+        if stray:
+            raise GraphJsonError(f"layer_attrs names {stray[0]!r}, which is no layer's top ({nearest(stray[0], tops)})")
+        wide = [clause for clause in self.clauses.layers if clause.type == "Concat" and self._rank(clause) == 3]
+        if len(wide) > 1:
+            self.warnings.append(
+                "the model has several 3D Concats; HugeCTR up to 25.03 reads wrong addresses in all but the last where their "
+                "widths differ, so its own predictions may differ from this model's, which follows the definition"
+            )
+
+    def _rank(self, clause: LayerClause) -> int:
+        return self.values[clause.tops[0]].type.rank
+
+    def _set_outputs(self) -> None:
+        if self._predictions:
+            self.graph.output(self._named_predictions())
+            return
+        free = {
+            top: self.values[top]
+            for clause in self.clauses.layers
+            for top in clause.tops
+            if top in self.values and top not in self._consumed
+        }
+        if not free:
+            raise GraphJsonError("the graph has no layers, so there is nothing to compute")
+        self.graph.output(free)
+
+    def _named_predictions(self) -> dict[str, Value]:
+        label_of = self.clauses.label_of
+        order = {label.name: place for place, label in enumerate(self.clauses.data.labels)}
+        names = [label_of.get(name, name) for name, _ in self._predictions]
+        if len(set(names)) < len(names):
+            names = [name for name, _ in self._predictions]
+        placed = sorted(zip(names, self._predictions, strict=True), key=lambda pair: order.get(pair[0], len(order)))
+        for name, (_, value) in placed:
+            require_rows(name, value.type)
+        return {name: value for name, (_, value) in placed}
+
+
+def _is_loss(clause: LayerClause) -> bool:
+    return clause.type in REGISTRY and issubclass(REGISTRY[clause.type], Loss)
+
+
+def _count(fewest: int, most: int) -> str:
+    if fewest == most:
+        return str(fewest)
+    return f"{fewest} or more" if most > 1000 else f"{fewest} to {most}"

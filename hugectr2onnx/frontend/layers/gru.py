@@ -1,0 +1,80 @@
+"""GRU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.frontend.layers.layer import Layer, Weight, param
+from hugectr2onnx.ir.graph import Value
+from hugectr2onnx.ir.ops.gru import Gru
+from hugectr2onnx.ir.ops.shape import Reshape, Slice
+from hugectr2onnx.ir.types import Batch, Dim, TensorType, scale
+
+
+@dataclass(frozen=True)
+class GRU(Layer, types=("GRU",)):
+    """One forward GRU layer from a zero state over the bottom's memory as X[T, M, v] (layers 3.12).
+
+    `r = sig(Wr x + Rr h + br); z = sig(Wz x + Rz h + bz); n = tanh(Wn x + r * (Rn h) + bn); h' = (1-z) * n + z * h`.
+    The top has the bottom's first dimension: those first rows of all hidden states, time-major. The weights are
+    `Wr Wz Wn [h, v]`, `Rr Rz Rn [h, h]`, `br bz bn [h]`, and an initial state that evaluation never reads.
+    """
+
+    versions = "v3.1 on"
+    num_output: int = param("gru_param.num_output", default=1, minimum=1)
+    batchsize: int = param("gru_param.batchsize", default=1, minimum=1)
+    steps: int = param("gru_param.SeqLength", default=1, minimum=1)
+    vector_size: int = param("gru_param.vector_size", default=1, minimum=1)
+
+    def weights(self, x: TensorType) -> Iterator[Weight]:
+        gates = 3 * self.num_output
+        yield Weight("weight", (gates, self.vector_size))
+        yield Weight("recurrent_weight", (gates, self.num_output))
+        yield Weight("bias", (gates,))
+        yield Weight("initial_state", (self.batchsize, self.num_output), used=False)
+
+    def build(self, x: Value, weight: Value, recurrent: Value, bias: Value) -> Value:
+        rows = x.shape[0] if x.type.rank else 0
+        sequences = self._sequences(x.type)
+        states = scale(sequences, self.steps)
+        parts = _quotient(states, rows)
+        if parts is None:
+            raise ShapeError(
+                f"a GRU over {x.type} has {states} hidden states, which do not fall into parts of the {rows} rows "
+                f"that the top has; check SeqLength {self.steps} and vector_size {self.vector_size} against the bottom"
+            )
+        y = Gru()(Reshape((self.steps, sequences, self.vector_size))(x), weight, recurrent, bias)
+        if parts == 1:
+            return Reshape((rows, self.num_output))(y)
+        first = Slice(0, 0, 1)(Reshape((parts, rows, self.num_output))(y))
+        return Reshape((rows, self.num_output))(first)
+
+    def _sequences(self, x: TensorType) -> Dim:
+        """M, how many sequences the bottom's memory holds."""
+        count = scale(x.elements, Fraction(1, self.steps * self.vector_size))
+        if isinstance(count, int) and count != self.batchsize:
+            raise ShapeError(
+                f"a GRU over {x} holds {count} sequences of {self.steps} steps of {self.vector_size} numbers, "
+                f"but its batchsize is {self.batchsize}"
+            )
+        return count
+
+    def caveats(self) -> Iterator[str]:
+        yield (
+            f"GRU was built for {self.batchsize} sequences of {self.steps} steps, time-major, and returns the first of "
+            "its hidden states, as many as the bottom has rows. HugeCTR can hardly train this layer, so check what it "
+            "predicts"
+        )
+
+
+def _quotient(whole: Dim, part: Dim) -> int | None:
+    """whole / part, where that is a whole number of at least 1 whatever the batch."""
+    if isinstance(whole, Batch) != isinstance(part, Batch):
+        return None
+    numbers = [Fraction(dim.factor if isinstance(dim, Batch) else dim) for dim in (whole, part)]
+    if min(numbers) <= 0 or numbers[0] % numbers[1]:
+        return None
+    return int(numbers[0] / numbers[1])

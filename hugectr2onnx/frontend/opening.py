@@ -1,0 +1,105 @@
+"""From what the caller gives to an opened model: clauses, mapped files, options with what could be recovered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend import graph_json
+from hugectr2onnx.frontend import weights as weights_module
+from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses
+from hugectr2onnx.frontend.dense_file import DenseFile
+from hugectr2onnx.frontend.embedding import HYBRID, has_nan
+from hugectr2onnx.frontend.importer import ImportOptions, Sources
+from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.ntp_file import read_ntp
+from hugectr2onnx.frontend.recovery import recover
+from hugectr2onnx.frontend.sparse_table import SparseTable, open_table
+from hugectr2onnx.frontend.statistics import NtpStatistics
+from hugectr2onnx.frontend.weights import Weights
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """Everything that the importer needs."""
+
+    clauses: GraphClauses
+    sources: Sources
+    options: ImportOptions
+    recovered: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def labels(self) -> Iterator[str]:
+        """Every name that a caller may take for a label."""
+        yield from self.clauses.label_of
+        yield from (clause.bottoms[1] for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:])
+
+
+def open_model(
+    graph: str | os.PathLike[str] | Mapping[str, object], weights: object, options: ImportOptions
+) -> OpenedModel:
+    """Read the JSON and map the files; nothing is allocated by what the JSON says. Raises HugeCTR2ONNXError."""
+    clauses = graph_json.read(graph, REGISTRY.keys())
+    files = weights_module.resolve(weights)
+    dense = open_dense(files)
+    tables = open_tables(clauses, files, options)
+    recovered = recover(clauses, options, dense.size)
+    statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
+    return OpenedModel(
+        clauses,
+        Sources(dense, statistics, tables),
+        recovered.options,
+        recovered.notes,
+        tuple(_dense_warnings(dense, files)),
+    )
+
+
+def open_dense(files: Weights) -> DenseFile:
+    """The dense file, or an empty one where none was given."""
+    return DenseFile.open(files.dense if files.dense is not None else np.empty(0, np.float32))
+
+
+def open_tables(clauses: GraphClauses, files: Weights, options: ImportOptions) -> dict[str, SparseTable]:
+    """The table of each embedding layer that is converted, by its top."""
+    if not options.convert_embedding:
+        return {}
+    pairs = zip(_table_owners(clauses, files, options), files.tables, strict=True)
+    return {
+        clause.top: _open(clause, path, files.key_bytes or clauses.key_bytes)
+        for clause, path in pairs
+        if clause.top not in options.input_shapes
+    }
+
+
+def _table_owners(clauses: GraphClauses, files: Weights, options: ImportOptions) -> list[EmbeddingClause]:
+    """The embedding layers that the given tables belong to, in order; Hybrid ones never write any (formats 2.4)."""
+    written = [clause for clause in clauses.embeddings if clause.type != HYBRID]
+    needed = [clause for clause in written if clause.top not in options.input_shapes]
+    for owners in (needed, written):
+        if len(owners) == len(files.tables):
+            return owners
+    listed = "; ".join(clause.where for clause in needed)
+    raise WeightsError(
+        f"{len(files.tables)} tables were given for {len(needed)} embedding layers ({listed or 'none'}): give one for each, "
+        "in JSON order, or convert_embedding=False to feed the vectors yourself"
+    )
+
+
+def _open(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None) -> SparseTable:
+    try:
+        return open_table(path, clause.vec_size, clause.type, key_bytes)
+    except Exception as error:
+        error.add_note(f"while opening the table of {clause.where}")
+        raise
+
+
+def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
+    if has_nan(dense.floats):
+        yield f"the dense file {files.dense} holds NaN or infinite numbers, and so will the predictions that they reach"
+
+

@@ -1,0 +1,169 @@
+"""Recovering what graph_to_json loses from the size of the dense file (layers 2.3).
+
+`projection_dim` of MultiCross follows from the floats that the other layers leave over. The last dimension of a Reshape
+by `shape=` is found by trial: a dry import with each candidate must use the file up exactly, and only one may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from hugectr2onnx.errors import MissingInformationError
+from hugectr2onnx.frontend.dense_file import DenseCounter
+from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.importer import Importer, ImportOptions, LayerSummary, Sources
+from hugectr2onnx.frontend.statistics import CountedStatistics
+from hugectr2onnx.ir.types import Batch
+
+MOST_CANDIDATES = 4096
+MOST_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The options with what was recovered in `layer_attrs`, and a sentence for each recovery."""
+
+    options: ImportOptions
+    notes: tuple[str, ...] = ()
+
+
+def recover(clauses: GraphClauses, options: ImportOptions, floats: int) -> Recovered:
+    """Recover what can be, for a dense file of so many floats.
+
+    Raises MissingInformationError, with the layers and the entries to give, where more than one answer fits.
+    """
+    lost = [clause for clause in clauses.layers if _has_lost_shape(clause, options)]
+    if len(lost) == 1:
+        return _recover_shape(clauses, options, floats, lost[0])
+    if lost:
+        raise _ask("shape", lost, "the size of the dense file cannot tell several of them apart", "[-1, ...]")
+    return _recover_projections(clauses, options, floats)
+
+
+def dry_import(clauses: GraphClauses, options: ImportOptions) -> Importer:
+    """The import with no files at all: vectors stand for tables and zeros without memory for weights."""
+    sources = Sources(DenseCounter(), CountedStatistics())
+    importer = Importer(clauses, sources, replace(options, convert_embedding=False))
+    importer.run()
+    return importer
+
+
+# MultiCross
+
+
+def _recover_projections(clauses: GraphClauses, options: ImportOptions, floats: int) -> Recovered:
+    importer = dry_import(clauses, options)
+    unknown = [each for each in importer.summaries if _has_unknown_projection(clauses, options, each)]
+    if importer.errors or not unknown or importer.floats == floats:
+        return Recovered(options)
+    left = floats - importer.floats + sum(each.floats for each in unknown)
+    solutions = list(_solutions([each.floats // 2 for each in unknown], left, [MOST_STEPS], most=2))
+    if not solutions:
+        return Recovered(options)
+    tops = [each.tops[0] for each in unknown]
+    if len(solutions) > 1:
+        example = f"projection_dim={max(solutions[0])} for all would fit" if len(set(solutions[0])) == 1 else ""
+        names = [clause for clause in clauses.layers if clause.tops[:1] and clause.tops[0] in tops]
+        raise _ask("projection_dim", names, f"several answers fit the dense file's size {example}".strip(), "...")
+    found = {top: {"projection_dim": p} for top, p in zip(tops, solutions[0], strict=True) if p}
+    notes = tuple(f"{top}: projection_dim {a['projection_dim']} follows from the dense file's size" for top, a in found.items())
+    return Recovered(_with(options, found), notes)
+
+
+def _has_unknown_projection(clauses: GraphClauses, options: ImportOptions, summary: LayerSummary) -> bool:
+    clause = next(clause for clause in clauses.layers if clause.index == summary.index)
+    given = clause.params.get("mc_param")
+    return (
+        summary.type == "MultiCross"
+        and not (isinstance(given, Mapping) and "projection_dim" in given)
+        and "projection_dim" not in options.layer_attrs.get(summary.tops[0], {})
+    )
+
+
+def _solutions(units: Sequence[int], floats: int, steps: list[int], most: int) -> Iterator[tuple[int, ...]]:
+    """Projections p with sum(cost) = floats: a cross network of unit n * L costs 2 units for p = 0, else 2p + 1 of them.
+
+    At most `most` of them, the one with equal projections first. Running out of steps counts as "several fit".
+    """
+    same, rest = divmod(floats - sum(units), 2 * sum(units))
+    first = (same,) * len(units) if rest == 0 and same > 0 else None
+    if first:
+        yield first
+    for found in _search(units, floats, steps):
+        if found != first:
+            yield found
+            most -= 1
+        if most == 0:
+            return
+
+
+def _search(units: Sequence[int], floats: int, steps: list[int]) -> Iterator[tuple[int, ...]]:
+    if not units:
+        if floats == 0:
+            yield ()
+        return
+    unit, projection = units[0], 0
+    while steps[0] > 0:
+        cost = unit * (2 * projection + 1 if projection else 2)
+        if projection and cost > floats:
+            return
+        steps[0] -= 1
+        if cost <= floats:
+            yield from ((projection, *others) for others in _search(units[1:], floats - cost, steps))
+        projection += 1
+    yield (0,) * len(units)
+
+
+# Reshape
+
+
+def _has_lost_shape(clause: LayerClause, options: ImportOptions) -> bool:
+    attributes = {**clause.params, **options.layer_attrs.get(clause.tops[0] if clause.tops else "", {})}
+    lost = attributes.get("leading_dim") == 0 and attributes.get("time_step", 0) == 0
+    return clause.type == "Reshape" and lost and "shape" not in attributes and "selected" not in attributes
+
+
+def _recover_shape(clauses: GraphClauses, options: ImportOptions, floats: int, clause: LayerClause) -> Recovered:
+    bottom = dry_import(clauses, options).values.get(clause.bottoms[0])
+    if bottom is None:
+        return Recovered(options)
+    count = bottom.type.elements
+    width = count.factor if isinstance(count, Batch) else Fraction(count)
+    widths = [w for w in _divisors(width.numerator) if width.denominator == 1]
+    for rank, shapes in ((2, [[-1, w] for w in widths]), (3, [[-1, int(width) // w, w] for w in widths])):
+        fitting = [shape for shape in shapes if _fits(clauses, options, floats, clause, shape)]
+        if len(fitting) == 1:
+            note = f"{clause.tops[0]}: shape {fitting[0]} is the only one of rank {rank} that fits the dense file's size"
+            return Recovered(_with(options, {clause.tops[0]: {"shape": fitting[0]}}), (note,))
+        if fitting:
+            some = ", ".join(map(str, fitting[:4]))
+            raise _ask("shape", [clause], f"{some} all fit the dense file's size", str(fitting[0]))
+    raise _ask("shape", [clause], "no shape of rank 2 or 3 fits the dense file's size", "[-1, ...]")
+
+
+def _fits(clauses: GraphClauses, options: ImportOptions, floats: int, clause: LayerClause, shape: list[int]) -> bool:
+    importer = dry_import(clauses, _with(options, {clause.tops[0]: {"shape": shape}}))
+    return not importer.errors and importer.floats == floats
+
+
+def _divisors(number: int) -> list[int]:
+    """Largest first; none where there would be too many to try."""
+    if number > MOST_CANDIDATES**2:
+        return [number]
+    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)}, reverse=True)
+
+
+def _with(options: ImportOptions, found: Mapping[str, Mapping[str, object]]) -> ImportOptions:
+    merged = {top: {**options.layer_attrs.get(top, {}), **attributes} for top, attributes in found.items()}
+    return replace(options, layer_attrs={**options.layer_attrs, **merged})
+
+
+def _ask(name: str, clauses: Sequence[LayerClause], reason: str, example: str) -> MissingInformationError:
+    where = "; ".join(clause.where for clause in clauses)
+    entries = ", ".join(f"{clause.tops[0]!r}: {{{name!r}: {example}}}" for clause in clauses)
+    return MissingInformationError(
+        f"{where}: HugeCTR does not save `{name}` in the JSON, and {reason}: give layer_attrs={{{entries}}}"
+    )

@@ -1,0 +1,55 @@
+"""The reference interpreter: what a graph computes, in float64 or in float32, by the ops' own `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hugectr2onnx.errors import CompilerError
+from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.ops.lookup import Lookup
+from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.types import Array
+
+
+def evaluate(
+    graph: Graph, feeds: Mapping[str, Array], *, precision: type[np.floating[Any]] = np.float64
+) -> dict[str, Array]:
+    """The outputs by name for feeds by input name."""
+    names = graph.outputs
+    return dict(zip(names, evaluate_values(graph, list(names.values()), feeds, precision=precision), strict=True))
+
+
+def evaluate_values(
+    graph: Graph, values: Sequence[Value], feeds: Mapping[str, Array], *, precision: type[np.floating[Any]] = np.float64
+) -> list[Array]:
+    """Any values of the graph. Tables are read row by row and never converted as a whole."""
+    results: dict[Value, Array] = {}
+    with np.errstate(all="ignore"):
+        for node in graph:
+            for value, array in zip(node.results, _results(node, results, feeds, precision), strict=True):
+                results[value] = array
+    return [results[value] for value in values]
+
+
+def _results(
+    node: Node, known: Mapping[Value, Array], feeds: Mapping[str, Array], precision: type[np.floating[Any]]
+) -> Sequence[Array]:
+    if isinstance(node.op, Output):
+        return ()
+    if isinstance(node.op, Input):
+        if node.name not in feeds:
+            raise CompilerError(f"input {node.name} was not fed")
+        return (_precise(np.asarray(feeds[node.name]), precision),)
+    if isinstance(node.op, Const):
+        table = any(isinstance(use.node.op, Lookup) for use in node.results[0].uses)
+        return (node.op.array if table else _precise(node.op.array, precision),)
+    computed = node.op.evaluate(*(known[operand] for operand in node.inputs))
+    arrays = computed if isinstance(computed, tuple) else (computed,)
+    return tuple(_precise(array, precision) for array in arrays)
+
+
+def _precise(array: Array, precision: type[np.floating[Any]]) -> Array:
+    return array.astype(precision, copy=False) if array.dtype.kind == "f" else array

@@ -1,0 +1,81 @@
+"""Inputs that exercise a graph: keys of its tables and keys they lack, repeats, padding, extremes; lengths and features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import lcm
+
+import numpy as np
+
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
+from hugectr2onnx.ir.ops.shape import Slice, Take
+from hugectr2onnx.ir.types import Array, Batch, DType
+
+EXTREMES = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, -1, 1 << 31, (1 << 32) - 1], np.int64)
+SAMPLED_KEYS = 4096
+
+
+def smallest_batch(graph: Graph) -> int:
+    """The smallest batch at which every dimension of the graph is a whole number."""
+    dims = (dim for node in graph for type in node.types for dim in type.shape)
+    return lcm(*(dim.factor.denominator for dim in dims if isinstance(dim, Batch)))
+
+
+def feeds_for(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
+    """Random inputs by name at a batch size."""
+    generator = np.random.default_rng(seed)
+    return {value.node.name: _feed(value, batch, generator) for value in graph.inputs}
+
+
+def _feed(value: Value, batch: int, generator: np.random.Generator) -> Array:
+    shape = value.type.concrete(batch)
+    if value.type.dtype is DType.I64:
+        return _keys(value, shape, generator)
+    normal = generator.normal(0, 1, shape)
+    whole = generator.integers(0, 12, shape)
+    return np.where(generator.random(shape) < 0.8, normal, whole).astype(np.float32)
+
+
+def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    """Mostly keys of the tables behind the input; a tenth padding, a tenth unknown or extreme, some repeated in a slot."""
+    keys = generator.integers(0, 1 << 40, shape)
+    for slots, table_keys, offsets in _tables_behind(value, tuple(range(shape[1])), (0,) * shape[1]):
+        known = _sample(table_keys, generator)
+        for position, offset in zip(slots, offsets, strict=True):
+            mine = known[known >= offset] - offset
+            if len(mine):
+                keys[:, position] = generator.choice(mine, keys[:, position].shape)
+    kind = generator.random(shape)
+    keys = np.where(kind < 0.1, -1, keys)
+    keys = np.where((0.1 <= kind) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
+    keys = np.where((0.15 <= kind) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
+    repeated = (kind > 0.8)[..., :1]
+    return np.where(repeated, keys[..., :1], keys)
+
+
+def _tables_behind(
+    value: Value, slots: tuple[int, ...], offsets: tuple[int, ...]
+) -> Iterator[tuple[tuple[int, ...], Array, tuple[int, ...]]]:
+    """(positions of the input, keys of the table, offsets that are added) for each look-up that an input feeds."""
+    for use in value.uses:
+        op, node = use.node.op, use.node
+        if isinstance(op, Lookup) and use.slot == 0:
+            table_keys = node.inputs[1].const
+            assert table_keys is not None
+            yield slots, table_keys, offsets
+        elif isinstance(op, SlotOffset):
+            yield from _tables_behind(node.results[0], slots, tuple(map(sum, zip(offsets, op.offsets, strict=True))))
+        elif isinstance(op, Slice | Take) and op.axis == 1:
+            taken = range(op.start, op.end) if isinstance(op, Slice) else op.indices
+            own = tuple(slots[i] for i in taken), tuple(offsets[i] for i in taken)
+            yield from _tables_behind(node.results[0], *own)
+
+
+def _sample(table_keys: Array, generator: np.random.Generator) -> Array:
+    """Some keys of a table, the first and the last among them, without reading all of it."""
+    count = len(table_keys)
+    if count <= SAMPLED_KEYS:
+        return np.asarray(table_keys)
+    rows = np.unique(np.r_[0, count - 1, generator.integers(0, count, SAMPLED_KEYS)])
+    return np.asarray(table_keys[rows])

@@ -1,0 +1,85 @@
+"""`Op`: the card that every operation fills in.
+
+An op is a frozen dataclass whose fields are its attributes, so it is equal by value, hashable and usable in `match`.
+`infer` says which types come out, `evaluate` is the one statement of what it means (constant folding, the reference
+interpreter and the property tests all use it) and `emit` writes it as ONNX.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
+
+from hugectr2onnx.ir.types import Array, TensorType
+
+if TYPE_CHECKING:
+    from hugectr2onnx.ir.graph import Value
+    from hugectr2onnx.ir.pattern import P, Pattern
+
+
+class Emitter(Protocol):
+    """What an op may ask of whatever writes ONNX (`backend.emitter`). Tensors are known by name."""
+
+    def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Append a node with one output and return the output's name."""
+
+    def nodes(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Append a node with several outputs and return their names."""
+
+    @property
+    def opset(self) -> int:
+        """The version of the default ONNX domain that is written."""
+
+    def const(self, value: Any, dtype: str = "f32") -> str:
+        """A small constant, stored once; `dtype` is `f32`, `i64` or `bool`."""
+
+    def stacked(self, name: str, *parts: Array) -> str:
+        """A constant made of arrays laid on top of one another, streamed and never joined in memory."""
+
+    def array(self, name: str) -> Array:
+        """The contents of a constant operand; it then need not appear in the model as a tensor."""
+
+    def type(self, name: str) -> TensorType:
+        """The type of an operand."""
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation. Subclasses are frozen dataclasses in `ir/ops`."""
+
+    commutative: ClassVar[bool] = False
+    """Whether the two operands may change places."""
+    exact: ClassVar[bool] = False
+    """Whether it only moves data, so that folding it rounds nothing."""
+
+    # The three take the operands one by one; `Any` lets each op name its own.
+
+    def infer(self, *types: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:
+        """The types that come out for operand TensorTypes; raises ShapeError that names them."""
+        raise NotImplementedError
+
+    def evaluate(self, *arrays: Any, **_: Any) -> Array | tuple[Array, ...]:
+        """The meaning, in the precision of the operand arrays."""
+        raise NotImplementedError
+
+    def emit(self, out: Emitter, *names: Any, **_: Any) -> str | tuple[str, ...]:
+        """Write the ONNX expansion for operand names and return the names of the results."""
+        raise NotImplementedError
+
+    @property
+    def mnemonic(self) -> str:
+        """The name in IR text."""
+        return "".join(f"_{c.lower()}" if c.isupper() else c for c in type(self).__name__).lstrip("_")
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that differ from their defaults, for IR text."""
+        pairs = ((field, getattr(self, field.name)) for field in fields(self) if field.repr)
+        return {field.name: value for field, value in pairs if value != field.default}
+
+    @overload
+    def __call__(self, *operands: Value) -> Value: ...
+    @overload
+    def __call__(self, *operands: Pattern) -> P: ...
+    def __call__(self, *operands: Any) -> Any:
+        """Build the operation on values (in their graph) or on pattern variables (as a pattern)."""
+        return operands[0].build(self, *operands)

@@ -1,0 +1,122 @@
+"""Attention and the masked softmax inside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir.op import Emitter, Op
+from hugectr2onnx.ir.ops.reduce import Softmax
+from hugectr2onnx.ir.ops.shape import Reshape
+from hugectr2onnx.ir.types import Array, TensorType
+
+DROPPED = 10000.0
+"""What a score loses where the mask is 0."""
+FLOOR = 1e-6
+"""What the sum of a masked softmax is raised by."""
+
+
+@dataclass(frozen=True)
+class MaskedSoftmax(Op):
+    """Softmax along the last axis of the scores that a mask of ones and zeros keeps (layers 3.17).
+
+    `z = factor * x - (1 - mask) * 10000; z -= max(z); y = exp(z) / (sum(exp(z)) + 1e-6)`
+
+    x is [B, h, F, T], the mask [B, 1, F, T] or [B, 1, 1, T]. A row that the mask drops as a whole loses 10000
+    everywhere, so it becomes the softmax of its unmasked scores.
+    """
+
+    factor: float = 1.0
+
+    def infer(self, x: TensorType, mask: TensorType) -> TensorType:
+        fits = x.rank == mask.rank == 4 and x.dtype == mask.dtype
+        if not fits or mask.shape not in {(x.shape[0], 1, length, x.shape[3]) for length in (1, x.shape[2])}:
+            raise ShapeError(
+                f"scores of {x} with a mask of {mask}: the scores must be [B, h, F, T] and the mask [B, 1, F, T]"
+            )
+        return x
+
+    def evaluate(self, x: Array, mask: Array) -> Array:
+        factor, one, dropped, floor = (x.dtype.type(c) for c in (self.factor, 1, DROPPED, FLOOR))
+        z = factor * x - (one - mask) * dropped
+        raised = np.exp(z - z.max(-1, keepdims=True))
+        return np.asarray(raised / (raised.sum(-1, keepdims=True) + floor))
+
+    def emit(self, out: Emitter, x: str, mask: str) -> str:
+        scaled = x if self.factor == 1 else out.node("Mul", x, out.const(self.factor))
+        dropped = out.node("Mul", out.node("Sub", out.const(1.0), mask), out.const(DROPPED))
+        z = out.node("Sub", scaled, dropped)
+        raised = out.node("Exp", out.node("Sub", z, _emit_max(out, z)))
+        total = out.node("ReduceSum", raised, out.const([-1], "i64"), keepdims=1)
+        return out.node("Div", raised, out.node("Add", total, out.const(FLOOR)))
+
+
+@dataclass(frozen=True)
+class Attention(Op):
+    """Multi-head attention of HugeCTR v23.09 and later: no projections and no dropout (layers 3.15, generation D).
+
+    q is [B, F, H], k and v are [B, T, H], the mask is [B, 1, F, T]; the result is [B, F, H]. With d = H / heads and
+    every operand split into [B, heads, length, d]:
+
+    `s = q @ k^T / sqrt(d); p = softmax(s), or masked_softmax(s, mask) where masked; y = p @ v`, the heads side by side.
+    """
+
+    heads: int
+    masked: bool = False
+
+    def infer(self, q: TensorType, k: TensorType, v: TensorType, *mask: TensorType) -> TensorType:
+        fits = q.rank == k.rank == 3 and k == v and (q.shape[0], q.shape[2]) == (k.shape[0], k.shape[2])
+        if not fits:
+            raise ShapeError(
+                f"queries, keys and values must be [B, F, H], [B, T, H] and [B, T, H], not {q}, {k} and {v}"
+            )
+        if len(mask) != self.masked:
+            raise ShapeError(f"attention takes {int(self.masked)} masks here, not {len(mask)}")
+        batch, steps, width = q.shape
+        head_width(q, self.heads)
+        if self.masked:
+            MaskedSoftmax().infer(q.with_shape(batch, self.heads, steps, k.shape[1]), *mask)
+        return q.with_shape(batch, steps, width)
+
+    def evaluate(self, q: Array, k: Array, v: Array, *mask: Array) -> Array:
+        queries, keys, values = (self._split(x) for x in (q, k, v))
+        root = q.dtype.type(math.sqrt(queries.shape[-1]))
+        scores = queries @ keys.swapaxes(-1, -2) / root
+        weights = MaskedSoftmax().evaluate(scores, *mask) if mask else Softmax().evaluate(scores)
+        return (weights @ values).transpose(0, 2, 1, 3).reshape(q.shape)
+
+    def emit(self, out: Emitter, q: str, k: str, v: str, *mask: str) -> str:
+        queries, values = (self._emit_split(out, x, [0, 2, 1, 3]) for x in (q, v))
+        keys = self._emit_split(out, k, [0, 2, 3, 1])
+        root = out.const(math.sqrt(head_width(out.type(q), self.heads)))
+        scores = out.node("Div", out.node("MatMul", queries, keys), root)
+        weights = MaskedSoftmax().emit(out, scores, *mask) if mask else Softmax().emit(out, scores)
+        merged = out.node("Transpose", out.node("MatMul", weights, values), perm=[0, 2, 1, 3])
+        return Reshape(out.type(q).shape).emit(out, merged)
+
+    def _split(self, x: Array) -> Array:
+        batch, steps, width = x.shape
+        return x.reshape(batch, steps, self.heads, width // self.heads).transpose(0, 2, 1, 3)
+
+    def _emit_split(self, out: Emitter, x: str, perm: list[int]) -> str:
+        batch, steps, _ = out.type(x).shape
+        apart = Reshape((batch, steps, self.heads, head_width(out.type(x), self.heads))).emit(out, x)
+        return out.node("Transpose", apart, perm=perm)
+
+
+def head_width(x: TensorType, heads: int) -> int:
+    """The width of one head; raises ShapeError unless the heads share the last axis evenly."""
+    width = x.shape[-1]
+    if not isinstance(width, int) or heads < 1 or width < 1 or width % heads:
+        raise ShapeError(f"the last dimension of {x} cannot be shared evenly by {heads} attention heads")
+    return width // heads
+
+
+def _emit_max(out: Emitter, x: str) -> str:
+    """ReduceMax along the last axis, whose axes became an input in opset 18."""
+    if out.opset < 18:
+        return out.node("ReduceMax", x, axes=[-1], keepdims=1)
+    return out.node("ReduceMax", x, out.const([-1], "i64"), keepdims=1)

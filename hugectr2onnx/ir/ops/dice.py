@@ -1,0 +1,75 @@
+"""The Dice activation of DIN, with the statistics of the batch or with frozen ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir.op import Emitter, Op
+from hugectr2onnx.ir.ops.elementwise import Sigmoid
+from hugectr2onnx.ir.ops.reduce import emit_mean
+from hugectr2onnx.ir.types import Array, TensorType
+
+
+@dataclass(frozen=True)
+class Dice(Op):
+    """`p * x + (1 - p) * alpha * x`, where p is the sigmoid of x normalised by the batch itself (layers 3.26).
+
+    `mean = E[x]; var = max(E[x^2] - E[x]^2, 0); p = sigmoid((x - mean) / sqrt(var + eps))` column by column. HugeCTR
+    does not keep the variance from falling below 0: there, rounding can turn a constant column into NaN where eps is
+    tiny. Its exact value is never below 0, so here it is held at 0.
+    """
+
+    alpha: float
+    eps: float
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank != 2:
+            raise ShapeError(f"Dice takes [B, n], not {x}")
+        return x
+
+    def evaluate(self, x: Array) -> Array:
+        mean = x.mean(0)
+        var = np.maximum((x * x).mean(0) - mean * mean, 0)
+        return _mix(x, mean, var, self.alpha, self.eps)
+
+    def emit(self, out: Emitter, x: str) -> str:
+        mean = emit_mean(out, x, 0)
+        var = out.node("Sub", emit_mean(out, out.node("Mul", x, x), 0), out.node("Mul", mean, mean))
+        return _emit_mix(out, x, mean, out.node("Max", var, out.const(0.0)), self.alpha, self.eps)
+
+
+@dataclass(frozen=True)
+class FrozenDice(Op):
+    """Dice with a mean and a variance given for each column, so that a row no longer depends on its batch.
+
+    x is [B, n], mean and var are [n].
+    """
+
+    alpha: float
+    eps: float
+
+    def infer(self, x: TensorType, mean: TensorType, var: TensorType) -> TensorType:
+        if x.rank != 2 or mean.shape != x.shape[1:] or var.shape != x.shape[1:]:
+            raise ShapeError(f"Dice over {x} cannot have a mean of {mean} and a variance of {var}")
+        return x
+
+    def evaluate(self, x: Array, mean: Array, var: Array) -> Array:
+        return _mix(x, mean, var, self.alpha, self.eps)
+
+    def emit(self, out: Emitter, x: str, mean: str, var: str) -> str:
+        return _emit_mix(out, x, mean, var, self.alpha, self.eps)
+
+
+def _mix(x: Array, mean: Array, var: Array, alpha: float, eps: float) -> Array:
+    p = Sigmoid().evaluate((x - mean) / np.sqrt(var + x.dtype.type(eps)))
+    return np.asarray(p * x + (1 - p) * x.dtype.type(alpha) * x)
+
+
+def _emit_mix(out: Emitter, x: str, mean: str, var: str, alpha: float, eps: float) -> str:
+    deviation = out.node("Sqrt", out.node("Add", var, out.const(eps)))
+    p = out.node("Sigmoid", out.node("Div", out.node("Sub", x, mean), deviation))
+    rest = out.node("Mul", out.node("Sub", out.const(1.0), p), out.const(alpha))
+    return out.node("Add", out.node("Mul", p, x), out.node("Mul", rest, x))

@@ -1,0 +1,51 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir.op import Emitter, Op
+from hugectr2onnx.ir.types import Array, TensorType, broadcast
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """`a @ b`: matrices in the last two axes, the leading ones broadcast."""
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        if a.rank < 2 or b.rank < 2 or a.shape[-1] != b.shape[-2]:
+            raise ShapeError(f"{a} @ {b}: the last dimension of the left must be the last but one of the right")
+        return a.with_shape(*broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+
+    def evaluate(self, a: Array, b: Array) -> Array:
+        return np.asarray(a @ b)
+
+    def emit(self, out: Emitter, a: str, b: str) -> str:
+        return out.node("MatMul", a, b)
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """`activation(x @ w + b)` on the last axis: w is [k, n], b is [n]."""
+
+    activation: Op | None = None
+
+    def infer(self, x: TensorType, w: TensorType, b: TensorType) -> TensorType:
+        if x.rank < 2 or w.rank != 2 or x.shape[-1] != w.shape[0] or b.shape != w.shape[1:]:
+            raise ShapeError(f"linear of {x} with a weight of {w} and a bias of {b}")
+        return x.with_shape(*x.shape[:-1], w.shape[1])
+
+    def evaluate(self, x: Array, w: Array, b: Array) -> Array:
+        y = np.asarray(x @ w + b)
+        return np.asarray(self.activation.evaluate(y)) if self.activation else y
+
+    def emit(self, out: Emitter, x: str, w: str, b: str) -> str:
+        y = out.node("Gemm", x, w, b) if out.type(x).rank == 2 else out.node("Add", out.node("MatMul", x, w), b)
+        if self.activation is None:
+            return y
+        result = self.activation.emit(out, y)
+        assert isinstance(result, str)
+        return result

@@ -1,0 +1,65 @@
+"""IR as text: stable, so that tests compare it and dumps can be diffed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.ops.structural import Const, Output
+from hugectr2onnx.ir.types import Batch
+
+
+def print_graph(graph: Graph) -> str:
+    """The whole graph, an operation a line; constants appear where they are used."""
+    names = Names()
+    lines = [f"  {print_node(node, names)}" for node in graph if not isinstance(node.op, Const)]
+    return "\n".join([f"graph @{graph.name} {{", *lines, "}"])
+
+
+class Names:
+    """A unique `%name` for each value: its hint, with a number behind it where hints clash."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, Value] = {}
+        self._names: dict[Value, str] = {}
+
+    def of(self, value: Value) -> str:
+        if value not in self._names:
+            hint = value.node.name or value.op.mnemonic
+            name, number = hint, 1
+            while name in self._taken:
+                number += 1
+                name = f"{hint}_{number}"
+            self._taken[name] = value
+            self._names[value] = name
+        return f"%{self._names[value]}"
+
+
+def print_node(node: Node, names: Names | None = None) -> str:
+    """One operation, such as `%fc1 = linear(%x, %w, %b) {activation=relu} : f32[N, 4]`."""
+    names = names or Names()
+    operands = [names.of(operand) for operand in node.inputs]
+    if isinstance(node.op, Output):
+        pairs = zip(node.op.names, operands, strict=True)
+        return "return " + ", ".join(f"{name}={operand}" for name, operand in pairs)
+    results = ", ".join(map(names.of, node.results))
+    types = ", ".join(map(str, node.types))
+    return f"{results} = {node.op.mnemonic}({', '.join(operands)}){print_attributes(node.op)} : {types}"
+
+
+def print_attributes(op: Op) -> str:
+    attributes = op.attributes()
+    if not attributes:
+        return ""
+    return f" {{{', '.join(f'{name}={_spell(value)}' for name, value in attributes.items())}}}"
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, Op):
+        return value.mnemonic + print_attributes(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_spell, value))}]"
+    if isinstance(value, str | Batch):
+        return str(value)
+    return repr(value)

@@ -1,0 +1,70 @@
+"""The invariants of the IR. Checking them costs microseconds an operation, so every pass is followed by it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hugectr2onnx.errors import ShapeError, VerificationError
+from hugectr2onnx.ir.graph import Graph, Node
+from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.types import TensorType
+
+
+def verify(graph: Graph) -> None:
+    """Raise VerificationError unless the graph is sound.
+
+    Sound: acyclic; the edges say what the operand tuples say; types inferred again equal those stored; one output sink;
+    names of inputs and of outputs unique; operands belong to the graph.
+    """
+    if cycle := graph.find_cycle():
+        raise VerificationError(f"a cycle: {' -> '.join(map(repr, cycle))}")
+    _verify_interface(graph)
+    _verify_edges(graph)
+    for node in graph:
+        _verify_types(node)
+
+
+def _verify_interface(graph: Graph) -> None:
+    sinks = [node for node in graph if isinstance(node.op, Output)]
+    if sinks != [graph.sink]:
+        raise VerificationError(f"{len(sinks)} output sinks where one is needed")
+    declared = [value.node for value in graph.inputs]
+    if {node for node in graph if isinstance(node.op, Input)} != set(declared):
+        raise VerificationError("the input nodes are not those of the interface")
+    for kind, names in (("input", [node.name for node in declared]), ("output", list(_output_names(graph.sink)))):
+        twice = [name for name, count in Counter(names).items() if count > 1 or not name]
+        if twice:
+            raise VerificationError(f"{kind} names must be there and be unique: {twice}")
+
+
+def _output_names(sink: Node) -> tuple[str, ...]:
+    assert isinstance(sink.op, Output)
+    return sink.op.names
+
+
+def _verify_edges(graph: Graph) -> None:
+    from_edges = Counter((id(u), id(v), slot, index) for u, v, slot, index in graph.edges())
+    from_tuples = Counter(
+        (id(operand.node), id(node), slot, operand.index) for node in graph for slot, operand in enumerate(node.inputs)
+    )
+    if from_edges != from_tuples:
+        raise VerificationError("the edges of the graph disagree with the operands of its nodes")
+    for node in graph:
+        for operand in node.inputs:
+            if operand.node not in graph or operand.index >= len(operand.node.types):
+                raise VerificationError(f"{node} uses {operand!r}, which is not of this graph")
+
+
+def _verify_types(node: Node) -> None:
+    try:
+        inferred = node.op.infer(*(operand.type for operand in node.inputs))
+    except ShapeError as error:
+        raise VerificationError(f"{node} does not fit its operands: {error}") from error
+    types = (inferred,) if isinstance(inferred, TensorType) else inferred
+    if types != node.types:
+        kind = "constant" if isinstance(node.op, Const) else "operation"
+        raise VerificationError(f"the {kind} {node} says {_spell(node.types)} but is {_spell(types)}")
+
+
+def _spell(types: tuple[TensorType, ...]) -> str:
+    return ", ".join(map(str, types))

@@ -1,0 +1,110 @@
+"""What each level runs, and the loop that runs it.
+
+A pass is a function from a Graph to its fires: how often each of its rules changed the graph. After every pass the graph
+is verified; the passes of a level repeat until none changes anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hugectr2onnx.errors import HugeCTR2ONNXError, PassError
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.passes.drop_identities import drop_identities
+from hugectr2onnx.passes.fold_batch_norm import fold_batch_norm
+from hugectr2onnx.passes.fold_constants import fold_arithmetic, fold_constants
+from hugectr2onnx.passes.fuse_activation import fuse_activation
+from hugectr2onnx.passes.fuse_bias import fuse_bias
+from hugectr2onnx.passes.merge_duplicates import merge_duplicates
+from hugectr2onnx.passes.prune import prune
+from hugectr2onnx.passes.prune_slots import prune_slots
+from hugectr2onnx.passes.rewriter import Fires
+from hugectr2onnx.passes.validation import Validation
+
+Pass = Callable[[Graph], Fires]
+
+EXACT: tuple[Pass, ...] = (
+    prune,
+    drop_identities,
+    fold_constants,
+    prune_slots,
+    merge_duplicates,
+    fuse_bias,
+    fuse_activation,
+)
+ALGEBRAIC: tuple[Pass, ...] = (*EXACT, fold_arithmetic, fold_batch_norm)
+
+PIPELINES: Mapping[int, tuple[Pass, ...]] = {
+    0: (),  # faithful: one plain expansion per layer
+    1: EXACT,  # exact: the evaluator's output is array_equal before and after
+    2: ALGEBRAIC,  # algebraic: equal within the stated tolerance, standard ONNX operators only
+    3: ALGEBRAIC,  # for onnxruntime's CPU, com.microsoft operators allowed
+}
+MOST_ROUNDS = 50
+
+log = logging.getLogger("hugectr2onnx.passes")
+
+
+@dataclass(frozen=True)
+class PassRun:
+    """One run of one pass that changed something."""
+
+    name: str
+    fires: Mapping[str, int]
+    ops_before: int
+    ops_after: int
+
+
+def run(graph: Graph, level: int, *, validate: bool = False, dump: Path | None = None) -> tuple[PassRun, ...]:
+    """Run the passes of a level on a graph, in place, until nothing changes.
+
+    With `validate` the outputs are evaluated before and after every pass on random feeds (translation validation); with
+    `dump` each change leaves a numbered IR text in that folder. Raises PassError that names the pass and what ran before.
+    """
+    runs: list[PassRun] = []
+    validation = Validation(graph, exact=level <= 1) if validate else None
+    _dump(graph, dump, 0, "imported")
+    for _ in range(MOST_ROUNDS):
+        changes = 0
+        for each in PIPELINES[level]:
+            done = _run_one(each, graph, validation, runs)
+            changes += sum(done.fires.values())
+            if done.fires:
+                runs.append(done)
+                _dump(graph, dump, len(runs), done.name)
+        if not changes:
+            return tuple(runs)
+    busiest = Counter({name: n for each in runs[-20:] for name, n in each.fires.items()})
+    raise PassError(f"the passes of level {level} undo one another: {', '.join(n for n, _ in busiest.most_common(4))}")
+
+
+def _run_one(each: Pass, graph: Graph, validation: Validation | None, runs: list[PassRun]) -> PassRun:
+    before, text = len(graph), str(graph) if log.isEnabledFor(logging.DEBUG) else ""
+    name = each.__name__
+    try:
+        fires = each(graph)
+        if fires:
+            verify(graph)
+            if validation:
+                validation.check(graph, name)
+    except HugeCTR2ONNXError as error:
+        ran = ", ".join(done.name for done in runs[-10:]) or "nothing"
+        window = "\n".join(str(graph).splitlines()[:40])
+        raise PassError(f"pass {name} failed: {error}\nran before: {ran}\n{text or window}") from error
+    if fires:
+        spelled = ", ".join(f"{rule}: {count} fired" for rule, count in fires.items())
+        log.info("%s, %d -> %d ops", spelled, before, len(graph))
+    return PassRun(name, fires, before, len(graph))
+
+
+def _dump(graph: Graph, folder: Path | None, number: int, name: str) -> None:
+    if folder is not None:
+        (folder / f"{number:03d}_{name}.txt").write_text(f"{graph}\n", encoding="utf-8")
+
+
+__all__ = ["PIPELINES", "Fires", "Pass", "PassRun", "run"]

@@ -1,0 +1,60 @@
+"""Compute at compile time what depends on constants only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes.rewriter import Fires
+
+LARGEST = 1 << 24
+"""Elements above which a result is not worth its place in the model."""
+
+
+def fold_constants(graph: Graph) -> Fires:
+    """%t = transpose(%w)  ->  %t as a constant: operations that only move data, so that nothing is rounded"""
+    return +Fires({"fold_constants": _fold(graph, lambda op: op.exact)})
+
+
+def fold_arithmetic(graph: Graph) -> Fires:
+    """%c = mul(%a, %b)  ->  %c as a constant, computed in float64 and rounded once"""
+    return +Fires({"fold_arithmetic": _fold(graph, lambda op: True)})
+
+
+def _fold(graph: Graph, wanted: Callable[[Op], bool]) -> int:
+    folded = 0
+    for node in list(graph):
+        if wanted(node.op) and _is_foldable(node):
+            _replace_by_constants(graph, node)
+            folded += 1
+    return folded
+
+
+def _is_foldable(node: Node) -> bool:
+    if isinstance(node.op, Const | Input | Output) or not node.inputs:
+        return False
+    sizes = [type.elements for type in node.types]
+    small = all(isinstance(size, int) and size <= LARGEST for size in sizes)
+    return small and all(isinstance(operand.op, Const) for operand in node.inputs)
+
+
+def _replace_by_constants(graph: Graph, node: Node) -> None:
+    with np.errstate(all="ignore"):
+        computed = node.op.evaluate(*(_precise(operand) for operand in node.inputs))
+    arrays = computed if isinstance(computed, tuple) else (computed,)
+    for old, array in zip(node.results, arrays, strict=True):
+        new = graph.const(np.ascontiguousarray(array, old.type.dtype.numpy), old.node.name)
+        new.node.sources = node.sources
+        graph.replace(old, new)
+    graph.erase_dead(node)
+
+
+def _precise(value: Value) -> Array:
+    array = value.const
+    assert array is not None
+    return array.astype(np.float64) if array.dtype == np.float32 else array

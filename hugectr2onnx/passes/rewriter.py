@@ -1,0 +1,128 @@
+"""Rules and the worklist that applies them.
+
+A rule is a pattern and a function that builds the replacement, or declines with None:
+
+    @rule(X @ W + B)
+    def fuse_bias(x, w, b):
+        \"\"\"x @ w + b  ->  linear(x, w, b)\"\"\"
+        return Linear()(x, w, b) if ... else None
+
+Parameters are the names that the pattern binds; `root` is the whole matched value. Decide first, build last: what a rule
+built before it declined is erased again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hugectr2onnx.errors import PassError
+from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.pattern import P
+
+Fires = Counter[str]
+"""How often each rule fired; the sum is the number of changes."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A pattern and what to put in its place."""
+
+    pattern: P
+    rewrite: Callable[..., Value | None]
+    name: str
+    parameters: tuple[str, ...]
+
+    def apply_to(self, root: Value) -> Value | None:
+        """The replacement, if the pattern matches and the rule does not decline."""
+        for bound in self.pattern.match(root, {"root": root}, root=True):
+            result = self.rewrite(**{name: bound[name] for name in self.parameters})
+            if result is not None:
+                return result
+        return None
+
+
+def rule(pattern: P) -> Callable[[Callable[..., Value | None]], Rule]:
+    """Make a rule of a function."""
+
+    def wrap(function: Callable[..., Value | None]) -> Rule:
+        return Rule(pattern, function, function.__name__, tuple(inspect.signature(function).parameters))
+
+    return wrap
+
+
+def apply(graph: Graph, rules: Sequence[Rule]) -> Fires:
+    """Apply rules until none fires; raises PassError if they chase one another or change a type."""
+    return _Worklist(graph, rules).run()
+
+
+class _Worklist:
+    """Every node once, then again whatever a rewrite touched."""
+
+    def __init__(self, graph: Graph, rules: Sequence[Rule]):
+        self.graph = graph
+        self.rules: dict[type[Op], list[Rule]] = defaultdict(list)
+        for each in rules:
+            self.rules[each.pattern.root_type].append(each)
+        self.depth = max((each.pattern.depth for each in rules), default=1)
+        self.fires: Fires = Counter()
+        self.queue: deque[Node] = deque(node for node in graph if type(node.op) in self.rules)
+        self.queued = set(self.queue)
+        self.budget = 1000 + 20 * len(graph)
+
+    def run(self) -> Fires:
+        while self.queue:
+            node = self.queue.popleft()
+            self.queued.discard(node)
+            if node in self.graph:
+                self._visit(node)
+        return self.fires
+
+    def _visit(self, node: Node) -> None:
+        for each in self.rules[type(node.op)]:
+            for value in node.results:
+                if self._try(each, value):
+                    return
+
+    def _try(self, each: Rule, old: Value) -> bool:
+        with self.graph.building(*old.node.sources) as added:
+            new = each.apply_to(old)
+        if new is None:
+            for node in reversed(added):
+                self.graph.erase(node)
+            return False
+        self._count(each, old, new)
+        users = [use.node for use in old.uses]
+        self.graph.replace(old, new)
+        erased, survivors = self.graph.erase_dead(old.node)
+        _credit(added, erased)
+        for node in (*added, *users, *survivors):
+            self._push_up(node, self.depth)
+        return True
+
+    def _count(self, fired: Rule, old: Value, new: Value) -> None:
+        if new.type != old.type:
+            raise PassError(f"rule {fired.name} turned {old!r} into {new!r}: the type changed")
+        self.fires[fired.name] += 1
+        if self.fires.total() > self.budget:
+            busiest = ", ".join(name for name, _ in self.fires.most_common(3))
+            raise PassError(f"rules rewrite without end: {busiest}")
+
+    def _push_up(self, node: Node, levels: int) -> None:
+        """Queue a node and the users that reach it within a pattern's depth; widely shared values are left to the next run."""
+        if node not in self.queued and type(node.op) in self.rules:
+            self.queue.append(node)
+            self.queued.add(node)
+        if levels > 1 and node in self.graph:
+            for user in self.graph.users(node, limit=8):
+                self._push_up(user, levels - 1)
+
+
+def _credit(added: Sequence[Node], erased: Sequence[Node]) -> None:
+    """New nodes come from all the layers whose nodes they replace, operands first."""
+    sources = tuple(dict.fromkeys(source for node in reversed(erased) for source in node.sources))
+    for node in added:
+        node.sources = sources or node.sources

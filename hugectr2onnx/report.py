@@ -1,0 +1,89 @@
+"""What a compilation did: stages, passes, parity, warnings. Plain data, ready for JSON."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hugectr2onnx.backend.parity import Parity
+from hugectr2onnx.passes import PassRun
+
+Progress = Callable[[str, float], None]
+"""Called with the name of a stage that begins and the share of the stages that are done."""
+
+STAGES = ("read", "import", "reference", "passes", "emit", "simplify", "parity")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: how long it took and the peak memory of the process at its end (None where the system cannot tell)."""
+
+    name: str
+    seconds: float
+    peak_bytes: int | None
+
+
+@dataclass
+class Report:
+    """`hugectr2onnx.compile`'s account of itself; `to_dict` gives it as JSON-ready data."""
+
+    opt_level: int
+    stages: list[Stage] = field(default_factory=list)
+    ops_before: int = 0
+    ops_after: int = 0
+    onnx_nodes: int = 0
+    passes: tuple[PassRun, ...] = ()
+    simplify: str = "not asked for"
+    parity: Parity | None = None
+    warnings: list[str] = field(default_factory=list)
+    recovered: list[str] = field(default_factory=list)
+    dense_floats: int = 0
+    tables: dict[str, int] = field(default_factory=dict)
+    """Rows by embedding top."""
+
+    @property
+    def fires(self) -> dict[str, int]:
+        """How often each rule fired."""
+        totals: dict[str, int] = {}
+        for run in self.passes:
+            for rule, count in run.fires.items():
+                totals[rule] = totals.get(rule, 0) + count
+        return totals
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-ready data."""
+        plain = {**vars(self), "passes": [_plain(run) for run in self.passes], "fires": self.fires}
+        plain["stages"] = [asdict(stage) for stage in self.stages]
+        plain["parity"] = asdict(self.parity) if self.parity else None
+        return plain
+
+    @contextmanager
+    def stage(self, name: str, progress: Progress | None) -> Iterator[None]:
+        """Time a stage, tell the caller that it begins."""
+        if progress is not None:
+            progress(name, STAGES.index(name) / len(STAGES))
+        start = time.perf_counter()
+        yield
+        self.stages.append(Stage(name, time.perf_counter() - start, peak_memory()))
+
+
+def _plain(run: PassRun) -> Mapping[str, Any]:
+    return {**asdict(run), "fires": dict(run.fires)}
+
+
+def peak_memory() -> int | None:
+    """The largest resident size of this process so far, in bytes."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,167 @@
+"""Models on disk: one file, or a model with aligned tables beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hugectr2onnx.backend.artifact import Artifact, Blob, external_tensor
+from hugectr2onnx.backend.external_data import save
+from hugectr2onnx.errors import OutputError
+
+LARGE = np.arange(3000, dtype=np.float32).reshape(1000, 3)
+SMALL = np.arange(30, dtype=np.float32).reshape(10, 3)
+ZERO_ROW = np.zeros((1, 3), np.float32)
+KEYS = np.array([0, 9, 3], np.int64)
+
+
+def two_tables() -> Artifact:
+    blobs = {"one": Blob((LARGE, ZERO_ROW)), "two": Blob((LARGE * 2,)), "three": Blob((SMALL,))}
+    nodes = [helper.make_node("Gather", [name, "keys"], [f"{name}_rows"], name=name) for name in blobs]
+    nodes.append(helper.make_node("Sum", [f"{name}_rows" for name in blobs], ["sum"], name="add"))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("keys", TensorProto.INT64, ["N"])],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["N", 3])],
+        [external_tensor(name, blob) for name, blob in blobs.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return Artifact(model, blobs)
+
+
+EXPECTED = LARGE[KEYS] * 3 + SMALL[KEYS]
+
+
+def run_file(path: Path) -> np.ndarray:
+    from hugectr2onnx.backend.runtime import open_file
+
+    return open_file(path).run(None, {"keys": KEYS})[0]
+
+
+def save_pair(path: Path) -> None:
+    save(two_tables(), path, threshold=1000, limit=4000)
+
+
+def test_a_model_that_fits_is_one_file(tmp_path: Path) -> None:
+    save(two_tables(), tmp_path / "a.onnx")
+    assert os.listdir(tmp_path) == ["a.onnx"]
+    onnx.checker.check_model(tmp_path / "a.onnx", full_check=True)
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
+
+
+def test_a_larger_model_is_a_pair(tmp_path: Path) -> None:
+    save_pair(tmp_path / "a.onnx")
+    assert sorted(os.listdir(tmp_path)) == ["a.onnx", "a.onnx.data"]
+    onnx.checker.check_model(tmp_path / "a.onnx", full_check=True)
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
+
+
+def test_large_tensors_are_aligned_and_the_file_ends_with_the_last(tmp_path: Path) -> None:
+    save_pair(tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx", load_external_data=False)
+    one, two, three = model.graph.initializer
+    place = {t.name: {entry.key: entry.value for entry in t.external_data} for t in (one, two)}
+    assert place["one"] == {"location": "a.onnx.data", "offset": "0", "length": "12012"}
+    assert place["two"] == {"location": "a.onnx.data", "offset": "12288", "length": "12000"}
+    assert (tmp_path / "a.onnx.data").stat().st_size == 12288 + 12000
+    np.testing.assert_array_equal(numpy_helper.to_array(three), SMALL)
+
+
+def test_the_pair_can_be_moved_to_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    save_pair(tmp_path / "before" / "a.onnx")
+    (tmp_path / "before").rename(tmp_path / "after")
+    np.testing.assert_array_equal(run_file(tmp_path / "after" / "a.onnx"), EXPECTED)
+
+
+def test_the_same_artifact_gives_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        save_pair(tmp_path / folder / "a.onnx")
+    for name in ("a.onnx", "a.onnx.data"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_relative_path_and_a_string_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(two_tables(), "a.onnx")
+    assert (tmp_path / "a.onnx").exists()
+
+
+def test_an_inline_model_removes_the_data_of_the_pair_before_it(tmp_path: Path) -> None:
+    save_pair(tmp_path / "a.onnx")
+    save(two_tables(), tmp_path / "a.onnx")
+    assert os.listdir(tmp_path) == ["a.onnx"]
+
+
+def test_data_that_no_model_of_ours_refers_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx.data").write_bytes(b"precious")
+    (tmp_path / "a.onnx").write_bytes(b"not a model")
+    save(two_tables(), tmp_path / "a.onnx")
+    assert (tmp_path / "a.onnx.data").read_bytes() == b"precious"
+
+
+def test_a_pair_replaces_a_pair_and_an_inline_model(tmp_path: Path) -> None:
+    save(two_tables(), tmp_path / "a.onnx")
+    save_pair(tmp_path / "a.onnx")
+    save_pair(tmp_path / "a.onnx")
+    assert sorted(os.listdir(tmp_path)) == ["a.onnx", "a.onnx.data"]
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
+
+
+@pytest.mark.parametrize("limit", [4000, 1 << 30])
+def test_a_disk_without_room_is_named_before_anything_is_written(
+    tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
+    with pytest.raises(OutputError, match=r"needs 2\d,\d{3} bytes and the disk has 10,000 left\. Free space"):
+        save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=limit)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_model_too_large_even_without_its_tables(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="holds at most 100"):
+        save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=100)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failure_half_way_leaves_the_old_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_pair(tmp_path / "a.onnx")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(blob: Blob, size: int = 0) -> None:
+        raise KeyboardInterrupt
+
+    artifact = two_tables()
+    monkeypatch.setattr(Blob, "chunks", fail)
+    with pytest.raises(KeyboardInterrupt):
+        save(artifact, tmp_path / "a.onnx", threshold=1000, limit=4000)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Create the folder first"):
+        save(two_tables(), tmp_path / "missing" / "a.onnx")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links")
+def test_a_pair_behind_a_symbolic_link_lies_together(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "real" / "a.onnx")
+    save_pair(tmp_path / "link.onnx")
+    assert sorted(os.listdir(tmp_path / "real")) == ["a.onnx", "a.onnx.data"]
+    np.testing.assert_array_equal(run_file(tmp_path / "link.onnx"), EXPECTED)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+def test_the_disk_that_is_always_full_is_not_a_regular_file() -> None:
+    with pytest.raises(OutputError):
+        save(two_tables(), "/dev/full")
