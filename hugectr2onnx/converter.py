@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         convert(**vars(given))
     except HugeCTR2ONNXError as error:
-        print(error.describe(), file=sys.stderr)
+        sys.stderr.write(f"{error.describe()}\n")
         return error.exit_code
     return 0
 

@@ -17,9 +17,9 @@ from hugectr2onnx.errors import (
     WeightsError,
 )
 from hugectr2onnx.frontend import embedding
+from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseSource
 from hugectr2onnx.frontend.fields import Fields
-from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.interface import normalise_shape, require_rows
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 from hugectr2onnx.frontend.layers.loss import Loss
@@ -225,7 +225,8 @@ class Importer:
             if not fewest <= len(names) <= most:
                 raise GraphJsonError(f"{clause.type} takes {_count(fewest, most)} {kind}s, not {len(names)}")
         attributes = next((self.options.layer_attrs[top] for top in clause.tops if top in self.options.layer_attrs), {})
-        return layer_type.parse(Fields(clause.params, f"layers[{clause.index}]"), attributes)
+        json = {**clause.params, "top": clause.tops}
+        return layer_type.parse(Fields(json, f"layers[{clause.index}]"), _with_plain_shape(attributes))
 
     def _value(self, name: str, clause: LayerClause) -> Value:
         if name in self.values:
@@ -301,12 +302,10 @@ class Importer:
         if self._predictions:
             self.graph.output(self._named_predictions())
             return
-        free = {
-            top: self.values[top]
-            for clause in self.clauses.layers
-            for top in clause.tops
-            if top in self.values and top not in self._consumed
-        }
+        inputs = {value.node.name for value in self.graph.inputs}
+        tops = [clause.top for clause in self.clauses.embeddings]
+        tops += [top for clause in self.clauses.layers for top in clause.tops if top in self.values]
+        free = {top: self.values[top] for top in tops if top not in self._consumed and top not in inputs}
         if not free:
             raise GraphJsonError("the graph has no layers, so there is nothing to compute")
         self.graph.output(free)
@@ -321,6 +320,17 @@ class Importer:
         for name, (_, value) in placed:
             require_rows(name, value.type)
         return {name: value for name, (_, value) in placed}
+
+
+def _with_plain_shape(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    """`layer_attrs` as JSON would have them: lists for arrays, -1 for the batch in a shape."""
+    if not isinstance(attributes, Mapping):
+        raise GraphJsonError(f"layer_attrs must map a top to its attributes, such as {{'shape': [-1, 4]}}, not {attributes!r}")
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
+    shape = plain.get("shape")
+    if isinstance(shape, list | tuple):
+        plain["shape"] = [-1 if dim in (None, "N") else dim for dim in shape]
+    return plain
 
 
 def _is_loss(clause: LayerClause) -> bool:

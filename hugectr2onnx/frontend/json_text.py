@@ -24,9 +24,9 @@ from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError
 Error = type[HugeCTR2ONNXError]
 StrPath = str | os.PathLike[str]
 
-MOST_BYTES = 64 << 20
+MOST_BYTES = 16 << 20
 MOST_LEVELS = 100
-MOST_VALUES = 4_000_000
+MOST_VALUES = 1_000_000
 MOST_DIGITS = 400
 
 # The closing quote is optional so that an unterminated string is one match and the scan stays linear.

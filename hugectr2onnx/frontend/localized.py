@@ -17,7 +17,8 @@ MOST_GPUS = 4096
 def infer_gpus(keys: Array, slot_ids: Array, where: str) -> int:
     """The number of GPUs; raises MissingInformationError where several fit and WeightsError where none does."""
     most = min(int(slot_ids.max()) + 1, MOST_GPUS)
-    separating = [gpus for gpus in range(2, most + 1) if _separates(keys, slot_ids % gpus)]
+    repeated_keys, repeated_slots = _repeated(keys, slot_ids)
+    separating = [gpus for gpus in range(2, most + 1) if _separates(repeated_keys, repeated_slots % gpus)]
     ordered = [gpus for gpus in separating if np.all(np.diff(slot_ids % gpus) >= 0)]
     fitting = ordered or separating
     if not fitting:
@@ -28,6 +29,14 @@ def infer_gpus(keys: Array, slot_ids: Array, where: str) -> int:
             f"training; {', '.join(map(str, fitting[:8]))} all fit the table: give n_gpus"
         )
     return fitting[0]
+
+
+def _repeated(keys: Array, slot_ids: Array) -> tuple[Array, Array]:
+    """The rows whose key stands more than once: only they can rule a number of GPUs out."""
+    order = np.argsort(keys, kind="stable")
+    twin = np.diff(keys[order]) == 0
+    rows = order[np.r_[twin, False] | np.r_[False, twin]]
+    return keys[rows], slot_ids[rows]
 
 
 def _separates(keys: Array, gpus: Array) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hugectr2onnx.errors import MissingInformationError
-from hugectr2onnx.frontend.dense_file import DenseCounter
 from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.dense_file import DenseCounter
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, LayerSummary, Sources
 from hugectr2onnx.frontend.statistics import CountedStatistics
 from hugectr2onnx.ir.types import Batch

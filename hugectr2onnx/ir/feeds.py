@@ -7,7 +7,7 @@ from math import lcm
 
 import numpy as np
 
-from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
 from hugectr2onnx.ir.ops.shape import Slice, Take
 from hugectr2onnx.ir.types import Array, Batch, DType
@@ -17,9 +17,18 @@ SAMPLED_KEYS = 4096
 
 
 def smallest_batch(graph: Graph) -> int:
-    """The smallest batch at which every dimension of the graph is a whole number."""
+    """The smallest batch at which every dimension is a whole number and every position taken of the batch exists."""
     dims = (dim for node in graph for type in node.types for dim in type.shape)
-    return lcm(*(dim.factor.denominator for dim in dims if isinstance(dim, Batch)))
+    unit = lcm(*(dim.factor.denominator for dim in dims if isinstance(dim, Batch)))
+    needed = max((_rows_needed(node) for node in graph), default=1)
+    return unit * -(-needed // unit)
+
+
+def _rows_needed(node: Node) -> int:
+    if not isinstance(node.op, Take):
+        return 1
+    length = node.inputs[0].type.shape[node.op.axis]
+    return int(-(-(max(node.op.indices) + 1) // length.factor)) if isinstance(length, Batch) else 1
 
 
 def feeds_for(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
@@ -48,8 +57,8 @@ def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) 
                 keys[:, position] = generator.choice(mine, keys[:, position].shape)
     kind = generator.random(shape)
     keys = np.where(kind < 0.1, -1, keys)
-    keys = np.where((0.1 <= kind) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
-    keys = np.where((0.15 <= kind) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
+    keys = np.where((kind >= 0.1) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
+    keys = np.where((kind >= 0.15) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
     repeated = (kind > 0.8)[..., :1]
     return np.where(repeated, keys[..., :1], keys)
 

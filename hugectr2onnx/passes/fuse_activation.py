@@ -7,7 +7,7 @@ from dataclasses import replace
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Elu, Relu, Sigmoid
 from hugectr2onnx.ir.ops.linear import Linear
-from hugectr2onnx.ir.pattern import P, Var
+from hugectr2onnx.ir.pattern import P
 from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
 
 Y = P(Linear, name="linear")

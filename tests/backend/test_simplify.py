@@ -529,14 +529,14 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
             os.kill(pid, 0)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
-    def test_the_parent_is_killed_and_the_child_ends(self) -> None:
+    def test_the_parent_is_killed_and_the_child_ends_though_a_fork_lives_on(self) -> None:
         script = """
 import signal, subprocess
-code = START + "print(worker.pid, flush=True); os.fork() or time.sleep(60); os.kill(os.getpid(), 9)"
+code = START + "fork = os.fork(); fork and print(worker.pid, fork, flush=True); time.sleep(60)"
 parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
-pid = int(parent.stdout.readline())
+child, fork = map(int, parent.stdout.readline().split())
 parent.kill()
-print(is_gone(pid))
-os.killpg(0, signal.SIGKILL) if False else None
+print(is_gone(child))
+os.kill(fork, signal.SIGKILL)
 """
         assert outcome(f"START = {START!r}\nimport os, sys, time\n" + IS_GONE + script) == "True"

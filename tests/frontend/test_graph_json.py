@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError
 from hugectr2onnx.frontend import json_text
-from hugectr2onnx.frontend.clauses import GraphClauses, Label
+from hugectr2onnx.frontend.clauses import GraphClauses, Label, SparseInput
 from hugectr2onnx.frontend.fields import Fields
 from hugectr2onnx.frontend.graph_json import read
 
@@ -81,7 +82,7 @@ class TestClauses:
     def test_the_data_layer(self) -> None:
         data = read(WRITTEN_BY_25_03, KNOWN).data
         assert (data.dense_top, data.dense_dim, data.labels) == ("dense", 13, (Label("label", 1),))
-        assert (data.sparse[0].top, data.sparse[0].nnz_per_slot, data.sparse[0].is_fixed_length) == ("wide_data", (2,), True)
+        assert data.sparse == (SparseInput("wide_data", slot_num=1, nnz_per_slot=(2,), is_fixed_length=True),)
 
     def test_an_embedding(self) -> None:
         embedding = read(WRITTEN_BY_25_03, KNOWN).embeddings[0]
@@ -169,7 +170,8 @@ class TestLabels:
             with_layers(self.SPLIT, label={"top": "x", "label_dim": 1})
 
     def test_an_automatic_slice_copies_a_label(self) -> None:
-        copies = {"type": "Slice", "bottom": "label", "top": ["label_slice0", "label_slice1"], "ranges": [[0, 1], [0, 1]]}
+        tops = ["label_slice0", "label_slice1"]
+        copies = {"type": "Slice", "bottom": "label", "top": tops, "ranges": [[0, 1], [0, 1]]}
         clauses = with_layers(copies, loss("p", "label_slice0"), label={"top": "label", "label_dim": 1})
         assert clauses.data.labels == (Label("label", 1),)
         assert clauses.label_of["label_slice1"] == "label"
@@ -289,7 +291,7 @@ class TestRefused:
 
     def test_objects_that_are_not_json(self) -> None:
         with pytest.raises(GraphJsonError, match="a Python set is not a JSON value"):
-            read({"layers": {1, 2}}, KNOWN)  # type: ignore[dict-item]
+            read({"layers": {1, 2}}, KNOWN)
 
     def test_objects_that_hold_themselves(self) -> None:
         graph: dict[str, Any] = {}
@@ -301,7 +303,7 @@ class TestRefused:
         node: list[Any] = []
         for _ in range(40):
             node = [node, node]
-        with pytest.raises(GraphJsonError, match="more than 4000000 values"):
+        with pytest.raises(GraphJsonError, match="more than 1000000 values"):
             read({"layers": node}, KNOWN)
 
 
@@ -385,10 +387,9 @@ FAILING = {
     "005": (GraphJsonError, '"reduce_item_his" is produced twice'),
     "058": (UnsupportedError, "SparseEmbedding is an embedding of HugeCTR v1.x"),
     "082": (UnsupportedError, "SparseEmbedding is an embedding of HugeCTR v1.x"),
-} | {
-    number: (UnsupportedError, "a configuration of HugeCTR v1.x")
-    for number in ("085", "087", "088", "090", "092", "093", "094", "095")
-}
+} | dict.fromkeys(
+    ("085", "087", "088", "090", "092", "093", "094", "095"), (UnsupportedError, "a configuration of HugeCTR v1.x")
+)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the collected graphs in ../shared are absent")
@@ -412,7 +413,7 @@ class TestCollectedGraphs:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["Data", "dense", "a"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["Data", "dense"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -426,10 +427,8 @@ def all_paths(node: Any, prefix: str = "") -> list[str]:
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(path=st.sampled_from(all_paths(WRITTEN_BY_25_03)), value=VALUES | st.just(...))
 def test_any_change_of_one_field_gives_clauses_or_our_error(path: str, value: Any) -> None:
-    try:
+    with suppress(HugeCTR2ONNXError):
         assert isinstance(read(changed(path, value), KNOWN), GraphClauses)
-    except HugeCTR2ONNXError:
-        pass
 
 
 @settings(
@@ -442,7 +441,5 @@ def test_any_bytes_give_clauses_or_our_error(tmp_path: Path, data: st.DataObject
     text = valid[:at] + data.draw(st.binary(max_size=8)) + valid[at + data.draw(st.integers(0, 8)) :]
     path = tmp_path / "graph.json"
     path.write_bytes(data.draw(st.sampled_from([text, text[:at], data.draw(st.binary(max_size=40))])))
-    try:
+    with suppress(HugeCTR2ONNXError):
         assert isinstance(read(path, KNOWN), GraphClauses)
-    except HugeCTR2ONNXError:
-        pass

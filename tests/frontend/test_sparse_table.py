@@ -41,7 +41,7 @@ class TestFolder:
 
     def test_keys_are_signed_64_bit_and_vectors_float32(self, tmp_path: Path) -> None:
         table = open_table(folder(tmp_path / "t", b"\xff" * 8, VECTORS[:8]), 2, DISTRIBUTED)
-        assert (table.keys.tolist(), table.keys.dtype, table.vectors.dtype) == ([-1], np.int64, np.float32)
+        assert (table.keys.tolist(), table.keys.dtype.name, table.vectors.dtype.name) == ([-1], "int64", "float32")
 
     @pytest.mark.parametrize("type_name", [LOCALIZED, ONE_HOT])
     def test_localized_tables_have_slots(self, tmp_path: Path, type_name: str) -> None:
@@ -160,7 +160,7 @@ class TestSingleFile:
     def test_32_bit_keys_are_extended_with_zeros(self, tmp_path: Path) -> None:
         (tmp_path / "t").write_bytes(records("<u4", [2**32 - 2], [[1, 2]]))
         table = open_table(tmp_path / "t", 2, DISTRIBUTED)
-        assert (table.keys.tolist(), table.keys.dtype) == ([4294967294], np.int64)
+        assert (table.keys.tolist(), table.keys.dtype.name) == ([4294967294], "int64")
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "t").touch()
@@ -175,7 +175,7 @@ class TestSingleFile:
 
     def test_where_the_values_do_not_tell_the_user_is_asked(self, tmp_path: Path) -> None:
         (tmp_path / "t").write_bytes(bytes(48))
-        with pytest.raises(MissingInformationError, match=r"4-byte keys \(6 rows\).*8-byte keys \(4 rows\).*input_key_type"):
+        with pytest.raises(MissingInformationError, match=r"4-byte keys \(6 rows\).*8-byte keys \(4 rows\).*I32"):
             open_table(tmp_path / "t", 1, DISTRIBUTED)
 
     def test_the_user_answers(self, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ class TestSingleFile:
 
     def test_neither_width_fits(self, tmp_path: Path) -> None:
         (tmp_path / "t").write_bytes(bytes(13))
-        with pytest.raises(WeightsError, match="no multiple of a record of 12 bytes .* or 16 bytes"):
+        with pytest.raises(WeightsError, match=r"no multiple of a record of 12 bytes .* or 16 bytes"):
             open_table(tmp_path / "t", 2, DISTRIBUTED)
 
 

@@ -99,12 +99,12 @@ class TestDiscover:
 
     def test_no_such_iteration(self, tmp_path: Path) -> None:
         snapshot(tmp_path)
-        with pytest.raises(WeightsError, match='no "wdl_dense_5.model"; there are the iterations 1000'):
+        with pytest.raises(WeightsError, match=r'no "wdl_dense_5\.model"; there are the iterations 1000'):
             Weights.discover(tmp_path, iteration=5)
 
     def test_no_such_prefix(self, tmp_path: Path) -> None:
         snapshot(tmp_path)
-        with pytest.raises(WeightsError, match='no dense file "dcn_dense_N.model"'):
+        with pytest.raises(WeightsError, match=r'no dense file "dcn_dense_N\.model"'):
             Weights.discover(tmp_path, "dcn")
 
     def test_a_folder_without_a_model(self, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.attention import MaskedSoftmax
 from hugectr2onnx.ir.ops.reduce import Softmax as SoftmaxOp
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Softmax(Layer, types=("Softmax",)):
@@ -28,6 +30,6 @@ class Softmax(Layer, types=("Softmax",)):
     def build(self, x: Value, *mask: Value) -> Value:
         if not mask:
             return SoftmaxOp()(x)
-        if not abs(self.factor) <= np.finfo(np.float32).max:
+        if not abs(self.factor) <= LARGEST:
             raise GraphJsonError(f"Softmax has a factor of {self.factor}, which is no finite float")
         return MaskedSoftmax(float(np.float32(self.factor)))(x, *mask)

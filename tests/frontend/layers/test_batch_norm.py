@@ -8,7 +8,7 @@ import pytest
 from hugectr2onnx.errors import GraphJsonError, ShapeError
 
 GAMMA_BETA = [[2, 1], [0.1, -0.1]]
-STATISTICS = [([0.5, 8], [4, 0.25])]
+STATISTICS = ([0.5, 8], [4, 0.25])
 
 
 def batch_norm(eps=9.999999747378752e-06):
@@ -29,7 +29,7 @@ def test_rows_do_not_influence_one_another(run_layer):
 def test_a_mean_far_from_zero_costs_no_precision(run_layer):
     mean, deviation = np.array([1e6, -1e6]), np.array([0.25, -0.5])
     x = (mean + deviation).astype(np.float32)[None]
-    (y,) = run_layer(batch_norm(eps=0.0), x, weights=[[1, 1], [0, 0]], ntp=[(mean, [1, 1])])
+    (y,) = run_layer(batch_norm(eps=0.0), x, weights=[[1, 1], [0, 0]], ntp=(mean, [1, 1]))
     np.testing.assert_allclose(y, [deviation])
 
 
