@@ -160,5 +160,3 @@ def _metadata(opt_level: int, options: ImportOptions, check: bool) -> dict[str, 
         "hugectr2onnx.options": json.dumps(given, sort_keys=True, default=str),
         "hugectr2onnx.parity": f"passed: {parity.RULE}" if check else "not checked",
     }
-
-

@@ -43,11 +43,15 @@ def convert(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """NVIDIA's command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hugectr2onnx.converter", description="Convert HugeCTR models to ONNX.")
+    parser = argparse.ArgumentParser(
+        prog="python -m hugectr2onnx.converter", description="Convert HugeCTR models to ONNX."
+    )
     parser.add_argument("--onnx_model_path", required=True, help="the ONNX file to write")
     parser.add_argument("--graph_config", required=True, help="the graph JSON")
     parser.add_argument("--dense_model", required=True, help="the dense file")
-    parser.add_argument("--convert_embedding", type=_flag, default=False, help="1 to convert the tables too (default 0)")
+    parser.add_argument(
+        "--convert_embedding", type=_flag, default=False, help="1 to convert the tables too (default 0)"
+    )
     parser.add_argument("--sparse_models", nargs="*", default=[], help="the folders of the tables, in JSON order")
     parser.add_argument("--ntp_file", default="", help="the ntp JSON, with BatchNorm")
     parser.add_argument("--graph_name", default="hugectr", help="the name of the ONNX graph")

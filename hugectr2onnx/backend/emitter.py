@@ -87,7 +87,7 @@ class OnnxEmitter:
             self._write(node)
 
     def _write(self, node: Node) -> None:
-        self._hint, self._sources = node.name or node.op.mnemonic, node.sources
+        self._hint, self._sources = _hint(node), node.sources
         first = len(self.onnx_nodes)
         emitted = node.op.emit(self, *(self._names[operand] for operand in node.inputs))
         for value, name in zip(node.results, (emitted,) if isinstance(emitted, str) else emitted, strict=True):
@@ -95,7 +95,7 @@ class OnnxEmitter:
 
     def _final_name(self, value: Value) -> str:
         output = next((name for name, other in self._outputs.items() if other == value), None)
-        return output or self._unique(value.node.name or value.op.mnemonic)
+        return output or self._unique(_hint(value.node))
 
     def _rename(self, name: str, final: str, first: int) -> str:
         """Give a result its final name, if one of the nodes from `first` on makes it; else leave it."""
@@ -163,7 +163,9 @@ class OnnxEmitter:
 
     # Writing protobuf
 
-    def _append(self, op_type: str, inputs: list[str], outputs: list[str], domain: str, attributes: dict[str, Any]) -> None:
+    def _append(
+        self, op_type: str, inputs: list[str], outputs: list[str], domain: str, attributes: dict[str, Any]
+    ) -> None:
         for name in inputs:
             if name in self._constants and name not in self._written:
                 self._store(name, Blob((self._constants[name],)))
@@ -185,6 +187,11 @@ class OnnxEmitter:
         tensor.data_location = onnx.TensorProto.EXTERNAL
         self.initializers.append(tensor)
         self.blobs[name] = blob
+
+
+def _hint(node: Node) -> str:
+    """The node's own name, or its layer's with what it does."""
+    return node.name or ".".join([*node.sources[-1:], node.op.mnemonic])
 
 
 def _attribute(value: Any) -> Any:

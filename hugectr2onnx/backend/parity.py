@@ -75,9 +75,7 @@ def expect_for(graph: Graph, feeds: Mapping[str, Array], batch: int) -> Expectat
     values = list(named.values())
     reference = evaluate_values(graph, values, feeds, precision=np.float64)
     rounded = evaluate_values(graph, values, feeds, precision=np.float32)
-    return Expectation(
-        batch, feeds, dict(zip(named, reference, strict=True)), dict(zip(named, rounded, strict=True))
-    )
+    return Expectation(batch, feeds, dict(zip(named, reference, strict=True)), dict(zip(named, rounded, strict=True)))
 
 
 def _expect_one(graph: Graph, batch: int, seed: int) -> Expectation:
@@ -94,9 +92,7 @@ def check(artifact: Artifact, expected: Sequence[Expectation]) -> Parity:
     """Run a model on every feed; raises ParityError where an element is out of tolerance."""
     model, tensors = _with_logits(artifact)
     session = runtime.session(model, options=_deterministic())
-    return compare(
-        expected, [_named(runtime.run(session, each.feeds), tensors, each) for each in expected]
-    )
+    return compare(expected, [_named(runtime.run(session, each.feeds), tensors, each) for each in expected])
 
 
 def compare(expected: Sequence[Expectation], found: Sequence[Mapping[str, Array]]) -> Parity:
@@ -114,7 +110,9 @@ def _compare_output(name: str, pairs: Sequence[tuple[Expectation, Array]]) -> Ou
     for each, found in pairs:
         reference, rounded = each.reference[name], each.rounded[name]
         if found.shape != reference.shape:
-            raise ParityError(f"output {name!r} has shape {found.shape} at a batch of {each.batch}, not {reference.shape}")
+            raise ParityError(
+                f"output {name!r} has shape {found.shape} at a batch of {each.batch}, not {reference.shape}"
+            )
         error, tolerance = _errors(reference, rounded, found)
         bad = np.argwhere(error > tolerance)
         if len(bad):

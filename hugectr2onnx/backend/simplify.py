@@ -13,14 +13,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.backend.skeleton import Refused, restore, strip
 from hugectr2onnx.backend.wire import serialise
-from hugectr2onnx.backend.worker import Worker, WorkerError
+from hugectr2onnx.backend.worker import SHARED, Worker, WorkerError, prewarm
 from hugectr2onnx.errors import HugeCTR2ONNXError
+
+__all__ = ["SimplifyResult", "prewarm", "simplify"]
 
 TIMEOUT = 120.0
 REQUEST_LIMIT = 256 << 20
 """A skeleton above this many bytes is not sent: it is not one that the compiler made."""
-
-_WORKER = Worker()
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +32,7 @@ class SimplifyResult:
     reason: str | None = None
 
 
-def prewarm() -> None:
-    """Start the child process now, so that it has done its imports (2 seconds) when `simplify` needs it."""
-    _WORKER.prewarm()
-
-
-def simplify(artifact: Artifact, *, timeout: float = TIMEOUT, worker: Worker = _WORKER) -> SimplifyResult:
+def simplify(artifact: Artifact, *, timeout: float = TIMEOUT, worker: Worker = SHARED) -> SimplifyResult:
     """The artifact as onnxsim simplifies it, not yet compared with anything; never raises for what onnxsim does.
 
     Inputs, outputs, operator sets, metadata and tables are those of the artifact. The same artifact gives the same
@@ -46,15 +41,19 @@ def simplify(artifact: Artifact, *, timeout: float = TIMEOUT, worker: Worker = _
     try:
         model = _simplified(artifact, timeout, worker)
     except (Refused, WorkerError, HugeCTR2ONNXError) as error:
-        return SimplifyResult(artifact, False, f"onnxsim was not used: {error}")
+        return _unchanged(artifact, str(error))
     except Exception as error:
         # A step that only improves the model must not cost the user the model, whatever an answer looks like.
-        return SimplifyResult(artifact, False, f"onnxsim was not used: {type(error).__name__}: {error}")
+        return _unchanged(artifact, f"{type(error).__name__}: {error}")
     if serialise(model) == serialise(artifact.skeleton):
         return SimplifyResult(artifact, False)
     names = {tensor.name for tensor in model.graph.initializer}
     tensors = {name: blob for name, blob in artifact.tensors.items() if name in names}
     return SimplifyResult(Artifact(model, tensors), True)
+
+
+def _unchanged(artifact: Artifact, why: str) -> SimplifyResult:
+    return SimplifyResult(artifact, False, f"onnxsim was not used: {' '.join(why.split())}")
 
 
 def _simplified(artifact: Artifact, timeout: float, worker: Worker) -> onnx.ModelProto:

@@ -130,6 +130,18 @@ class Worker:
         _kill(process)
 
 
+SHARED = Worker()
+"""The child that every compilation of this process uses."""
+
+
+def prewarm() -> None:
+    """Start the shared child now, so that it has done its imports (2 seconds) when `simplify` needs it.
+
+    This module imports nothing large: call it before importing anything that does.
+    """
+    SHARED.prewarm()
+
+
 def _exchange(process: subprocess.Popen[bytes], request: bytes) -> bytearray:
     assert process.stdin is not None and process.stdout is not None
     write_frame(process.stdin.fileno(), request)

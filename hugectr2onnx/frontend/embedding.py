@@ -103,9 +103,7 @@ def _check_table(clause: EmbeddingClause, table: SparseTable, warn: Callable[[st
 def has_nan(array: Array) -> bool:
     """Whether anything is not finite, in one pass over a memory map."""
     rows = array.reshape(len(array), -1) if array.ndim > 1 else array
-    return any(
-        not np.isfinite(rows[start : start + CHUNK_ROWS]).all() for start in range(0, len(rows), CHUNK_ROWS)
-    )
+    return any(not np.isfinite(rows[start : start + CHUNK_ROWS]).all() for start in range(0, len(rows), CHUNK_ROWS))
 
 
 def _exclusive_sum(sizes: tuple[int, ...]) -> list[int]:

@@ -37,9 +37,7 @@ class Fields:
     the JSON path where a field is missing and has no default, has another type or lies out of bounds.
     """
 
-    def __init__(
-        self, obj: Mapping[str, object], where: str, error: type[HugeCTR2ONNXError] = GraphJsonError
-    ) -> None:
+    def __init__(self, obj: Mapping[str, object], where: str, error: type[HugeCTR2ONNXError] = GraphJsonError) -> None:
         self._error = error
         self.where = where
         if not isinstance(obj, Mapping):

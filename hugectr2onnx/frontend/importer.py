@@ -6,28 +6,28 @@ dry walk over a counter instead of a file tells what a model needs (`check`, `re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hugectr2onnx.errors import (
     GraphJsonError,
     HugeCTR2ONNXError,
-    MissingInformationError,
     UnsupportedError,
     WeightsError,
 )
-from hugectr2onnx.frontend import embedding
+from hugectr2onnx.frontend import embedding, interface, outputs, wiring
 from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseSource
 from hugectr2onnx.frontend.fields import Fields
-from hugectr2onnx.frontend.interface import normalise_shape, require_rows
+from hugectr2onnx.frontend.interface import plain_attributes
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 from hugectr2onnx.frontend.layers.loss import Loss
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.statistics import StatisticsSource
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.types import Array, Dim, N, TensorType, f32
+from hugectr2onnx.ir.types import Array, N, TensorType, f32
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Importer:
         self._buffers: set[str] = set()
         self._failed: set[str] = set()
         self._consumed: set[str] = set()
-        self._predictions: list[tuple[str, Value]] = []
+        self._predictions: list[tuple[LayerClause, Value]] = []
 
     def run(self) -> None:
         """Import everything that can be; `errors` then holds what could not."""
@@ -128,9 +128,9 @@ class Importer:
     def result(self) -> Imported:
         return Imported(self.graph, tuple(self.summaries), self.floats, tuple(dict.fromkeys(self.warnings)))
 
-    def _collect(self, step: object) -> None:
+    def _collect(self, step: Callable[[], None]) -> None:
         try:
-            step()  # type: ignore[operator]
+            step()
         except HugeCTR2ONNXError as error:
             self.errors.append(error)
 
@@ -144,7 +144,7 @@ class Importer:
 
     def _declare_interface(self) -> None:
         data = self.clauses.data
-        shapes = self._input_shapes()
+        shapes = interface.extra_inputs(self.options.input_shapes, self.clauses)
         if data.dense_dim > 0 or self.options.keep_empty_dense:
             self.values[data.dense_top] = self.graph.input(data.dense_top, f32(N, data.dense_dim))
         self._declare_embeddings([clause for clause in self.clauses.embeddings if clause.top not in shapes])
@@ -181,19 +181,6 @@ class Importer:
         gpus = self.options.n_gpus
         return embedding.look_up(self.graph, clause, keys[clause.bottom], table, gpus, self.warnings.append)
 
-    def _input_shapes(self) -> dict[str, tuple[Dim, ...]]:
-        """The tensors of `input_shapes` that become inputs: labels are read by losses only and do not."""
-        shapes = {name: normalise_shape(name, shape) for name, shape in self.options.input_shapes.items()}
-        labels = {name for name in shapes if name in self.clauses.label_of or self._is_label_only(name)}
-        produced = {top for clause in self.clauses.layers for top in clause.tops} | {self.clauses.data.dense_top}
-        for name in shapes.keys() & produced:
-            raise GraphJsonError(f"input_shapes names {name!r}, which the graph has already; leave it out")
-        return {name: shape for name, shape in shapes.items() if name not in labels}
-
-    def _is_label_only(self, name: str) -> bool:
-        uses = [(c, i) for c in self.clauses.layers for i, bottom in enumerate(c.bottoms) if bottom == name]
-        return bool(uses) and all(_is_loss(c) and i == 1 for c, i in uses)
-
     # Layers
 
     def _import_layer(self, clause: LayerClause) -> None:
@@ -208,13 +195,7 @@ class Importer:
         results = built if isinstance(built, tuple) else (built,)
         self._bind(clause, layer, results)
         self.warnings += [f"{clause.where}: {caveat}" for caveat in layer.caveats()]
-        shapes = {w.name: w.shape for w in layer.weights(*(b.type for b in bottoms)) if w.file == "dense"}
-        types = tuple(str(value.type) for value in results)
-        self.summaries.append(
-            LayerSummary(
-                clause.index, clause.type, clause.bottoms, clause.tops, types, shapes, self.floats - offset, offset
-            )
-        )
+        self.summaries.append(_summarise(clause, layer, bottoms, results, offset))
 
     def _parse(self, clause: LayerClause) -> Layer:
         layer_type = REGISTRY[clause.type]
@@ -226,43 +207,28 @@ class Importer:
                 raise GraphJsonError(f"{clause.type} takes {_count(fewest, most)} {kind}s, not {len(names)}")
         attributes = next((self.options.layer_attrs[top] for top in clause.tops if top in self.options.layer_attrs), {})
         json = {**clause.params, "top": clause.tops}
-        return layer_type.parse(Fields(json, f"layers[{clause.index}]"), _with_plain_shape(attributes))
+        return layer_type.parse(Fields(json, f"layers[{clause.index}]"), plain_attributes(attributes))
 
     def _value(self, name: str, clause: LayerClause) -> Value:
         if name in self.values:
             return self.values[name]
         if name in self._buffers:
             raise GraphJsonError(f"{name!r} is a buffer of training that evaluation never fills")
-        raise self._nobody_produces(name, clause)
-
-    def _nobody_produces(self, name: str, clause: LayerClause) -> HugeCTR2ONNXError:
-        later = next((c for c in self.clauses.layers if name in c.tops), None)
-        if later is not None:
-            relation = "itself" if later.index == clause.index else f"{later.where}, which comes after it"
-            return GraphJsonError(
-                f"{name!r} is produced only by {relation}: the layers form a cycle or are out of order, and the "
-                "dense file follows their order; list each layer after those that it reads"
-            )
-        if name in self.clauses.label_of:
-            return GraphJsonError(f"{name!r} is a label, which no layer but a loss can read at evaluation")
-        known = nearest(name, self.values)
-        return MissingInformationError(
-            f"nothing in the JSON produces {name!r} ({known}). HugeCTR does not save the tables of an "
-            f"EmbeddingCollection: if it is one of its outputs, give its shape, for example "
-            f"input_shapes={{{name!r}: ('N', slots, vec)}}, and feed the vectors yourself"
-        )
+        raise wiring.nobody_produces(name, clause, self.clauses, self.values)
 
     def _check_buffers(self, clause: LayerClause, layer: Layer) -> None:
         for name in clause.bottoms[layer.reads :]:
             if not isinstance(layer, Loss) and name not in self._buffers and name not in self.values:
-                raise self._nobody_produces(name, clause)
+                raise wiring.nobody_produces(name, clause, self.clauses, self.values)
 
     def _read_weights(self, clause: LayerClause, layer: Layer, types: Sequence[TensorType]) -> list[Value]:
         statistics: dict[str, Array] = {}
         values = []
         for weight in layer.weights(*types):
             if weight.file == "ntp":
-                statistics = statistics or dict(zip(("mean", "var"), self.sources.statistics.take(weight.floats), strict=True))
+                statistics = statistics or dict(
+                    zip(("mean", "var"), self.sources.statistics.take(weight.floats), strict=True)
+                )
                 array = statistics[weight.name]
             else:
                 array = self.sources.dense.take(weight.floats, weight.shape, f"{clause.where}, {weight.name}")
@@ -273,7 +239,7 @@ class Importer:
 
     def _bind(self, clause: LayerClause, layer: Layer, results: Sequence[Value]) -> None:
         if isinstance(layer, Loss):
-            self._predictions.append((clause.bottoms[1] if len(clause.bottoms) > 1 else clause.tops[0], results[0]))
+            self._predictions.append((clause, results[0]))
             return
         for top, value in zip(clause.tops, results, strict=False):
             self.values[top] = value
@@ -300,41 +266,25 @@ class Importer:
 
     def _set_outputs(self) -> None:
         if self._predictions:
-            self.graph.output(self._named_predictions())
-            return
-        inputs = {value.node.name for value in self.graph.inputs}
-        tops = [clause.top for clause in self.clauses.embeddings]
-        tops += [top for clause in self.clauses.layers for top in clause.tops if top in self.values]
-        free = {top: self.values[top] for top in tops if top not in self._consumed and top not in inputs}
-        if not free:
-            raise GraphJsonError("the graph has no layers, so there is nothing to compute")
-        self.graph.output(free)
-
-    def _named_predictions(self) -> dict[str, Value]:
-        label_of = self.clauses.label_of
-        order = {label.name: place for place, label in enumerate(self.clauses.data.labels)}
-        names = [label_of.get(name, name) for name, _ in self._predictions]
-        if len(set(names)) < len(names):
-            names = [name for name, _ in self._predictions]
-        placed = sorted(zip(names, self._predictions, strict=True), key=lambda pair: order.get(pair[0], len(order)))
-        for name, (_, value) in placed:
-            require_rows(name, value.type)
-        return {name: value for name, (_, value) in placed}
+            self.graph.output(outputs.predictions(self._predictions, self.clauses))
+        else:
+            self.graph.output(outputs.free_tops(self.clauses, self.values, self._consumed))
 
 
-def _with_plain_shape(attributes: Mapping[str, object]) -> Mapping[str, object]:
-    """`layer_attrs` as JSON would have them: lists for arrays, -1 for the batch in a shape."""
-    if not isinstance(attributes, Mapping):
-        raise GraphJsonError(f"layer_attrs must map a top to its attributes, such as {{'shape': [-1, 4]}}, not {attributes!r}")
-    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
-    shape = plain.get("shape")
-    if isinstance(shape, list | tuple):
-        plain["shape"] = [-1 if dim in (None, "N") else dim for dim in shape]
-    return plain
-
-
-def _is_loss(clause: LayerClause) -> bool:
-    return clause.type in REGISTRY and issubclass(REGISTRY[clause.type], Loss)
+def _summarise(
+    clause: LayerClause, layer: Layer, bottoms: Sequence[Value], results: Sequence[Value], offset: int
+) -> LayerSummary:
+    weights = {w.name: w.shape for w in layer.weights(*(b.type for b in bottoms)) if w.file == "dense"}
+    return LayerSummary(
+        index=clause.index,
+        type=clause.type,
+        bottoms=clause.bottoms,
+        tops=clause.tops,
+        shapes=tuple(str(value.type) for value in results),
+        weights=weights,
+        floats=sum(math.prod(shape) for shape in weights.values()),
+        offset=offset,
+    )
 
 
 def _count(fewest: int, most: int) -> str:

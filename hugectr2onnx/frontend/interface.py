@@ -1,11 +1,14 @@
-"""The interface of the model: the shapes that a caller gives, the rows that an output must have."""
+"""What a caller says about a model beyond its files: shapes of further inputs, attributes of layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.ir.types import Batch, Dim, N, TensorType
+from hugectr2onnx.errors import GraphJsonError
+from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.layers.loss import Loss
+from hugectr2onnx.ir.types import Dim, N
 
 LARGEST_DIM = 1 << 31
 
@@ -25,11 +28,38 @@ def _dim(name: str, dim: object) -> Dim:
     return int(dim)
 
 
-def require_rows(label: str, prediction: TensorType) -> None:
-    """Raise ShapeError unless a prediction has one row a sample, as its label has."""
-    rows = prediction.shape[0]
-    if isinstance(rows, Batch) and rows != N:
-        raise ShapeError(
-            f"the prediction of {label!r} has {rows} rows for N samples: a Reshape before it splits or merges samples; "
-            "check leading_dim against the width of what it reshapes"
+def extra_inputs(input_shapes: Mapping[str, Sequence[object]], clauses: GraphClauses) -> dict[str, tuple[Dim, ...]]:
+    """The tensors of `input_shapes` that become inputs; labels do not, for only losses read them.
+
+    Raises GraphJsonError for a shape that is none and for a name that the graph has already.
+    """
+    shapes = {name: normalise_shape(name, shape) for name, shape in input_shapes.items()}
+    produced = {top for clause in clauses.layers for top in clause.tops} | {clauses.data.dense_top}
+    produced |= {sparse.top for sparse in clauses.data.sparse}
+    for name in shapes:
+        if name in produced:
+            raise GraphJsonError(f"input_shapes names {name!r}, which the graph has already; leave it out")
+    return {name: shape for name, shape in shapes.items() if not is_label(name, clauses)}
+
+
+def is_label(name: str, clauses: GraphClauses) -> bool:
+    """Whether a name is a label of Data, or is read by losses only, as their second bottom."""
+    uses = [(clause, place) for clause in clauses.layers for place, other in enumerate(clause.bottoms) if other == name]
+    return name in clauses.label_of or (bool(uses) and all(is_loss(clause) and place == 1 for clause, place in uses))
+
+
+def is_loss(clause: LayerClause) -> bool:
+    return clause.type in REGISTRY and issubclass(REGISTRY[clause.type], Loss)
+
+
+def plain_attributes(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    """`layer_attrs` as JSON would have them: lists for arrays, -1 for the batch in a shape."""
+    if not isinstance(attributes, Mapping):
+        raise GraphJsonError(
+            f"layer_attrs must map a top to its attributes, such as {{'shape': [-1, 4]}}, not {attributes!r}"
         )
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
+    shape = plain.get("shape")
+    if isinstance(shape, list | tuple):
+        plain["shape"] = [-1 if dim in (None, "N") else dim for dim in shape]
+    return plain

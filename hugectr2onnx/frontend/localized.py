@@ -22,7 +22,9 @@ def infer_gpus(keys: Array, slot_ids: Array, where: str) -> int:
     ordered = [gpus for gpus in separating if np.all(np.diff(slot_ids % gpus) >= 0)]
     fitting = ordered or separating
     if not fitting:
-        raise WeightsError(f"{where}: a key stands twice under one slot_id: the table is damaged or joined from several")
+        raise WeightsError(
+            f"{where}: a key stands twice under one slot_id: the table is damaged or joined from several"
+        )
     if len(fitting) > 1:
         raise MissingInformationError(
             f"{where}: keys stand under several slot_ids, and which row a slot reads depends on the number of GPUs of the "

@@ -37,7 +37,9 @@ class OpenedModel:
     def labels(self) -> Iterator[str]:
         """Every name that a caller may take for a label."""
         yield from self.clauses.label_of
-        yield from (clause.bottoms[1] for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:])
+        yield from (
+            clause.bottoms[1] for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:]
+        )
 
 
 def open_model(
@@ -101,5 +103,3 @@ def _open(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None
 def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
     if has_nan(dense.floats):
         yield f"the dense file {files.dense} holds NaN or infinite numbers, and so will the predictions that they reach"
-
-

@@ -68,7 +68,9 @@ def _recover_projections(clauses: GraphClauses, options: ImportOptions, floats: 
         names = [clause for clause in clauses.layers if clause.tops[:1] and clause.tops[0] in tops]
         raise _ask("projection_dim", names, f"several answers fit the dense file's size {example}".strip(), "...")
     found = {top: {"projection_dim": p} for top, p in zip(tops, solutions[0], strict=True) if p}
-    notes = tuple(f"{top}: projection_dim {a['projection_dim']} follows from the dense file's size" for top, a in found.items())
+    notes = tuple(
+        f"{top}: projection_dim {a['projection_dim']} follows from the dense file's size" for top, a in found.items()
+    )
     return Recovered(_with(options, found), notes)
 
 
@@ -135,7 +137,9 @@ def _recover_shape(clauses: GraphClauses, options: ImportOptions, floats: int, c
     for rank, shapes in ((2, [[-1, w] for w in widths]), (3, [[-1, int(width) // w, w] for w in widths])):
         fitting = [shape for shape in shapes if _fits(clauses, options, floats, clause, shape)]
         if len(fitting) == 1:
-            note = f"{clause.tops[0]}: shape {fitting[0]} is the only one of rank {rank} that fits the dense file's size"
+            note = (
+                f"{clause.tops[0]}: shape {fitting[0]} is the only one of rank {rank} that fits the dense file's size"
+            )
             return Recovered(_with(options, {clause.tops[0]: {"shape": fitting[0]}}), (note,))
         if fitting:
             some = ", ".join(map(str, fitting[:4]))

@@ -25,7 +25,7 @@ class MultiHeadAttention(Layer, types=("MultiHeadAttention",)):
 
     bottoms = (2, 4)
     tops = (1, 2)
-    versions = "v3.7 on"
+    versions = ">= v3.7"
     heads: int = param("num_attention_heads", default=1, minimum=1)
     transpose_b: bool | None = param("transpose_b", default=None)
     top_names: tuple[str, ...] = param("top", default=())

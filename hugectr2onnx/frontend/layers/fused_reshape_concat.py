@@ -21,7 +21,7 @@ class FusedReshapeConcat(Layer, types=("FusedReshapeConcat",)):
 
     bottoms = (1, 1 << 30)
     tops = (2, 2)
-    versions = "v3.1 on"
+    versions = ">= v3.1"
 
     def build(self, *xs: Value) -> tuple[Value, Value]:
         joined, slots = _join(xs)
@@ -38,7 +38,7 @@ class FusedReshapeConcatGeneral(Layer, types=("FusedReshapeConcatGeneral",)):
     """top = concat(bottoms, axis=2).reshape(B * s, D) for bottoms [B, s, v_i] (layers 3.24)."""
 
     bottoms = (1, 1 << 30)
-    versions = "v3.1 on"
+    versions = ">= v3.1"
 
     def build(self, *xs: Value) -> Value:
         joined, slots = _join(xs)

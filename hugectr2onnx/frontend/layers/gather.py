@@ -15,7 +15,7 @@ from hugectr2onnx.ir.ops.shape import Take
 class Gather(Layer, types=("Gather",)):
     """top[i] = bottom[indices[i]]: rows, that is samples, by number (layers 3.21). [B, d] -> [len(indices), d]"""
 
-    versions = "v3.1 on"
+    versions = ">= v3.1"
     indices: tuple[int, ...] = param("indices")
 
     def build(self, x: Value) -> Value:

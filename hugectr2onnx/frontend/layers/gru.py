@@ -23,7 +23,7 @@ class GRU(Layer, types=("GRU",)):
     `Wr Wz Wn [h, v]`, `Rr Rz Rn [h, h]`, `br bz bn [h]`, and an initial state that evaluation never reads.
     """
 
-    versions = "v3.1 on"
+    versions = ">= v3.1"
     num_output: int = param("gru_param.num_output", default=1, minimum=1)
     batchsize: int = param("gru_param.batchsize", default=1, minimum=1)
     steps: int = param("gru_param.SeqLength", default=1, minimum=1)

@@ -13,6 +13,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from hugectr2onnx.errors import CompilerError, GraphJsonError
 from hugectr2onnx.frontend.fields import Fields
 from hugectr2onnx.ir.graph import Value
@@ -121,9 +123,19 @@ def _read(json: Fields, path: str, hint: Any, declared: Field[Any]) -> Any:
     return value
 
 
+def _float32(json: Fields, path: str) -> float:
+    """HugeCTR holds the numbers of a layer as C++ floats (layers 1.1)."""
+    value = json.number(path)
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(value))
+    if not np.isfinite(rounded):
+        raise json.wrong(path, "a finite number that fits a 32-bit float", value)
+    return rounded
+
+
 _READERS: dict[Any, Callable[[Fields, str], Any]] = {
     int: Fields.integer,
-    float: Fields.number,
+    float: _float32,
     bool: Fields.boolean,
     str: Fields.string,
     tuple[int, ...]: Fields.integers,

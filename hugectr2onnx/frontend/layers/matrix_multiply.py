@@ -17,7 +17,7 @@ class MatrixMultiply(Layer, types=("MatrixMultiply",)):
 
     bottoms = (2, 1 << 30)
     reads = 2
-    versions = "v3.2 on"
+    versions = ">= v3.2"
 
     def build(self, a: Value, b: Value) -> Value:
         ranks = (a.type.rank, b.type.rank)

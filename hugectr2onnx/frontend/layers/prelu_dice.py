@@ -23,7 +23,7 @@ class PReLUDice(Layer, types=("PReLU_Dice",)):
     column, freezes them instead.
     """
 
-    versions = "v3.1 on"
+    versions = ">= v3.1"
     alpha: float = param("prelu_dice_param.alpha", "prelu_dice_param.elu_alpha", default=1.0)
     eps: float = param("prelu_dice_param.eps", default=1e-5)
     mean: tuple[float, ...] | None = param("mean", default=None)

@@ -20,7 +20,7 @@ class Scale(Layer, types=("Scale",)):
     [B, n] -> [B, n * f] with axis 0, else [B * f, n]; f is `factor` without its fraction.
     """
 
-    versions = "v3.1 on"
+    versions = ">= v3.1"
     axis: int = param("scale_param.axis", default=1)
     factor: float = param("scale_param.factor", default=1.0)
 

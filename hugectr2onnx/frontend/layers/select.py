@@ -18,7 +18,7 @@ class Select(Layer, types=("Select",)):
     graph_to_json saves neither `dim` nor `index`: give both in `layer_attrs`.
     """
 
-    versions = "v23.08 on"
+    versions = ">= v23.08"
     dim: int | None = param("dim", default=None)
     index: tuple[int, ...] | None = param("index", default=None)
 

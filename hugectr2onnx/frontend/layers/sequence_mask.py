@@ -22,7 +22,7 @@ class SequenceMask(Layer, types=("SequenceMask",)):
     """
 
     bottoms = (1, 2)
-    versions = "v3.9 on"
+    versions = ">= v3.9"
     max_sequence_len: int | None = param("max_sequence_len", default=None, minimum=1)
     max_sequence_len_from: int | None = param("max_sequence_len_from", default=None, minimum=1)
     max_sequence_len_to: int | None = param("max_sequence_len_to", default=None, minimum=1)

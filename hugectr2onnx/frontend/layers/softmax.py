@@ -24,7 +24,7 @@ class Softmax(Layer, types=("Softmax",)):
     """
 
     bottoms = (1, 2)
-    versions = "v3.1 on"
+    versions = ">= v3.1"
     factor: float = param("factor", default=1.0)
 
     def build(self, x: Value, *mask: Value) -> Value:

@@ -50,7 +50,7 @@ def test_three_dimensions_are_refused(run_layer):
 
 @pytest.mark.parametrize("param", [{"eps": -1e-8}, {"eps": np.nan}, {"alpha": np.inf}, {"alpha": 1e300}])
 def test_senseless_parameters_are_refused(run_layer, param):
-    with pytest.raises(GraphJsonError, match="prelu_dice_param|alpha"):
+    with pytest.raises(GraphJsonError, match=r"prelu_dice_param|alpha"):
         run_layer(dice(**param), X)
 
 

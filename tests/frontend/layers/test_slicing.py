@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.frontend.layers.slicing import Slice
+from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, f32
 
 

@@ -1,0 +1,61 @@
+"""What a model gives: a prediction for each label, or the tops that nothing consumes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from hugectr2onnx.errors import GraphJsonError, ShapeError
+from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
+from hugectr2onnx.ir.graph import Value
+from hugectr2onnx.ir.ops.structural import Input
+from hugectr2onnx.ir.types import Batch, N
+
+
+def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClauses) -> dict[str, Value]:
+    """The prediction of each loss, named after its label and in label order.
+
+    Losses that share a label are named after their copies of it, or else after their own tops. Raises ShapeError for a
+    prediction that has not one row a sample.
+    """
+    order = {label.name: place for place, label in enumerate(clauses.data.labels)}
+    labels = [clauses.label_of.get(_label(clause), _label(clause)) for clause, _ in losses]
+    names = labels
+    for candidates in (labels, [_label(clause) for clause, _ in losses], [_top(clause) for clause, _ in losses]):
+        names = candidates
+        if len(set(names)) == len(names):
+            break
+    else:
+        raise GraphJsonError(
+            "several losses share their label and their name, so their predictions cannot be told apart"
+        )
+    places = sorted(range(len(names)), key=lambda i: order.get(labels[i], len(order)))
+    for place in places:
+        _require_rows(names[place], losses[place][1])
+    return {names[place]: losses[place][1] for place in places}
+
+
+def free_tops(clauses: GraphClauses, values: Mapping[str, Value], consumed: Collection[str]) -> dict[str, Value]:
+    """The tops that nothing consumes, inputs apart. Raises GraphJsonError where there are none."""
+    tops = [clause.top for clause in clauses.embeddings] + [top for clause in clauses.layers for top in clause.tops]
+    free = {top: values[top] for top in tops if top in values and top not in consumed}
+    free = {top: value for top, value in free.items() if not isinstance(value.op, Input)}
+    if not free:
+        raise GraphJsonError("the graph has no layers after its inputs, so there is nothing to compute")
+    return free
+
+
+def _label(clause: LayerClause) -> str:
+    return clause.bottoms[1] if len(clause.bottoms) > 1 else _top(clause)
+
+
+def _top(clause: LayerClause) -> str:
+    return clause.tops[0] if clause.tops else clause.type
+
+
+def _require_rows(label: str, prediction: Value) -> None:
+    rows = prediction.type.shape[0]
+    if isinstance(rows, Batch) and rows != N:
+        raise ShapeError(
+            f"the prediction of {label!r} has {rows} rows for N samples: a Reshape before it splits or merges samples; "
+            "check leading_dim against the width of what it reshapes"
+        )

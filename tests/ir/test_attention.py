@@ -1,0 +1,66 @@
+"""Attention and MaskedSoftmax."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir.ops.attention import Attention, MaskedSoftmax
+from hugectr2onnx.ir.types import N, f32
+
+SCORES, MASK = f32(N, 2, 4, 6), f32(N, 1, 4, 6)
+QUERIES, KEYS = f32(N, 4, 8), f32(N, 6, 8)
+
+FITTING = [
+    (MaskedSoftmax(0.5), (SCORES, MASK)),
+    (MaskedSoftmax(), (SCORES, f32(N, 1, 1, 6))),
+    (Attention(2), (QUERIES, KEYS, KEYS)),
+    (Attention(8), (QUERIES, KEYS, KEYS)),
+    (Attention(2, masked=True), (QUERIES, KEYS, KEYS, MASK)),
+    (Attention(2, masked=True), (QUERIES, KEYS, KEYS, f32(N, 1, 1, 6))),
+    (Attention(2), (f32(3, 4, 8), f32(3, 6, 8), f32(3, 6, 8))),
+]
+
+
+@pytest.mark.parametrize("op, types", FITTING)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shape_and_precision_are_those_of_the_first_operand(op, types, dtype):
+    result = op.evaluate(*(np.ones(type.concrete(3), dtype) for type in types))
+    assert op.infer(*types) == types[0]
+    assert result.shape == types[0].concrete(3)
+    assert result.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "op, types",
+    [
+        (MaskedSoftmax(), (f32(N, 4, 6), f32(N, 4, 6))),
+        (MaskedSoftmax(), (SCORES, f32(N, 2, 4, 6))),
+        (MaskedSoftmax(), (SCORES, f32(1, 1, 4, 6))),
+        (MaskedSoftmax(), (SCORES, f32(N, 1, 4, 1))),
+        (Attention(3), (QUERIES, KEYS, KEYS)),
+        (Attention(0), (QUERIES, KEYS, KEYS)),
+        (Attention(2), (QUERIES, KEYS, f32(N, 5, 8))),
+        (Attention(2), (QUERIES, f32(N, 6, 4), f32(N, 6, 4))),
+        (Attention(2), (f32(N, 8), f32(N, 8), f32(N, 8))),
+        (Attention(2), (QUERIES, KEYS, KEYS, MASK)),
+        (Attention(2, masked=True), (QUERIES, KEYS, KEYS)),
+        (Attention(2, masked=True), (QUERIES, KEYS, KEYS, f32(N, 1, 6, 4))),
+        (Attention(2), (f32(4, 6, N), f32(4, 6, N), f32(4, 6, N))),
+    ],
+)
+def test_operands_that_do_not_fit_are_refused(op, types):
+    with pytest.raises(ShapeError):
+        op.infer(*types)
+
+
+def test_the_sum_of_a_masked_softmax_is_a_millionth_short():
+    zeros, ones = np.zeros((1, 1, 1, 1)), np.ones((1, 1, 1, 1))
+    np.testing.assert_allclose(MaskedSoftmax().evaluate(zeros, ones), 1 / (1 + 1e-6), rtol=1e-12)
+
+
+def test_a_dropped_position_loses_ten_thousand():
+    x, mask = np.array([0.0, 10001.0]).reshape(1, 1, 1, 2), np.array([1.0, 0.0]).reshape(1, 1, 1, 2)
+    expected = np.exp([-1, 0]) / (np.exp(-1) + 1 + 1e-6)
+    np.testing.assert_allclose(MaskedSoftmax().evaluate(x, mask).ravel(), expected, rtol=1e-12)
