@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hugectr2onnx.backend import external_data, runtime
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.ir.graph import Graph
@@ -52,13 +54,29 @@ class CompiledModel:
     def run(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """The outputs by name, for inputs by name; labels among the feeds are ignored.
 
-        Raises FeedError for inputs that are missing, unknown, or of another type or shape.
+        Floats of another width become float32 and integers int64. Raises FeedError for inputs that are missing, unknown,
+        or of another kind or shape.
         """
-        inputs = {value.node.name for value in self.ir.inputs}
-        given = {name: array for name, array in feeds.items() if name in inputs or name not in self._labels}
-        return runtime.run(self._session, given)
+        types = {value.node.name: value.type.dtype.numpy for value in self.ir.inputs}
+        given = {name: array for name, array in feeds.items() if name in types or name not in self._labels}
+        return runtime.run(self._session, {name: _widened(array, types.get(name)) for name, array in given.items()})
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{value.node.name}: {value.type}" for value in self.ir.inputs)
         outputs = ", ".join(f"{name}: {value.type}" for name, value in self.ir.outputs.items())
         return f"<CompiledModel ({inputs}) -> ({outputs}), {self.report.onnx_nodes} nodes>"
+
+
+def _widened(value: Any, wanted: np.dtype[Any] | None) -> Any:
+    """An array of the same kind of number in the width that the model takes; anything else is left to be refused."""
+    array = value if isinstance(value, np.ndarray | list) else None
+    if wanted is None or array is None:
+        return value
+    try:
+        array = np.asarray(array)
+    except (ValueError, OverflowError):
+        return value
+    same_kind = array.dtype.kind == wanted.kind or (
+        wanted.kind == "i" and array.dtype.kind == "u" and array.itemsize < 8
+    )
+    return array.astype(wanted) if same_kind else array

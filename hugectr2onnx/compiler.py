@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hugectr2onnx import passes
-from hugectr2onnx.backend import emitter, parity, simplify
+from hugectr2onnx.backend import emitter, parity, worker
+from hugectr2onnx.backend import simplify as onnxsim
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, UnsupportedError
@@ -53,7 +54,7 @@ def compile(
     of layers (PReLU_Dice mean and var for frozen statistics). slot_size_array: the reader's list; inputs are then raw
     per-slot keys and the graph adds the offsets. n_gpus: of the training, for Localized tables with repeated keys.
 
-    simplify: run onnxsim from level 1 up; its result is taken only if it passes the parity check. check: compare with
+    simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
     the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
     keep_empty_dense: keep the dense input where dense_dim is 0.
 
@@ -70,7 +71,7 @@ def compile(
         keep_empty_dense=keep_empty_dense,
     )
     if simplify and check and opt_level > 0:
-        prewarm()
+        worker.prewarm()
     with report.stage("read", progress):
         model = opening.open_model(graph, weights, options)
     with report.stage("import", progress):
@@ -88,13 +89,10 @@ def compile(
         metadata = _metadata(opt_level, options, check)
         artifact = emitter.emit(ir, graph_name=graph_name, opset=opset, version=__version__, metadata=metadata)
     artifact = _prove(artifact, expected, report, simplify and opt_level > 0, progress)
+    if progress is not None:
+        progress("done", 1.0)
     report.onnx_nodes = len(artifact.skeleton.graph.node)
     return CompiledModel(artifact, ir, report, frozenset(model.labels))
-
-
-def prewarm() -> None:
-    """Start onnxsim's process, so that its slow import overlaps with our own work."""
-    simplify.prewarm()
 
 
 def _check_options(opt_level: int, opset: int) -> None:
@@ -124,7 +122,7 @@ def _prove(
         return artifact
     if simplified:
         with report.stage("simplify", progress):
-            attempt = simplify.simplify(artifact)
+            attempt = onnxsim.simplify(artifact)
         report.simplify = "taken" if attempt.changed else attempt.reason or "changed nothing"
         if attempt.changed:
             with report.stage("parity", progress):

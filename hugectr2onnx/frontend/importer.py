@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hugectr2onnx.errors import (
     GraphJsonError,
     HugeCTR2ONNXError,
+    ShapeError,
     UnsupportedError,
     WeightsError,
 )
@@ -27,7 +28,9 @@ from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.statistics import StatisticsSource
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.types import Array, N, TensorType, f32
+from hugectr2onnx.ir.types import Array, Batch, N, TensorType, f32
+
+MOST_ELEMENTS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,10 @@ class Importer:
         if isinstance(layer, Loss):
             self._predictions.append((clause, results[0]))
             return
+        if len(results) > len(clause.tops):
+            raise GraphJsonError(f"{clause.type} gives {len(results)} tensors, but has {len(clause.tops)} tops")
         for top, value in zip(clause.tops, results, strict=False):
+            _require_sane(value.type)
             self.values[top] = value
             value.node.name = value.node.name or top
         self._buffers.update(clause.tops[len(results) :])
@@ -269,6 +275,15 @@ class Importer:
             self.graph.output(outputs.predictions(self._predictions, self.clauses))
         else:
             self.graph.output(outputs.free_tops(self.clauses, self.values, self._consumed))
+
+
+def _require_sane(type: TensorType) -> None:
+    size = type.elements
+    count = size.factor if isinstance(size, Batch) else size
+    if count > MOST_ELEMENTS:
+        raise ShapeError(
+            f"{type} has {int(count):,} elements for each sample, more than any model needs; check the sizes"
+        )
 
 
 def _summarise(

@@ -29,7 +29,7 @@ def test_shape_and_precision_are_those_of_the_operands(dtype, count, columns):
         (f32(N, 3, 4), f32(N, 3, 4)),
         (f32(2, N), f32(2, 3, N)),
         (f32(2, 4), f32(2, N, 4)),
-        (f32(N, 4), f32(N, 2049, 4)),
+        (f32(N, 4), f32(N, 1025, 4)),
     ],
 )
 def test_operands_that_do_not_fit_are_refused(types):

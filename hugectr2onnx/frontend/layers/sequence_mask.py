@@ -9,7 +9,7 @@ from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask as SequenceMaskOp
 
-MOST_POSITIONS = 1 << 22
+MOST_POSITIONS = 1 << 20
 """A mask has a number for each pair of positions, and how many there are comes from a JSON file."""
 
 

@@ -11,7 +11,7 @@ from hugectr2onnx.ir.op import Emitter, Op
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Array, TensorType
 
-MOST_VECTORS = 2048
+MOST_VECTORS = 1024
 """The products of n vectors grow with n squared, and n comes from a JSON file."""
 
 
