@@ -1,0 +1,142 @@
+"""What a dry run found: plain data, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from hugectr2onnx.errors import HugeCTR2ONNXError
+
+FLOAT_BYTES = 4
+KEY_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the error's kind, its exit code, the whole message."""
+
+    kind: str
+    exit_code: int
+    message: str
+
+    @classmethod
+    def of(cls, error: HugeCTR2ONNXError) -> Problem:
+        return cls(type(error).__name__, error.exit_code, error.describe())
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the ONNX model that would come out."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class LayerCheck:
+    """A dense layer: `offset` and bytes are those of its weights in the dense file, None where they cannot be known.
+
+    `status` is "wrong" where the layer itself has a problem, "not reached" where a layer that it depends on has one.
+    """
+
+    index: int
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    status: Literal["ok", "wrong", "not reached"] = "not reached"
+    shapes: tuple[str, ...] = ()
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    expected_bytes: int | None = None
+    offset: int | None = None
+    found_bytes: int | None = None
+
+    @property
+    def where(self) -> str:
+        return f"layers[{self.index}] {self.type} {', '.join(self.bottoms)} -> {', '.join(self.tops)}"
+
+
+@dataclass(frozen=True)
+class DenseCheck:
+    """The dense file: `expected_bytes` is a lower bound unless all layers could be counted."""
+
+    path: str | None
+    expected_bytes: int
+    found_bytes: int | None
+    is_complete: bool
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """The table of an embedding layer; `path` and what follows are None where none was given or none is needed.
+
+    `expected_bytes` are those of the vectors of `rows` keys, `found_bytes` those of the file that holds them.
+    """
+
+    index: int
+    type: str
+    bottom: str
+    top: str
+    slots: int
+    max_nnz: int
+    vec_size: int
+    combiner: str
+    is_needed: bool
+    path: str | None = None
+    rows: int | None = None
+    smallest_key: int | None = None
+    largest_key: int | None = None
+    has_slot_ids: bool | None = None
+    expected_bytes: int | None = None
+    found_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class StatisticsCheck:
+    """The ntp file: features of each BatchNorm layer by its top (None where unknown), and the entries that were found."""
+
+    path: str | None
+    layers: Mapping[str, int | None]
+    found: int | None
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Everything about a model that can be told without compiling it."""
+
+    layers: tuple[LayerCheck, ...] = ()
+    dense: DenseCheck | None = None
+    tables: tuple[TableCheck, ...] = ()
+    statistics: StatisticsCheck | None = None
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the worst problem: unsupported (4) is worse than invalid (3)."""
+        return max((problem.exit_code for problem in self.problems), default=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-ready data."""
+        return {"ok": self.ok, "exit_code": self.exit_code, **asdict(self)}
+
+
+def place_layers(layers: Sequence[LayerCheck], found_bytes: int | None) -> tuple[LayerCheck, ...]:
+    """The layers with their place in a dense file of so many bytes; nothing is known behind a layer of unknown size."""
+    placed = []
+    offset: int | None = 0
+    for layer in layers:
+        size = layer.expected_bytes
+        found = None
+        if offset is not None and size is not None and found_bytes is not None:
+            found = min(max(found_bytes - offset, 0), size)
+        placed.append(replace(layer, offset=offset if size is not None else None, found_bytes=found))
+        offset = offset + size if offset is not None and size is not None else None
+    return tuple(placed)
