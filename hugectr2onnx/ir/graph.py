@@ -277,11 +277,10 @@ class Graph:
         return ((u, v, slot, data["index"]) for u, v, slot, data in self._nx.edges(keys=True, data=True))
 
     def find_cycle(self) -> list[Node]:
-        """The nodes of one cycle, or none."""
-        try:
-            return [edge[0] for edge in nx.find_cycle(self._nx)]
-        except nx.NetworkXNoCycle:
+        """The nodes of one cycle, or none. Looking for one is slow, so first make sure that there is one."""
+        if nx.is_directed_acyclic_graph(self._nx):
             return []
+        return [edge[0] for edge in nx.find_cycle(self._nx)]
 
     def __str__(self) -> str:
         from hugectr2onnx.ir.printer import print_graph

@@ -1,0 +1,340 @@
+"""`check`: a dry run that finds everything wrong with a model at once, instead of stopping at the first error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+from hugectr2onnx.check_report import (
+    FLOAT_BYTES,
+    CheckReport,
+    DenseCheck,
+    LayerCheck,
+    Problem,
+    StatisticsCheck,
+    TableCheck,
+    Tensor,
+    place_layers,
+)
+from hugectr2onnx.dense_judgement import judge_size, layers_with_nan
+from hugectr2onnx.errors import HugeCTR2ONNXError, MissingInformationError, WeightsError
+from hugectr2onnx.frontend import embedding, graph_json, interface, opening
+from hugectr2onnx.frontend import weights as weights_module
+from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
+from hugectr2onnx.frontend.dense_file import DenseCounter, DenseFile
+from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
+from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
+from hugectr2onnx.frontend.ntp_file import BatchNormStatistics, read_ntp
+from hugectr2onnx.frontend.recovery import recover
+from hugectr2onnx.frontend.sparse_table import SparseTable
+from hugectr2onnx.frontend.statistics import CountedStatistics
+from hugectr2onnx.frontend.weights import Weights
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.types import N, i64
+
+BATCH_NORM = "BatchNorm"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def check(
+    graph: str | os.PathLike[str] | Mapping[str, object], weights: object = None, options: ImportOptions | None = None
+) -> CheckReport:
+    """Everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
+
+    Without `weights` the report says which files are expected, and how large. Bad input never raises: it is a problem of
+    the report.
+    """
+    return _Check(options or ImportOptions()).run(graph, weights)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What could be opened."""
+
+    given: Weights | None
+    dense: DenseFile | None
+    statistics: tuple[BatchNormStatistics, ...] | None
+
+
+class _Check:
+    """One dry run; `problems` and `warnings` fill as it goes."""
+
+    def __init__(self, options: ImportOptions):
+        self.options = options
+        self.problems: list[HugeCTR2ONNXError] = []
+        self.warnings: list[str] = []
+
+    def run(self, graph: str | os.PathLike[str] | Mapping[str, object], weights: object) -> CheckReport:
+        clauses = self._try(graph_json.read, graph, REGISTRY.keys())
+        files = self._open(weights)
+        if clauses is None:
+            return CheckReport(problems=self._reported())
+        tables = self._check_tables(clauses, files)
+        recovered = self._recover(clauses, files)
+        importer = self._import(clauses)
+        layers = tuple(_layers(clauses, importer))
+        dense = self._check_dense(layers, files, judged=recovered is not None)
+        statistics = self._check_statistics(clauses, importer, files)
+        return CheckReport(
+            layers=place_layers(layers, dense.found_bytes),
+            dense=dense,
+            tables=tables,
+            statistics=statistics,
+            inputs=tuple(Tensor(value.node.name, str(value.type)) for value in importer.graph.inputs),
+            outputs=tuple(_outputs(importer)),
+            problems=self._reported(),
+            warnings=tuple(dict.fromkeys([*importer.warnings, *self.warnings])),
+            recovered=recovered or (),
+        )
+
+    def _try(self, step: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T | None:
+        try:
+            return step(*args, **keywords)
+        except HugeCTR2ONNXError as error:
+            self.problems.append(error)
+            return None
+
+    def _reported(self) -> tuple[Problem, ...]:
+        return tuple(dict.fromkeys(map(Problem.of, self.problems)))
+
+    # Files
+
+    def _open(self, weights: object) -> _Files:
+        given = self._try(weights_module.resolve, weights) if weights is not None else None
+        if given is None:
+            return _Files(None, None, None)
+        dense = self._try(opening.open_dense, given) if given.dense is not None else None
+        statistics = self._try(read_ntp, given.ntp) if given.ntp is not None else None
+        return _Files(given, dense, statistics)
+
+    def _recover(self, clauses: GraphClauses, files: _Files) -> tuple[str, ...] | None:
+        """What the size of the dense file tells, put into the options; None where it should have told and did not."""
+        if files.dense is None:
+            return ()
+        recovered = self._try(recover, clauses, self.options, files.dense.size)
+        if recovered is None:
+            return None
+        self.options = recovered.options
+        return recovered.notes
+
+    # Embeddings
+
+    def _check_tables(self, clauses: GraphClauses, files: _Files) -> tuple[TableCheck, ...]:
+        sparse = {entry.top: entry for entry in clauses.data.sparse}
+        needed = [clause for clause in clauses.embeddings if self._needs_table(clause)]
+        paths = self._paths(needed, clauses, files)
+        key_bytes = (files.given.key_bytes if files.given else None) or clauses.key_bytes
+        checks = []
+        for clause in clauses.embeddings:
+            source = sparse[clause.bottom]
+            if clause.type == embedding.HYBRID and self._is_converted(clause):
+                self.problems.append(embedding.refuse_hybrid(clause, source))
+            entry = _table_check(clause, source, clause in needed)
+            path = paths.get(clause.top)
+            checks.append(self._check_table(entry, clause, source, path, key_bytes) if path else entry)
+        return tuple(checks)
+
+    def _is_converted(self, clause: EmbeddingClause) -> bool:
+        return self.options.convert_embedding and clause.top not in self.options.input_shapes
+
+    def _needs_table(self, clause: EmbeddingClause) -> bool:
+        return self._is_converted(clause) and clause.type != embedding.HYBRID
+
+    def _paths(self, needed: Sequence[EmbeddingClause], clauses: GraphClauses, files: _Files) -> dict[str, Path]:
+        if files.given is None or not needed:
+            return {}
+        owners = self._try(opening._table_owners, clauses, files.given, self.options) or []
+        return {clause.top: path for clause, path in zip(owners, files.given.tables, strict=False) if clause in needed}
+
+    def _check_table(
+        self, entry: TableCheck, clause: EmbeddingClause, source: SparseInput, path: Path, key_bytes: int | None
+    ) -> TableCheck:
+        measured = replace(entry, path=str(path), **_measure(path, clause.vec_size))
+        table = self._try(opening._open, clause, path, key_bytes)
+        if table is None:
+            return measured
+        self._try(self._look_up, clause, source, table)
+        size = FLOAT_BYTES * table.vectors.size
+        return replace(
+            measured,
+            rows=len(table.keys),
+            smallest_key=int(table.keys.min()) if len(table.keys) else None,
+            largest_key=int(table.keys.max()) if len(table.keys) else None,
+            has_slot_ids=table.slot_ids is not None,
+            expected_bytes=measured.expected_bytes if measured.expected_bytes is not None else size,
+            found_bytes=measured.found_bytes if measured.found_bytes is not None else size,
+        )
+
+    def _look_up(self, clause: EmbeddingClause, source: SparseInput, table: SparseTable) -> None:
+        """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
+        scratch = Graph()
+        keys = scratch.input(clause.bottom, i64(N, source.slot_num, source.max_nnz))
+        embedding.look_up(scratch, clause, keys, table, self.options.n_gpus, self.warnings.append)
+
+    # Layers
+
+    def _import(self, clauses: GraphClauses) -> Importer:
+        """The walk over all layers, with empty tables and counted weights."""
+        shapes = self._sound_shapes()
+        sparse = {entry.top: entry for entry in clauses.data.sparse}
+        hybrid = [
+            clause for clause in clauses.embeddings if clause.type == embedding.HYBRID and self._is_converted(clause)
+        ]
+        stand_ins = {clause.top: ("N", sparse[clause.bottom].slot_num, clause.vec_size) for clause in hybrid}
+        tables = {clause.top: _empty_table(clause) for clause in clauses.embeddings}
+        options = replace(self.options, input_shapes=shapes | stand_ins)
+        importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), options)
+        importer.run()
+        self.problems += self._without_echoes(importer)
+        return importer
+
+    def _sound_shapes(self) -> dict[str, Sequence[object]]:
+        """The input_shapes that are shapes: one bad entry is a problem, but not that of every layer behind it."""
+        given = self.options.input_shapes
+        return {name: shape for name, shape in given.items() if self._try(interface.normalise_shape, name, shape)}
+
+    def _without_echoes(self, importer: Importer) -> Iterator[HugeCTR2ONNXError]:
+        """The errors of the walk, without those that follow from another: a layer that recovery has asked about."""
+        asked = "\n".join(str(error) for error in self.problems if isinstance(error, MissingInformationError))
+        for error in importer.errors:
+            place = _place(error)
+            if place and isinstance(error, MissingInformationError) and place in asked:
+                continue
+            # Without an interface every layer lacks its bottoms.
+            if place and not importer.graph.inputs:
+                continue
+            yield error
+
+    # The dense file and the statistics
+
+    def _check_dense(self, layers: Sequence[LayerCheck], files: _Files, judged: bool) -> DenseCheck:
+        expected = sum(layer.expected_bytes or 0 for layer in layers)
+        is_complete = all(layer.expected_bytes is not None for layer in layers)
+        path = str(files.given.dense) if files.given and files.given.dense is not None else None
+        found = FLOAT_BYTES * files.dense.size if files.dense else None
+        result = DenseCheck(path, expected, found, is_complete)
+        if files.given and path is None and expected:
+            self.problems.append(WeightsError(f"no dense file was given; the layers need one of {expected} bytes"))
+        if files.dense is not None:
+            self.problems += judge_size(result, layers) if judged else ()
+            self.warnings += layers_with_nan(files.dense, place_layers(layers, found))
+        return result
+
+    def _check_statistics(self, clauses: GraphClauses, importer: Importer, files: _Files) -> StatisticsCheck:
+        norms = [clause for clause in clauses.layers if clause.type == BATCH_NORM]
+        widths = {each.index: each.weights["gamma"][0] for each in importer.summaries if each.type == BATCH_NORM}
+        features = {clause.tops[0] if clause.tops else clause.where: widths.get(clause.index) for clause in norms}
+        given = files.given
+        found = None if files.statistics is None else len(files.statistics)
+        path = str(given.ntp) if given and given.ntp is not None else None
+        if given and path is None and norms:
+            self.problems.append(_no_statistics(norms, given))
+        if files.statistics is not None:
+            self._judge_statistics(norms, widths, files.statistics, str(path))
+        return StatisticsCheck(path, features, found)
+
+    def _judge_statistics(
+        self,
+        norms: Sequence[LayerClause],
+        widths: Mapping[int, int],
+        entries: Sequence[BatchNormStatistics],
+        path: str,
+    ) -> None:
+        if len(entries) != len(norms):
+            self.problems.append(
+                WeightsError(
+                    f"{path}: has {len(entries)} BatchNorm entries and the graph {len(norms)} BatchNorm layers: it "
+                    "belongs to another model"
+                )
+            )
+            return
+        for clause, entry in zip(norms, entries, strict=True):
+            if clause.index not in widths:
+                continue
+            try:
+                entry.features(widths[clause.index])
+            except HugeCTR2ONNXError as error:
+                error.add_note(f"while reading the statistics of {clause.where}")
+                self.problems.append(error)
+
+
+def _no_statistics(norms: Sequence[LayerClause], given: Weights) -> WeightsError:
+    name = f"{given.dense}.ntp.json" if given.dense is not None else "<dense file>.ntp.json"
+    return WeightsError(
+        f"no ntp file was given or found, and {len(norms)} BatchNorm layers need their running statistics: HugeCTR writes "
+        f"it beside the dense file as {name}"
+    )
+
+
+def _layers(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
+    summaries = {summary.index: summary for summary in importer.summaries}
+    wrong = {_place(error) for error in importer.errors}
+    for clause in clauses.layers:
+        summary = summaries.get(clause.index)
+        if summary is not None:
+            yield LayerCheck(
+                clause.index,
+                clause.type,
+                clause.bottoms,
+                clause.tops,
+                "ok",
+                summary.shapes,
+                summary.weights,
+                FLOAT_BYTES * summary.floats,
+            )
+            continue
+        is_wrong = clause.where in wrong or clause.type not in REGISTRY
+        status = "wrong" if is_wrong else "not reached"
+        size = 0 if _never_has_weights(clause.type) else None
+        yield LayerCheck(clause.index, clause.type, clause.bottoms, clause.tops, status, expected_bytes=size)
+
+
+def _never_has_weights(type: str) -> bool:
+    return type in REGISTRY and REGISTRY[type].weights is Layer.weights
+
+
+def _place(error: HugeCTR2ONNXError) -> str:
+    """The layer that the importer has noted on an error, else nothing."""
+    notes: Iterable[str] = getattr(error, "__notes__", ())
+    return next((note.removeprefix("while importing ") for note in notes if note.startswith("while importing ")), "")
+
+
+def _outputs(importer: Importer) -> Iterator[Tensor]:
+    if not importer.errors:
+        for name, value in importer.graph.outputs.items():
+            yield Tensor(name, str(value.type))
+
+
+def _table_check(clause: EmbeddingClause, source: SparseInput, is_needed: bool) -> TableCheck:
+    return TableCheck(
+        index=clause.index,
+        type=clause.type,
+        bottom=clause.bottom,
+        top=clause.top,
+        slots=source.slot_num,
+        max_nnz=source.max_nnz,
+        vec_size=clause.vec_size,
+        combiner=clause.combiner,
+        is_needed=is_needed,
+    )
+
+
+def _measure(path: Path, vec_size: int) -> dict[str, int]:
+    """Rows, expected and found bytes of a table folder, by the sizes of its files alone."""
+    try:
+        keys, found = (path / "key").stat().st_size, (path / "emb_vector").stat().st_size
+    except (OSError, ValueError):
+        return {}
+    rows = keys // 8
+    return {"rows": rows, "expected_bytes": FLOAT_BYTES * vec_size * rows, "found_bytes": found}
+
+
+def _empty_table(clause: EmbeddingClause) -> SparseTable:
+    return SparseTable(None, np.empty(0, np.int64), np.empty((0, clause.vec_size), np.float32))

@@ -1,0 +1,96 @@
+"""The sample models by name, and the folders that they make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.sample_models import wide_and_deep
+from hugectr2onnx.sample_models.builder import ModelBuilder
+from hugectr2onnx.sample_models.size import SCALES, Scale, Size
+
+if TYPE_CHECKING:
+    from hugectr2onnx.frontend.weights import Weights
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A model that can be made in two sizes; `description` is one line."""
+
+    description: str
+    build: Callable[[Size], ModelBuilder]
+
+
+@dataclass(frozen=True)
+class SamplePaths:
+    """A sample on disk, and what `compile` may be told about it.
+
+    `layer_attrs` is what the JSON loses; the size of the dense file tells it too, so it need not be given.
+    `slot_size_array` is the reader's list by which the keys are offset, None where they are not; given to `compile`, the
+    model takes raw keys.
+    """
+
+    name: str
+    graph: Path
+    weights: Weights
+    layer_attrs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    slot_size_array: tuple[int, ...] | None = None
+
+
+SAMPLES: Mapping[str, Sample] = MappingProxyType(
+    {
+        "wdl": Sample("Wide and deep: two tables, one of vectors of one number", wide_and_deep.wdl),
+    }
+)
+
+
+def write_sample(
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    scale: Scale = "small",
+    rows: int | Mapping[str, int] | None = None,
+) -> SamplePaths:
+    """Write a HugeCTR model folder with random weights: NAME.json and the snapshot NAME_dense_0.model, NAME0_sparse_0.model...
+
+    scale: "small" for tests, "realistic" for the widths of NVIDIA's samples and tables of about 300,000 rows in all.
+    rows: of every table, or by the embedding's top. The same arguments give the same bytes.
+
+    Raises UnsupportedError for an unknown name or scale, and OutputError for a folder that cannot be written.
+    """
+    from hugectr2onnx.sample_models import writer
+    from hugectr2onnx.sample_models.generate import generate_weights
+
+    model = sample(name).build(_size(scale, rows))
+    graph = writer.make_folder(Path(folder)) / f"{name}.json"
+    weights = generate_weights(
+        model.graph(),
+        folder,
+        seed=seed,
+        rows=model.rows,
+        keys=model.keys,
+        prefix=name,
+        layer_attrs=model.layer_attrs,
+        slot_size_array=model.slot_size_array,
+    )
+    writer.write_text(graph, model.text())
+    return SamplePaths(name, graph, weights, model.layer_attrs, model.slot_size_array)
+
+
+def sample(name: str) -> Sample:
+    """The sample of that name; raises UnsupportedError with the names that there are."""
+    if name not in SAMPLES:
+        raise UnsupportedError(f"there is no sample {name!r}; there are {', '.join(SAMPLES)}")
+    return SAMPLES[name]
+
+
+def _size(scale: Scale, rows: int | Mapping[str, int] | None) -> Size:
+    if scale not in SCALES:
+        raise UnsupportedError(f"there is no scale {scale!r}; there are {', '.join(SCALES)}")
+    return Size(scale, rows)
