@@ -14,6 +14,7 @@ from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, UnsupportedError
 from hugectr2onnx.frontend import importer, opening
+from hugectr2onnx.frontend.embedding_collection import open_collection
 from hugectr2onnx.frontend.importer import Imported, ImportOptions
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.report import Progress, Report
@@ -38,6 +39,7 @@ def compile(
     check: bool = True,
     progress: Progress | None = None,
     n_gpus: int | None = None,
+    embedding_collection: object = None,
     keep_empty_dense: bool = False,
     validate: bool = False,
     dump: str | os.PathLike[str] | None = None,
@@ -53,6 +55,8 @@ def compile(
     {top: {...}} what graph_to_json loses (Reshape shape, Select dim and index, MultiCross projection_dim) and the options
     of layers (PReLU_Dice mean and var for frozen statistics). slot_size_array: the reader's list; inputs are then raw
     per-slot keys and the graph adds the offsets. n_gpus: of the training, for Localized tables with repeated keys.
+    embedding_collection: the look-ups that the JSON lacks and the folder of embedding_dump, as a mapping or a JSON file
+    (see `frontend.embedding_collection`).
 
     simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
     the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
@@ -68,6 +72,7 @@ def compile(
         layer_attrs=layer_attrs or {},
         slot_size_array=slot_size_array,
         n_gpus=n_gpus,
+        collection=open_collection(embedding_collection) if embedding_collection is not None else None,
         keep_empty_dense=keep_empty_dense,
     )
     if simplify and check and opt_level > 0:

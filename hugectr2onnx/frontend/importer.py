@@ -17,9 +17,10 @@ from hugectr2onnx.errors import (
     UnsupportedError,
     WeightsError,
 )
-from hugectr2onnx.frontend import embedding, interface, outputs, wiring
+from hugectr2onnx.frontend import embedding, embedding_collection, interface, outputs, wiring
 from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseSource
+from hugectr2onnx.frontend.embedding_collection import Collection
 from hugectr2onnx.frontend.fields import Fields
 from hugectr2onnx.frontend.interface import plain_attributes
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
@@ -42,6 +43,7 @@ class ImportOptions:
     layer_attrs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     slot_size_array: Sequence[int] | None = None
     n_gpus: int | None = None
+    collection: Collection | None = None
     keep_empty_dense: bool = False
 
 
@@ -156,7 +158,7 @@ class Importer:
 
     def _declare_embeddings(self, clauses: Sequence[EmbeddingClause]) -> None:
         sparse = {entry.top: entry for entry in self.clauses.data.sparse}
-        read = {clause.bottom for clause in clauses if clause.type != embedding.HYBRID}
+        read = {clause.bottom for clause in clauses if clause.type != embedding.HYBRID} | self._collected_bottoms()
         self._failed.update(clause.top for clause in clauses)
         keys: dict[str, Value] = {}
         if self.options.convert_embedding:
@@ -172,6 +174,24 @@ class Importer:
             value.node.name = value.node.name or clause.top
             self.values[clause.top] = value
             self._failed.discard(clause.top)
+
+        self._declare_collection(sparse, keys)
+
+    def _collected_bottoms(self) -> set[str]:
+        lookups = self.options.collection.lookups if self.options.collection else ()
+        return {bottom for lookup in lookups for bottom in lookup.bottoms}
+
+    def _declare_collection(self, sparse: Mapping[str, SparseInput], keys: Mapping[str, Value]) -> None:
+        collection = self.options.collection
+        if collection is None:
+            return
+        embedding_collection.check_lookups(collection, self.clauses.data)
+        given = keys if self.options.convert_embedding else None
+        for top, value in embedding_collection.declare(self.graph, collection, sparse, given).items():
+            if top in self.values or any(top in clause.tops for clause in self.clauses.layers):
+                raise GraphJsonError(f"embedding_collection gives {top!r}, which the graph has already")
+            value.node.name = value.node.name or top
+            self.values[top] = value
 
     def _embed(self, clause: EmbeddingClause, sparse: SparseInput, keys: Mapping[str, Value]) -> Value:
         if not self.options.convert_embedding:
@@ -274,7 +294,7 @@ class Importer:
         if self._predictions:
             self.graph.output(outputs.predictions(self._predictions, self.clauses))
         else:
-            self.graph.output(outputs.free_tops(self.clauses, self.values, self._consumed))
+            self.graph.output(outputs.free_tops(self.values, self._consumed))
 
 
 def _require_sane(type: TensorType) -> None:

@@ -52,13 +52,8 @@ def open_model(
     tables = open_tables(clauses, files, options)
     recovered = recover(clauses, options, dense.size)
     statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
-    return OpenedModel(
-        clauses,
-        Sources(dense, statistics, tables),
-        recovered.options,
-        recovered.notes,
-        tuple(_dense_warnings(dense, files)),
-    )
+    warnings = (*_dense_warnings(dense, files), *_collection_warnings(options))
+    return OpenedModel(clauses, Sources(dense, statistics, tables), recovered.options, recovered.notes, warnings)
 
 
 def open_dense(files: Weights) -> DenseFile:
@@ -103,3 +98,9 @@ def _open(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None
 def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
     if has_nan(dense.floats):
         yield f"the dense file {files.dense} holds NaN or infinite numbers, and so will the predictions that they reach"
+
+
+def _collection_warnings(options: ImportOptions) -> Iterator[str]:
+    for table, opened in (options.collection.tables if options.collection else {}).items():
+        if has_nan(opened.vectors):
+            yield f"table {table} in {opened.path} holds NaN or infinite numbers"

@@ -34,11 +34,9 @@ def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClaus
     return {names[place]: losses[place][1] for place in places}
 
 
-def free_tops(clauses: GraphClauses, values: Mapping[str, Value], consumed: Collection[str]) -> dict[str, Value]:
+def free_tops(values: Mapping[str, Value], consumed: Collection[str]) -> dict[str, Value]:
     """The tops that nothing consumes, inputs apart. Raises GraphJsonError where there are none."""
-    tops = [clause.top for clause in clauses.embeddings] + [top for clause in clauses.layers for top in clause.tops]
-    free = {top: values[top] for top in tops if top in values and top not in consumed}
-    free = {top: value for top, value in free.items() if not isinstance(value.op, Input)}
+    free = {top: v for top, v in values.items() if top not in consumed and not isinstance(v.op, Input)}
     if not free:
         raise GraphJsonError("the graph has no layers after its inputs, so there is nothing to compute")
     return free

@@ -1,0 +1,171 @@
+"""EmbeddingCollection: the look-ups that graph_to_json does not save, from a description by the user (formats 1.7, 3.6).
+
+The description says what the training script said, call by call:
+
+    {"path": "dump/",
+     "lookups": [{"table": "user", "bottom": "user_keys", "top": "user_vec", "combiner": "sum"},
+                 {"table": ["item", "shop"], "bottom": ["item_keys", "shop_keys"], "top": "items",
+                  "combiner": ["concat", "average"]}]}
+
+A call with lists is batch-major: one top [N, sum of widths]. A call without is feature-major: [N, 1, width]. Tables are ids, or
+names, which get ids in the order in which they first appear, as in HugeCTR.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hugectr2onnx.errors import GraphJsonError
+from hugectr2onnx.frontend import json_text
+from hugectr2onnx.frontend.clauses import DataClause, SparseInput
+from hugectr2onnx.frontend.embedding_dump import open_dump
+from hugectr2onnx.frontend.fields import Fields
+from hugectr2onnx.frontend.sparse_table import SparseTable
+from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.lookup import Embedding
+from hugectr2onnx.ir.ops.shape import Concat, Reshape
+from hugectr2onnx.ir.types import N, f32
+
+COMBINERS = {"sum": "sum", "average": "mean", "mean": "mean", "concat": "concat"}
+
+
+@dataclass(frozen=True)
+class CollectionLookup:
+    """One call of `embedding_lookup`; with `batch_major` its parts lie side by side in one 2D top."""
+
+    tables: tuple[int, ...]
+    bottoms: tuple[str, ...]
+    combiners: tuple[str, ...]
+    top: str
+    batch_major: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """The look-ups of a model, and its tables by id."""
+
+    lookups: tuple[CollectionLookup, ...]
+    tables: Mapping[int, SparseTable]
+
+
+def open_collection(description: object) -> Collection:
+    """Read a description (a mapping, or the path of a JSON file) and map its dump.
+
+    Raises GraphJsonError for a description that is wrong, WeightsError and UnsupportedError for a dump that is.
+    """
+    plain = _load(description)
+    fields = Fields(plain, "embedding_collection")
+    names: dict[str, int] = {}
+    lookups = tuple(_lookup(entry, names) for entry in fields.children("lookups"))
+    tables = open_dump(fields.string("path"))
+    for lookup in lookups:
+        for table in lookup.tables:
+            if table not in tables:
+                raise GraphJsonError(
+                    f"embedding_collection: the dump has tables {sorted(tables)}, not {table} of {lookup.top!r}"
+                )
+    return Collection(lookups, tables)
+
+
+def _load(description: object) -> Mapping[str, object]:
+    if isinstance(description, str | os.PathLike):
+        loaded = json_text.load(description, GraphJsonError)
+        if isinstance(loaded, dict) and isinstance(loaded.get("path"), str):
+            loaded["path"] = os.path.join(os.path.dirname(os.fspath(description)), loaded["path"])
+    else:
+        loaded = json_text.plain(description, GraphJsonError, "embedding_collection")
+    if not isinstance(loaded, Mapping):
+        raise GraphJsonError("embedding_collection must be an object with `path` and `lookups`")
+    return loaded
+
+
+def _lookup(entry: Fields, names: dict[str, int]) -> CollectionLookup:
+    batch_major = isinstance(entry.value("bottom"), Sequence) and not isinstance(entry.value("bottom"), str)
+    bottoms = entry.strings("bottom")
+    tables = _tables(entry, names)
+    combiners = entry.strings("combiner")
+    if len(combiners) == 1 and batch_major:
+        combiners = combiners * len(bottoms)
+    if not bottoms or not len(bottoms) == len(tables) == len(combiners):
+        raise GraphJsonError(
+            f"{entry.where}: {len(tables)} tables, {len(bottoms)} bottoms and {len(combiners)} combiners do not pair up"
+        )
+    for combiner in combiners:
+        if combiner not in COMBINERS:
+            raise GraphJsonError(f"{entry.where}.combiner: {combiner!r} is none of sum, average, concat")
+    return CollectionLookup(tables, bottoms, tuple(COMBINERS[c] for c in combiners), entry.string("top"), batch_major)
+
+
+def _tables(entry: Fields, names: dict[str, int]) -> tuple[int, ...]:
+    given = entry.value("table")
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    if all(isinstance(table, str) for table in several):
+        return tuple(names.setdefault(table, len(names)) for table in several)
+    return entry.integers("table", minimum=0) if several is given else (entry.integer("table", minimum=0),)
+
+
+def check_lookups(collection: Collection, data: DataClause) -> None:
+    """Raise GraphJsonError unless every bottom is a sparse input of one slot (formats 3.6)."""
+    sparse = {entry.top: entry for entry in data.sparse}
+    for lookup in collection.lookups:
+        for bottom in lookup.bottoms:
+            if bottom not in sparse:
+                hint = nearest(bottom, sparse)
+                raise GraphJsonError(f"embedding_collection: {bottom!r} is no sparse input of the Data layer ({hint})")
+            if sparse[bottom].slot_num != 1:
+                raise GraphJsonError(
+                    f"embedding_collection: {bottom!r} has {sparse[bottom].slot_num} slots; a look-up takes one"
+                )
+
+
+def declare(
+    graph: Graph, collection: Collection, sparse: Mapping[str, SparseInput], keys: Mapping[str, Value] | None
+) -> dict[str, Value]:
+    """The tops of a collection: look-ups on `keys`, or inputs of the same shapes where there are none."""
+    operands: dict[int, tuple[Value, Value]] = {}
+    tops: dict[str, Value] = {}
+    for lookup in collection.lookups:
+        with graph.building(lookup.top):
+            if keys is None:
+                tops[lookup.top] = _vector_input(graph, lookup, collection, sparse)
+                continue
+            parts = []
+            for table, bottom, combiner in zip(lookup.tables, lookup.bottoms, lookup.combiners, strict=True):
+                if table not in operands:
+                    opened = collection.tables[table]
+                    names = f"table{table}.keys", f"table{table}.vectors"
+                    operands[table] = graph.const(opened.keys, names[0]), graph.const(opened.vectors, names[1])
+                parts.append(_look_up(keys[bottom], *operands[table], combiner))
+            tops[lookup.top] = Concat(1)(*map(_flat, parts)) if lookup.batch_major else parts[0]
+    return tops
+
+
+def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str) -> Value:
+    """[N, 1, nnz] keys -> [N, 1, width]; concat leaves zeros where keys are missing, so they go in the order given."""
+    if combiner != "concat":
+        return Embedding(combiner)(keys, table_keys, vectors)
+    batch, _, nnz = keys.shape
+    apart = Embedding("sum")(Reshape((batch, nnz, 1))(keys), table_keys, vectors)
+    return Reshape((batch, 1, _whole(nnz) * _whole(vectors.shape[1])))(apart)
+
+
+def _vector_input(
+    graph: Graph, lookup: CollectionLookup, collection: Collection, sparse: Mapping[str, SparseInput]
+) -> Value:
+    widths = [
+        collection.tables[table].vectors.shape[1] * (sparse[bottom].max_nnz if combiner == "concat" else 1)
+        for table, bottom, combiner in zip(lookup.tables, lookup.bottoms, lookup.combiners, strict=True)
+    ]
+    return graph.input(lookup.top, f32(N, sum(widths)) if lookup.batch_major else f32(N, 1, widths[0]))
+
+
+def _flat(part: Value) -> Value:
+    return Reshape((part.shape[0], part.shape[2]))(part)
+
+
+def _whole(dim: object) -> int:
+    assert isinstance(dim, int)
+    return dim
