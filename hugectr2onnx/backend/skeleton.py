@@ -138,7 +138,9 @@ def _tables(node: onnx.NodeProto) -> dict[str, list[object]]:
 
 
 def _restored_nodes(skeleton: Skeleton, answer: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes with the metadata that onnxsim took; those it made get that of the node whose result they read."""
     originals = {node.name: node for node in skeleton.original.graph.node}
+    makers: dict[str, onnx.NodeProto] = {}
     for node in answer.graph.node:
         source = originals.get(node.name)
         restored = without(node, "metadata_props", "doc_string", *(("attribute",) if _has_tables(node) else ()))
@@ -148,6 +150,9 @@ def _restored_nodes(skeleton: Skeleton, answer: onnx.ModelProto) -> Iterator[onn
                 restored.doc_string = source.doc_string
             if _has_tables(node):
                 restored.attribute.extend(source.attribute)
+        elif maker := next((makers[name] for name in node.input if name in makers), None):
+            restored.metadata_props.extend(maker.metadata_props)
+        makers.update(dict.fromkeys(node.output, restored))
         yield restored
 
 
