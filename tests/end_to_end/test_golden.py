@@ -36,7 +36,11 @@ def write_weights(vector: dict[str, np.ndarray], folder: Path) -> dict[str, Path
     files = {"dense": folder / "model_dense_0.model"}
     files["dense"].write_bytes(vector.get("wbuf", np.empty(0)).astype("<f4").tobytes())
     if "ntp_mean" in vector:
-        entry = {"type": "BatchNorm", "mean": vector["ntp_mean"].ravel().tolist(), "var": vector["ntp_var"].ravel().tolist()}
+        entry = {
+            "type": "BatchNorm",
+            "mean": vector["ntp_mean"].ravel().tolist(),
+            "var": vector["ntp_var"].ravel().tolist(),
+        }
         files["ntp"] = folder / "ntp.json"
         files["ntp"].write_text(json.dumps({"layers": [entry]}))
     return files
