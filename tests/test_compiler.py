@@ -219,5 +219,5 @@ def test_a_table_with_a_default_vector(weights: hugectr2onnx.Weights) -> None:
     data = graph()["layers"]
     data[1]["sparse_embedding_hparam"]["default_emb_vec_value"] = 0.25
     compiled = hugectr2onnx.compile({"layers": data}, weights)
-    vectors = SUMS + [[0, 0], [0, 0], [0.25, 0.25], [0.25, 0.25]]  # 99 and 2**63 - 1 are absent, the rest is padding
+    vectors = SUMS + np.array([[0], [0], [0.25], [0.25]])  # 99 and 2**63 - 1 are absent, the rest is padding
     np.testing.assert_allclose(compiled.run(FEEDS)["label"], prediction(vectors), rtol=1e-5, atol=1e-6)

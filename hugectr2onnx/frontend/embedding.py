@@ -10,8 +10,9 @@ import numpy as np
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
 from hugectr2onnx.frontend.clauses import DataClause, EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.localized import infer_gpus
-from hugectr2onnx.frontend.sparse_table import SparseTable, keys_are_unique
+from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.key_index import column
 from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
 from hugectr2onnx.ir.types import Array, N, f32, i64
 
@@ -59,7 +60,7 @@ def look_up(
         graph.const(table.keys, f"{clause.top}.keys"),
         graph.const(table.vectors, f"{clause.top}.vectors"),
     ]
-    if keys_are_unique(table.keys):
+    if column(table.keys).index.unique:
         return Embedding(clause.combiner, clause.default_value)(*operands)
     slots = keys.type.shape[1]
     assert isinstance(slots, int)
@@ -93,7 +94,7 @@ def _gpus(clause: EmbeddingClause, table: SparseTable, n_gpus: int | None, warn:
 
 def _check_table(clause: EmbeddingClause, table: SparseTable, warn: Callable[[str], None]) -> None:
     where = f"layers[{clause.index}] {clause.type} {clause.top}"
-    negative = int(np.count_nonzero(np.asarray(table.keys) < 0))
+    negative = len(table.keys) - column(table.keys).count
     if negative:
         warn(f"{where}: {negative} rows have negative keys and can never be asked for: a negative key is padding")
     if has_nan(table.vectors):
@@ -102,7 +103,7 @@ def _check_table(clause: EmbeddingClause, table: SparseTable, warn: Callable[[st
 
 def has_nan(array: Array) -> bool:
     """Whether anything is not finite, in one pass over a memory map."""
-    rows = array.reshape(len(array), -1) if array.ndim > 1 else array
+    rows = array.reshape(len(array), -1) if array.size and array.ndim > 1 else array
     return any(not np.isfinite(rows[start : start + CHUNK_ROWS]).all() for start in range(0, len(rows), CHUNK_ROWS))
 
 

@@ -211,13 +211,14 @@ class Importer:
         bottoms = [self._value(name, clause) for name in clause.bottoms[: layer.reads]]
         self._consumed.update(clause.bottoms)
         self._check_buffers(clause, layer)
+        types = [bottom.type for bottom in bottoms]
         offset = self.floats
         with self.graph.building(clause.tops[0] if clause.tops else clause.type):
-            weights = self._read_weights(clause, layer, [bottom.type for bottom in bottoms])
+            weights = self._read_weights(clause, layer, types)
             built = layer.build(*bottoms, *weights)
         results = built if isinstance(built, tuple) else (built,)
         self._bind(clause, layer, results)
-        self.warnings += [f"{clause.where}: {caveat}" for caveat in layer.caveats()]
+        self.warnings += [f"{clause.where}: {caveat}" for caveat in layer.caveats(*types)]
         self.summaries.append(_summarise(clause, layer, bottoms, results, offset))
 
     def _parse(self, clause: LayerClause) -> Layer:
@@ -229,7 +230,7 @@ class Importer:
             if not fewest <= len(names) <= most:
                 raise GraphJsonError(f"{clause.type} takes {_count(fewest, most)} {kind}s, not {len(names)}")
         attributes = next((self.options.layer_attrs[top] for top in clause.tops if top in self.options.layer_attrs), {})
-        json = {**clause.params, "top": clause.tops}
+        json = {**clause.params, "bottom": clause.bottoms, "top": clause.tops}
         return layer_type.parse(Fields(json, f"layers[{clause.index}]"), plain_attributes(attributes))
 
     def _value(self, name: str, clause: LayerClause) -> Value:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hugectr2onnx.errors import MissingInformationError, WeightsError
 from hugectr2onnx.frontend.json_text import StrPath
 from hugectr2onnx.frontend.mapped_file import file_size, file_status, map_file
+from hugectr2onnx.ir.key_index import column
 
 INT64 = np.dtype("<i8")
 FLOAT32 = np.dtype("<f4")
@@ -37,6 +38,9 @@ class SparseTable:
     keys: NDArray[Any]
     vectors: NDArray[Any]
     slot_ids: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keys", column(self.keys))
 
 
 def open_table(path: StrPath, vec_size: int, type: str, key_bytes: int | None = None) -> SparseTable:

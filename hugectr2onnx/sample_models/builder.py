@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hugectr2onnx.sample_models.key_styles import KeyStyle
 from hugectr2onnx.sample_models.slices import insert_slices
 
 Json = dict[str, object]
@@ -27,8 +28,12 @@ class SparseInput:
 
     top: str
     slots: int
-    nnz: int = 1
+    nnz: int | tuple[int, ...] = 1
     fixed: bool = True
+
+    @property
+    def nnz_per_slot(self) -> tuple[int, ...]:
+        return (self.nnz,) * self.slots if isinstance(self.nnz, int) else self.nnz
 
 
 class ModelBuilder:
@@ -39,7 +44,7 @@ class ModelBuilder:
         self._embeddings: list[Json] = []
         self._layers: list[Json] = []
         self.rows: dict[str, int] = {}
-        self.keys: dict[str, str] = {}
+        self.keys: dict[str, KeyStyle] = {}
         self.layer_attrs: dict[str, dict[str, object]] = {}
         self.slot_size_array: tuple[int, ...] | None = None
         """The reader's list, by which keys in style "offsets" were offset."""
@@ -51,7 +56,7 @@ class ModelBuilder:
         vec: int,
         rows: int,
         *,
-        keys: str = "offsets",
+        keys: KeyStyle = "offsets",
         type: str = DISTRIBUTED,
         combiner: str = "sum",
         slot_sizes: Sequence[int] | None = None,
@@ -114,7 +119,7 @@ class ModelBuilder:
 def _data(sparse: Sequence[SparseInput], dense: int, labels: Mapping[str, int]) -> Json:
     tops, dims = list(labels), list(labels.values())
     entries = [
-        {"top": s.top, "slot_num": s.slots, "nnz_per_slot": [s.nnz] * s.slots, "is_fixed_length": s.fixed}
+        {"top": s.top, "slot_num": s.slots, "nnz_per_slot": list(s.nnz_per_slot), "is_fixed_length": s.fixed}
         for s in sparse
     ]
     return {

@@ -9,8 +9,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hugectr2onnx.errors import UnsupportedError
-from hugectr2onnx.sample_models import wide_and_deep
+from hugectr2onnx.errors import UnsupportedError, WeightsError
+from hugectr2onnx.sample_models import (
+    collaborative,
+    criteo,
+    cross,
+    dlrm,
+    factorization,
+    interest,
+    multi_task,
+    wide_and_deep,
+)
 from hugectr2onnx.sample_models.builder import ModelBuilder
 from hugectr2onnx.sample_models.size import SCALES, Scale, Size
 
@@ -44,7 +53,19 @@ class SamplePaths:
 
 SAMPLES: Mapping[str, Sample] = MappingProxyType(
     {
-        "wdl": Sample("Wide and deep: two tables, one of vectors of one number", wide_and_deep.wdl),
+        "wdl": Sample("Wide and deep: a linear model beside a perceptron, two tables", wide_and_deep.wdl),
+        "dcn": Sample("Deep and cross network, two hashed 64-bit keys a slot", cross.dcn),
+        "dcnv2": Sample("Deep and cross network v2: low-rank crosses, several keys a slot", cross.dcnv2),
+        "deepfm": Sample("Factorization machine beside a perceptron", factorization.deepfm),
+        "dlrm": Sample("DLRM: dot products of all pairs of embeddings", dlrm.dlrm),
+        "criteo_bn": Sample("One slot of up to 39 keys, averaged; BatchNorm", criteo.criteo_bn),
+        "din": Sample("Deep interest network: attention over a history, batch statistics", interest.din),
+        "bst": Sample("Behaviour sequence transformer: masked multi-head attention", interest.bst),
+        "mmoe": Sample("Multi-gate mixture of experts, two labels", multi_task.mmoe),
+        "shared_bottom": Sample("Two labels from shared layers", multi_task.shared_bottom),
+        "ncf": Sample("Collaborative filtering by a perceptron", collaborative.ncf),
+        "gmf": Sample("Collaborative filtering by generalized matrix factorization", collaborative.gmf),
+        "neumf": Sample("Neural matrix factorization: ncf and gmf in one", collaborative.neumf),
     }
 )
 
@@ -62,13 +83,14 @@ def write_sample(
     scale: "small" for tests, "realistic" for the widths of NVIDIA's samples and tables of about 300,000 rows in all.
     rows: of every table, or by the embedding's top. The same arguments give the same bytes.
 
-    Raises UnsupportedError for an unknown name or scale, and OutputError for a folder that cannot be written.
+    Raises UnsupportedError for an unknown name or scale, WeightsError for rows that no table can have, and OutputError for
+    a folder that cannot be written.
     """
     from hugectr2onnx.sample_models import writer
     from hugectr2onnx.sample_models.generate import generate_weights
 
     model = sample(name).build(_size(scale, rows))
-    graph = writer.make_folder(Path(folder)) / f"{name}.json"
+    _check_tops(rows, model)
     weights = generate_weights(
         model.graph(),
         folder,
@@ -79,8 +101,9 @@ def write_sample(
         layer_attrs=model.layer_attrs,
         slot_size_array=model.slot_size_array,
     )
-    writer.write_text(graph, model.text())
-    return SamplePaths(name, graph, weights, model.layer_attrs, model.slot_size_array)
+    with writer.staged(Path(folder)) as scratch:
+        writer.write_text(scratch / f"{name}.json", model.text())
+    return SamplePaths(name, Path(folder) / f"{name}.json", weights, model.layer_attrs, model.slot_size_array)
 
 
 def sample(name: str) -> Sample:
@@ -94,3 +117,9 @@ def _size(scale: Scale, rows: int | Mapping[str, int] | None) -> Size:
     if scale not in SCALES:
         raise UnsupportedError(f"there is no scale {scale!r}; there are {', '.join(SCALES)}")
     return Size(scale, rows)
+
+
+def _check_tops(rows: object, model: ModelBuilder) -> None:
+    for top in rows if isinstance(rows, Mapping) else ():
+        if top not in model.rows:
+            raise WeightsError(f"rows names {top!r}, which is no embedding's top ({', '.join(model.rows)})")

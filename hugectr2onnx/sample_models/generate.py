@@ -5,27 +5,20 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend import graph_json
-from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses
+from hugectr2onnx.frontend.clauses import GraphClauses
 from hugectr2onnx.frontend.dense_file import DenseRecorder
-from hugectr2onnx.frontend.embedding import HYBRID, ONE_HOT
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.statistics import InventedStatistics
 from hugectr2onnx.frontend.weights import Weights
-from hugectr2onnx.sample_models import tables, writer
-from hugectr2onnx.sample_models.tables import KEY_STYLES, KeyStyle
-
-DEFAULT_ROWS = 1000
-
-Rows = int | Mapping[str, int] | None
-Keys = KeyStyle | Mapping[str, KeyStyle] | None
+from hugectr2onnx.sample_models import writer
+from hugectr2onnx.sample_models.plans import Keys, Rows, plan_tables
+from hugectr2onnx.sample_models.tables import write_table
 
 
 def generate_weights(
@@ -46,30 +39,28 @@ def generate_weights(
     graph: path of the graph JSON, or the parsed dict. rows: of every table, or by the embedding's top; 1000 unless told.
     A OneHot table always holds its whole vocabulary. keys: "offsets", "hashes" or "ids", for every table or by top; from
     table to table in turn unless told (`tables.invent_keys`). layer_attrs, input_shapes: as for `compile`.
-    slot_size_array: the reader's list, which the keys in style "offsets" then fit. The same arguments give the same bytes.
+    slot_size_array: the reader's list, which the keys in style "offsets" then fit. prefix, iteration: as of HugeCTR's
+    `save_params_to_files` (formats 5). The same arguments give the same bytes.
 
-    HybridSparseEmbedding gets no table, as HugeCTR writes none (formats 2.4). Raises HugeCTR2ONNXError for a graph that
-    cannot be imported, and OutputError for a folder that cannot be written.
+    Raises HugeCTR2ONNXError: for a graph that cannot be imported, arguments that do not fit it, and OutputError for a
+    folder that cannot be written; a snapshot appears whole or not at all.
     """
     clauses = graph_json.read(graph, REGISTRY.keys())
+    plans = plan_tables(clauses, rows, keys, slot_size_array)
     dense, statistics = _invent_dense(clauses, layer_attrs or {}, input_shapes or {}, seed)
-    plans = [_plan(clauses, clause, place, rows, keys) for place, clause in enumerate(clauses.embeddings)]
-    target = writer.make_folder(Path(folder))
-    path = target / writer.snapshot_name(prefix, "_dense", iteration)
-    writer.make_folder(path.parent)
-    writer.write_array(path, dense.array(), "<f4")
-    ntp = Path(f"{path}.ntp.json")
-    if statistics.entries:
-        writer.write_text(ntp, writer.ntp_text(statistics.entries))
-    sizes = _slot_sizes(clauses, slot_size_array)
-    written = [
-        _write_table(
-            target / writer.snapshot_name(prefix, f"{place}_sparse", iteration), clauses, clause, plan, sizes, seed
-        )
-        for place, (clause, plan) in enumerate(zip(clauses.embeddings, plans, strict=True))
-        if clause.type != HYBRID
-    ]
-    return Weights(dense=path, sparse=written, ntp=ntp if statistics.entries else None)
+    head, name = os.path.split(prefix)
+    target = Path(folder) / head
+    dense_name = f"{name}_dense_{iteration}.model"
+    tables = {f"{name}{plan.place}_sparse_{iteration}.model": plan for plan in plans}
+    with writer.staged(target, replaces=f"{dense_name}.ntp.json") as scratch:
+        writer.write_array(scratch / dense_name, dense.array(), "<f4")
+        if statistics.entries:
+            writer.write_text(scratch / f"{dense_name}.ntp.json", writer.ntp_text(statistics.entries))
+        for table, plan in tables.items():
+            keys_of, vectors_of = (_generator(seed, f"{plan.clause.top}.{what}") for what in ("keys", "vectors"))
+            write_table(scratch / table, plan, keys_of, vectors_of)
+    ntp = target / f"{dense_name}.ntp.json" if statistics.entries else None
+    return Weights(target / dense_name, [target / table for table in tables], ntp)
 
 
 def _invent_dense(
@@ -88,67 +79,6 @@ def _invent_dense(
     return dense, statistics
 
 
-def _plan(
-    clauses: GraphClauses, clause: EmbeddingClause, place: int, rows: Rows, keys: Keys
-) -> tuple[int, KeyStyle]:
-    """How many rows a table gets, and which keys; checked before anything is written."""
-    _check_names("rows", rows, clauses)
-    _check_names("keys", keys, clauses)
-    wanted = rows.get(clause.top) if isinstance(rows, Mapping) else rows
-    count = tables.vocabulary(clause) if clause.type == ONE_HOT else DEFAULT_ROWS if wanted is None else wanted
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise WeightsError(f"rows of {clause.top}: expected a number from 0 up, found {count!r}")
-    tables.check_rows(clause, count)
-    style = keys.get(clause.top) if isinstance(keys, Mapping) else keys
-    if style is not None and style not in KEY_STYLES:
-        raise WeightsError(f"keys of {clause.top}: expected one of {', '.join(KEY_STYLES)}, found {style!r}")
-    return count, style or KEY_STYLES[place % len(KEY_STYLES)]
-
-
-def _check_names(what: str, given: object, clauses: GraphClauses) -> None:
-    tops = [clause.top for clause in clauses.embeddings]
-    for name in given if isinstance(given, Mapping) else ():
-        if name not in tops:
-            raise WeightsError(f"{what} names {name!r}, which is no embedding's top ({', '.join(tops) or 'none'})")
-
-
-def _slot_sizes(clauses: GraphClauses, slot_size_array: Sequence[int] | None) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """For each sparse input: the offset of its first slot and the sizes of its slots, by the reader's list."""
-    if not slot_size_array:
-        return {}
-    offsets = [0, *accumulate(slot_size_array)]
-    sizes: dict[str, tuple[int, tuple[int, ...]]] = {}
-    first = 0
-    for sparse in clauses.data.sparse:
-        if own := tuple(slot_size_array[first : first + sparse.slot_num]):
-            sizes[sparse.top] = (offsets[first], own)
-        first += sparse.slot_num
-    return sizes
-
-
-def _write_table(
-    folder: Path,
-    clauses: GraphClauses,
-    clause: EmbeddingClause,
-    plan: tuple[int, KeyStyle],
-    reader_sizes: Mapping[str, tuple[int, tuple[int, ...]]],
-    seed: int,
-) -> Path:
-    rows, style = plan
-    sparse = next(entry for entry in clauses.data.sparse if entry.top == clause.bottom)
-    first, sizes = reader_sizes.get(sparse.top, (0, clause.slot_size_array))
-    if sizes is None or not any(sizes):
-        first, sizes = 0, None
-    invented = tables.invent_keys(clause, sparse, rows, style, sizes, first, _generator(seed, f"{clause.top}.keys"))
-    writer.make_folder(folder)
-    writer.write_array(folder / "key", invented.keys, "<i8")
-    if clause.type.startswith("Localized"):
-        writer.write_array(folder / "slot_id", invented.slots, "<u8")
-    scale, generator = tables.scale_of(clause, sparse), _generator(seed, f"{clause.top}.vectors")
-    writer.write_vectors(folder / "emb_vector", len(invented.keys), clause.vec_size, scale, generator)
-    return folder
-
-
 def _generator(seed: int, name: str) -> np.random.Generator:
     """A stream of its own for each file, whatever else the model holds."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return np.random.default_rng([seed % (1 << 64), zlib.crc32(name.encode())])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Literal
+
+from hugectr2onnx.errors import WeightsError
 
 Scale = Literal["small", "realistic"]
 SCALES: tuple[Scale, ...] = ("small", "realistic")
@@ -26,15 +29,17 @@ class Size:
 
     def rows(self, top: str, realistic: int) -> int:
         wanted = self.wanted.get(top) if isinstance(self.wanted, Mapping) else self.wanted
-        if wanted is not None:
-            return wanted
-        return realistic if self.scale == "realistic" else min(realistic, SMALL_ROWS)
+        if wanted is None:
+            return realistic if self.scale == "realistic" else min(realistic, SMALL_ROWS)
+        if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
+            raise WeightsError(f"rows of {top}: expected a number from 0 up, found {wanted!r}")
+        return wanted
 
     def width(self, realistic: int, small: int) -> int:
         return realistic if self.scale == "realistic" else small
 
 
-def criteo_slots(rows: int) -> list[int]:
-    """Criteo's vocabulary sizes, made to hold about so many ids in all."""
-    total = sum(CRITEO_SLOTS)
-    return [max(2, -(-rows * size // total)) for size in CRITEO_SLOTS]
+def skewed_slots(rows: int, slots: int = len(CRITEO_SLOTS)) -> list[int]:
+    """Vocabulary sizes as skewed as Criteo's, for tables of `rows` keys: a tenth of the ids was never seen."""
+    sizes = list(islice(cycle(CRITEO_SLOTS), slots))
+    return [max(2, -(-11 * rows * size // (10 * sum(sizes)))) for size in sizes]

@@ -1,66 +1,58 @@
-"""Invented embedding tables: distinct keys as HugeCTR's users have them, vectors, and the order that training leaves."""
+"""Invented embedding tables: distinct keys as HugeCTR's users have them, in the order that training leaves, and vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.errors import WeightsError
-from hugectr2onnx.frontend.clauses import EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.embedding import ONE_HOT
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.sample_models import writer
+from hugectr2onnx.sample_models.plans import TablePlan
 
-KeyStyle = Literal["offsets", "hashes", "ids"]
-KEY_STYLES: tuple[KeyStyle, ...] = ("offsets", "hashes", "ids")
 UNSEEN = 1.25
 GPUS = 2
-MOST_FLOATS = 1 << 29
 EMPTY_SLOT_MARKER = np.iinfo(np.int64).max
+POOLED_DEVIATION = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class InventedKeys:
-    """int64 [n] each, row by row; `slots` is the slot of each key."""
+    """int64 [n] each; `slots` is the slot of each key."""
 
     keys: Array
     slots: Array
 
 
-def check_rows(clause: EmbeddingClause, rows: int) -> None:
-    """Raise WeightsError for a table that is too large to invent."""
-    if rows * clause.vec_size > MOST_FLOATS:
-        raise WeightsError(
-            f"{clause.where}: {rows} rows of {clause.vec_size} floats are more than the {MOST_FLOATS} floats that are "
-            "invented; ask for fewer rows, or make slot_size_array smaller where the table holds the whole vocabulary"
-        )
+def write_table(folder: Path, plan: TablePlan, keys: np.random.Generator, vectors: np.random.Generator) -> None:
+    """The folder of one table: key, emb_vector, and slot_id where HugeCTR writes it (formats 2.1)."""
+    invented = invent_keys(plan, keys)
+    writer.make_folder(folder)
+    writer.write_array(folder / "key", invented.keys, "<i8")
+    if plan.clause.type.startswith("Localized"):
+        writer.write_array(folder / "slot_id", invented.slots, "<u8")
+    writer.write_vectors(folder / "emb_vector", len(invented.keys), plan.clause.vec_size, _deviation(plan), vectors)
 
 
-def invent_keys(
-    clause: EmbeddingClause,
-    sparse: SparseInput,
-    rows: int,
-    style: KeyStyle,
-    sizes: Sequence[int] | None,
-    first: int,
-    generator: np.random.Generator,
-) -> InventedKeys:
-    """Distinct keys in the order of the file: GPU by GPU, within one in no order (formats 2.1).
+def invent_keys(plan: TablePlan, generator: np.random.Generator) -> InventedKeys:
+    """Distinct keys in the order of the file: GPU by GPU, on one GPU in no order (formats 2.1).
 
-    offsets: ids of the slot's vocabulary plus the sizes of the slots before it, `first` for slot 0, some ids never seen;
-    hashes: any non-negative 64-bit numbers; ids: 0 to rows - 1, shared by all slots. OneHot holds every id of its own
-    `slot_size_array`.
+    offsets: ids of each slot's vocabulary plus the sizes of the slots before it, never more than there are ids; where no
+    sizes are known, slots of equal size of which a fifth was never seen. hashes: any non-negative 64-bit numbers. ids: 0
+    to rows - 1, shared by all slots. A OneHot table holds every id of its `slot_size_array`, whatever the style.
     """
-    if clause.type == ONE_HOT:
-        return _complete(clause)
-    if style == "offsets":
-        invented = _offset_keys(sizes or _even(sparse.slot_num, rows), rows, first, generator)
+    if plan.clause.type == ONE_HOT:
+        return _complete(plan.clause.slot_size_array or ())
+    if plan.style == "offsets":
+        invented = _offset_keys(plan, generator)
     else:
-        keys = generator.permutation(rows) if style == "ids" else distinct(EMPTY_SLOT_MARKER, rows, generator)
-        invented = InventedKeys(keys, generator.integers(0, sparse.slot_num, rows))
-    gpu = (invented.slots if clause.type.startswith("Localized") else invented.keys) % GPUS
+        ids = plan.style == "ids"
+        keys = generator.permutation(plan.rows) if ids else distinct(EMPTY_SLOT_MARKER, plan.rows, generator)
+        invented = InventedKeys(keys, generator.integers(0, plan.sparse.slot_num, plan.rows))
+    gpu = (invented.slots if plan.clause.type.startswith("Localized") else invented.keys) % GPUS
     order = np.argsort(gpu, kind="stable")
     return InventedKeys(invented.keys[order], invented.slots[order])
 
@@ -75,28 +67,20 @@ def distinct(limit: int, count: int, generator: np.random.Generator) -> Array:
     return generator.permutation(found)[:count]
 
 
-def vocabulary(clause: EmbeddingClause) -> int:
-    """The rows of a OneHot table."""
-    return sum(clause.slot_size_array or ())
-
-
-def scale_of(clause: EmbeddingClause, sparse: SparseInput) -> float:
-    """The deviation of the vectors that keeps a pooled one at about 0.25."""
-    return 0.25 if clause.combiner == "mean" else 0.25 * sparse.max_nnz**-0.5
-
-
-def _complete(clause: EmbeddingClause) -> InventedKeys:
+def _complete(sizes: Sequence[int]) -> InventedKeys:
     """Every id of every slot, grouped by GPU, then slot."""
-    slots = np.repeat(np.arange(len(clause.slot_size_array or ())), clause.slot_size_array or ())
+    slots = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(slots % GPUS, kind="stable")
     return InventedKeys(order.astype(np.int64), slots[order])
 
 
-def _offset_keys(sizes: Sequence[int], rows: int, first: int, generator: np.random.Generator) -> InventedKeys:
+def _offset_keys(plan: TablePlan, generator: np.random.Generator) -> InventedKeys:
+    sizes = plan.sizes or [-(-int(plan.rows * UNSEEN) // plan.sparse.slot_num)] * plan.sparse.slot_num
     ends = np.cumsum(np.asarray(sizes, np.int64))
-    ids = distinct(int(ends[-1]), min(rows, int(ends[-1])), generator)
-    return InventedKeys(ids + first, np.searchsorted(ends, ids, side="right"))
+    ids = distinct(int(ends[-1]), min(plan.rows, int(ends[-1])), generator)
+    return InventedKeys(ids + plan.first, np.searchsorted(ends, ids, side="right"))
 
 
-def _even(slots: int, rows: int) -> list[int]:
-    return [-(-int(rows * UNSEEN) // slots)] * slots
+def _deviation(plan: TablePlan) -> float:
+    """Of one number of a vector, so that a pooled vector is of one size whatever is pooled."""
+    return POOLED_DEVIATION * (1 if plan.clause.combiner == "mean" else plan.sparse.max_nnz**-0.5)

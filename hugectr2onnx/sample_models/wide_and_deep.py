@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
-from hugectr2onnx.sample_models.size import Size, criteo_slots
+from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 
 def wdl(size: Size) -> ModelBuilder:
@@ -14,7 +14,7 @@ def wdl(size: Size) -> ModelBuilder:
     )
     wide, deep = size.rows("sparse_embedding2", 10_000), size.rows("sparse_embedding1", 300_000)
     vec, width = size.width(16, 4), size.width(1024, 32)
-    model.slot_size_array = (-(-wide // 2), -(-wide // 2), *criteo_slots(deep))
+    model.slot_size_array = (*skewed_slots(wide, 2), *skewed_slots(deep))
     model.embedding("wide_data", "sparse_embedding2", 1, wide)
     model.embedding("deep_data", "sparse_embedding1", vec, deep)
     model.reshape("sparse_embedding1", "reshape1", 26 * vec)

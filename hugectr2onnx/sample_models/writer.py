@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,43 +18,66 @@ CHUNK_ROWS = 1 << 16
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def staged(folder: Path, replaces: str = "") -> Iterator[Path]:
+    """A scratch folder whose entries move to `folder` when the block ends well, and vanish otherwise.
+
+    A file named `replaces` that lies in `folder` goes even where no new one takes its place.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".sample-", dir=folder))
+    try:
+        yield scratch
+        with writing(folder):
+            if replaces:
+                (folder / replaces).unlink(missing_ok=True)
+            for entry in sorted(scratch.iterdir()):
+                _move(entry, folder / entry.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move(entry: Path, target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    os.replace(entry, target)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
     """Raise OutputError with the path for whatever the system refuses."""
     try:
-        yield path
+        yield
     except (OSError, ValueError) as failure:
         why = getattr(failure, "strerror", None) or str(failure)
-        raise OutputError(f"Cannot write {path}: {why}. Choose a folder that you may write to.") from failure
+        raise OutputError(
+            f"Cannot write {path}: {why}. Choose a folder that you may write to and that has room."
+        ) from failure
 
 
-def make_folder(path: Path) -> Path:
-    """The folder, made with its parents where it is missing."""
+def make_folder(path: Path) -> None:
     with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
-    return path
+        path.mkdir()
 
 
-def write_text(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> None:
     with writing(path):
         path.write_text(text, encoding="utf-8", newline="\n")
-    return path
 
 
-def write_array(path: Path, array: Array, dtype: str) -> Path:
+def write_array(path: Path, array: Array, dtype: str) -> None:
     """Little-endian bytes of an array, nothing else."""
     with writing(path):
-        array.astype(dtype, copy=False).tofile(path)
-    return path
+        path.write_bytes(np.ascontiguousarray(array, dtype).data)
 
 
-def write_vectors(path: Path, rows: int, vec_size: int, scale: float, generator: np.random.Generator) -> Path:
+def write_vectors(path: Path, rows: int, vec_size: int, deviation: float, generator: np.random.Generator) -> None:
     """Normal vectors, a chunk at a time so that a table of any size needs little memory."""
     with writing(path), path.open("wb") as file:
         for start in range(0, rows, CHUNK_ROWS):
-            count = min(CHUNK_ROWS, rows - start)
-            chunk = generator.standard_normal((count, vec_size), dtype=np.float32) * np.float32(scale)
-            file.write(chunk.astype("<f4", copy=False).tobytes())
-    return path
+            shape = (min(CHUNK_ROWS, rows - start), vec_size)
+            chunk = generator.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
+            file.write(np.ascontiguousarray(chunk, "<f4").data)
 
 
 def ntp_text(entries: Sequence[tuple[Array, Array]]) -> str:
@@ -66,8 +91,3 @@ def ntp_text(entries: Sequence[tuple[Array, Array]]) -> str:
 
 def _numbers(values: Array) -> str:
     return ", ".join(f"{value:.6f}" for value in values.tolist())
-
-
-def snapshot_name(prefix: str | os.PathLike[str], kind: str, iteration: int) -> str:
-    """P_dense_N.model or P{i}_sparse_N.model, `kind` being "_dense" or "{i}_sparse"."""
-    return f"{os.fspath(prefix)}{kind}_{iteration}.model"

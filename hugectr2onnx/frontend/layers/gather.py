@@ -9,6 +9,7 @@ from hugectr2onnx.errors import GraphJsonError, ShapeError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.shape import Take
+from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Gather(Layer, types=("Gather",)):
             raise ShapeError(f"Gather takes [B, d], not {x.type}")
         return Take(0, self.indices)(x)
 
-    def caveats(self) -> Iterator[str]:
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         yield (
             f"Gather takes rows of the batch: every batch must have more than {max(self.indices)} rows, and the output "
             f"has {len(self.indices)} rows whatever the batch. No HugeCTR release can run this layer from Python"

@@ -62,7 +62,7 @@ class GRU(Layer, types=("GRU",)):
             )
         return count
 
-    def caveats(self) -> Iterator[str]:
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         yield (
             f"GRU was built for {self.batchsize} sequences of {self.steps} steps, time-major, and returns the first of "
             "its hidden states, as many as the bottom has rows. HugeCTR can hardly train this layer, so check what it "

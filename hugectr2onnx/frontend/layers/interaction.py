@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hugectr2onnx.frontend.layers.layer import Layer
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.interaction import DotInteraction
+from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Interaction(Layer, types=("Interaction",)):
     def build(self, mlp: Value, embeddings: Value) -> Value:
         return DotInteraction()(mlp, embeddings)
 
-    def caveats(self) -> Iterator[str]:
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         yield (
             "the last column of Interaction is 0 here; in float32, HugeCTR up to v23.08 never wrote that column: its "
             "own predictions may hold whatever the memory held"

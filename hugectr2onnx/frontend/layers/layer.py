@@ -18,6 +18,7 @@ import numpy as np
 from hugectr2onnx.errors import CompilerError, GraphJsonError
 from hugectr2onnx.frontend.fields import Fields
 from hugectr2onnx.ir.graph import Value
+from hugectr2onnx.ir.types import TensorType
 
 REGISTRY: dict[str, type[Layer]] = {}
 """Layer classes by JSON type name; filled by the classes as they are defined."""
@@ -79,8 +80,8 @@ class Layer:
         """The expansion over the bottoms and the used weights: one value a top, training buffers left out."""
         raise NotImplementedError
 
-    def caveats(self) -> Iterator[str]:
-        """What the user should know about this layer's result."""
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
+        """What the user should know about this layer's result, for bottom TensorTypes."""
         return iter(())
 
     @classmethod

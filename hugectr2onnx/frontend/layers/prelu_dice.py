@@ -11,6 +11,7 @@ from hugectr2onnx.errors import GraphJsonError, ShapeError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.dice import Dice, FrozenDice
+from hugectr2onnx.ir.types import TensorType
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -47,7 +48,7 @@ class PReLUDice(Layer, types=("PReLU_Dice",)):
         constants = (x.graph.const(numbers.astype(np.float32)) for numbers in (mean, var))
         return FrozenDice(alpha, eps)(x, *constants)
 
-    def caveats(self) -> Iterator[str]:
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         if self.mean is None:
             yield (
                 "PReLU_Dice normalises with the statistics of the batch that it is fed, as HugeCTR does: a "

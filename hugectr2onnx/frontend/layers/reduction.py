@@ -9,6 +9,7 @@ from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops import reduce
+from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Reduction(Layer):
 
     axis: int = param("axis", minimum=0)
 
-    def caveats(self) -> Iterator[str]:
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         if self.axis == 0:
             yield "axis 0 is the batch: the result mixes the samples of a batch, as it does in HugeCTR"
 

@@ -9,6 +9,7 @@ from hugectr2onnx.errors import GraphJsonError, MissingInformationError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.shape import Take
+from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Select(Layer, types=("Select",)):
             raise GraphJsonError(f"Select needs a list of positions from 0 on as index, not {list(self.index)}")
         return Take(self.dim, self.index)(x)
 
-    def caveats(self) -> Iterator[str]:
+    def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         yield (
             "Select follows its definition; HugeCTR's own layer scrambles float32 tensors, so a model trained in "
             "float32 predicts something else there"

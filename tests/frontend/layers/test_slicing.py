@@ -72,3 +72,21 @@ def test_ranges_beyond_the_width_are_refused(run_layer):
 def test_every_top_needs_its_range(run_layer, tops):
     with pytest.raises(GraphJsonError, match="2 ranges"):
         run_layer({**slicing((0, 3), (3, 6)), "top": tops}, np.zeros((2, 6), np.float32))
+
+
+def test_inserted_copies_that_are_too_wide_are_whole_copies() -> None:
+    """HugeCTR's static table got the width wrong; an inserted copy always meant the whole tensor (layers 1.3)."""
+    tops = ("x_slice0", "x_slice1")
+    layer = Slice(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=tops)
+    graph = Graph("g")
+    x = graph.input("x", f32(N, 4))
+    assert [value.type for value in layer.build(x)] == [x.type, x.type]
+    (caveat,) = layer.caveats(x.type)
+    assert "[0, 9)" in caveat
+
+
+def test_a_users_own_range_that_is_too_wide_is_refused() -> None:
+    graph = Graph("g")
+    x = graph.input("x", f32(N, 4))
+    with pytest.raises(ShapeError):
+        Slice(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=("a", "b")).build(x)
