@@ -1,0 +1,153 @@
+"""One case: all candidates and the floor measured in turn, then each candidate profiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks import measure, summary
+from benchmarks.candidates import NAIVE, Candidate
+from benchmarks.floor import CALL, FloorParts, floor_of
+from benchmarks.floor_models import floor_calls
+from benchmarks.floor_parts import Probe
+from benchmarks.profile import Profile, profile
+from benchmarks.records import CandidateLine, Case, FloorLine
+from benchmarks.sessions import Array, BoundCalls, Feed, Settings
+
+FLOOR_SHARE = 0.3
+"""How much of a case's time goes into its floor."""
+SLOWEST = 10
+MICRO = 1e6
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure a case: `seconds` for all candidates and the floor together, over so many rounds.
+
+    `sessions` is how often everything is opened anew, in another order: where the weights happen to lie in memory makes
+    the same model several per cent faster or slower for as long as its session lives.
+    """
+
+    rounds: int = 15
+    seconds: float = 3.0
+    sessions: int = 3
+    profile_runs: int = 30
+
+    def rounds_of(self, session: int) -> int:
+        """The rounds of one of the openings: at least one."""
+        return max(1, (self.rounds + session) // self.sessions)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Seconds by round: of every candidate, and the floor."""
+
+    candidates: Mapping[str, list[float]]
+    floor: list[float]
+
+
+@dataclass(frozen=True)
+class CaseRun:
+    """What takes part in a case."""
+
+    case: Case
+    candidates: Sequence[Candidate]
+    probe: Probe
+    feeds: Sequence[Feed]
+    settings: Settings
+
+    def lines(self, effort: Effort) -> Iterator[CandidateLine | FloorLine]:
+        """The floor, then a line for each candidate."""
+        parts, indices = self.probe.look(self.feeds)
+        measured: dict[str, measure.Rounds] = {}
+        for number in range(effort.sessions):
+            for name, rounds in self._measure(effort, number, parts, indices).items():
+                measured.setdefault(name, []).extend(rounds)
+        by_round = {name: summary.round_medians(rounds) for name, rounds in measured.items()}
+        medians = _medians(by_round, parts)
+        yield _floor_line(self.case, by_round, medians, parts)
+        expected = self._outputs(self.candidates[0])
+        for each in self.candidates:
+            difference = _difference(expected, self._outputs(each))
+            yield _line(self.case, each, measured[each.name], medians, self._profile(each, effort), difference)
+
+    def _measure(
+        self, effort: Effort, number: int, parts: FloorParts, indices: Sequence[Mapping[str, Array]]
+    ) -> dict[str, measure.Rounds]:
+        """A share of the rounds, everything freshly opened."""
+        turn = number % len(self.candidates)
+        ordered = [*self.candidates[turn:], *self.candidates[:turn]]
+        calls: dict[str, measure.Calls] = {
+            each.name: BoundCalls(each.open(self.settings.options()), self._feeds_of(each)).calls() for each in ordered
+        }
+        below = floor_calls(self.probe, parts.counts, indices, self.settings)
+        weights = dict.fromkeys(calls, (1 - FLOOR_SHARE) / len(calls)) | dict.fromkeys(below, FLOOR_SHARE / len(below))
+        seconds = effort.seconds / effort.sessions
+        return measure.in_turn({**calls, **below}, rounds=effort.rounds_of(number), seconds=seconds, weights=weights)
+
+    def _feeds_of(self, candidate: Candidate) -> list[Feed]:
+        return [candidate.adapt(feed) for feed in self.feeds]
+
+    def _profile(self, candidate: Candidate, effort: Effort) -> Profile | None:
+        if not effort.profile_runs:
+            return None
+        return profile(candidate.open, self._feeds_of(candidate), self.settings, effort.profile_runs)
+
+    def _outputs(self, candidate: Candidate) -> list[np.ndarray[Any, Any]]:
+        results = candidate.open(self.settings.options()).run(None, dict(candidate.adapt(self.feeds[0])))
+        return [np.asarray(each, np.float64) for each in results]
+
+
+def _medians(by_round: Mapping[str, list[float]], parts: FloorParts) -> Medians:
+    counts = {str(part): count for part, count in parts.counts.items()}
+    others = {name: seconds for name, seconds in by_round.items() if name not in {CALL, *counts}}
+    return Medians(others, floor_of(by_round[CALL], {name: by_round[name] for name in counts}, counts))
+
+
+def _floor_line(case: Case, by_round: Mapping[str, list[float]], medians: Medians, parts: FloorParts) -> FloorLine:
+    call = float(np.median(by_round[CALL]))
+    spelled = [
+        (str(part), count, MICRO * max(0.0, float(np.median(by_round[str(part)])) - call))
+        for part, count in parts.counts.items()
+    ]
+    floor = MICRO * float(np.median(medians.floor))
+    return FloorLine(case, floor, MICRO * call, spelled, parts.uncounted, parts.weight_bytes)
+
+
+def _line(
+    case: Case,
+    candidate: Candidate,
+    rounds: measure.Rounds,
+    medians: Medians,
+    profiled: Profile | None,
+    difference: float | None,
+) -> CandidateLine:
+    figures = summary.latency(rounds)
+    mine = medians.candidates[candidate.name]
+    return CandidateLine(
+        case=case,
+        candidate=candidate.name,
+        nodes=candidate.nodes,
+        executed=profiled.nodes if profiled else None,
+        runs=figures.runs,
+        median_us=MICRO * figures.median,
+        fastest_us=MICRO * figures.fastest,
+        p99_us=MICRO * figures.p99 if figures.p99 is not None else None,
+        ratio=summary.ratio(medians.candidates[NAIVE], mine),
+        of_floor=summary.ratio(mine, medians.floor),
+        above_floor_us=MICRO * float(np.median(np.subtract(mine, medians.floor))),
+        difference=difference,
+        compile_seconds=candidate.seconds,
+        ops=profiled.shares if profiled else {},
+        slowest=profiled.slowest(SLOWEST) if profiled else [],
+    )
+
+
+def _difference(expected: Sequence[Array], found: Sequence[Array]) -> float | None:
+    """The largest absolute difference, output by output in their order; None where they cannot be compared."""
+    if [each.size for each in expected] != [each.size for each in found]:
+        return None
+    return max(float(np.abs(a.ravel() - b.ravel()).max(initial=0.0)) for a, b in zip(expected, found, strict=True))

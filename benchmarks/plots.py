@@ -1,0 +1,148 @@
+"""The plots, as SVG and PNG: latency by batch, and where the time goes before and after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.candidates import NAIVE
+from benchmarks.errors import BenchmarkError
+from benchmarks.records import CandidateLine, FloorLine
+
+COLUMNS = 4
+SHOWN_OPS = 7
+BAR_BATCH = 64
+FLOOR_COLOUR, OTHER_COLOUR = "0.35", "0.85"
+# A hash salt and no date: the same figures give the same file.
+_STYLE = {"svg.hashsalt": "hugectr2onnx", "svg.fonttype": "path", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
+          "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}  # fmt: skip
+
+
+def require_matplotlib() -> Any:
+    """matplotlib without a screen; raises BenchmarkError where it is not installed."""
+    try:
+        matplotlib = import_module("matplotlib")
+    except ImportError as error:
+        raise BenchmarkError(
+            "The plots need matplotlib: python -m pip install 'hugectr2onnx[bench]'; or leave out --out and use --json."
+        ) from error
+    matplotlib.use("Agg")
+    return matplotlib
+
+
+def draw(folder: Path, lines: Sequence[CandidateLine], floors: Sequence[FloorLine]) -> list[Path]:
+    """A latency plot and a plot of bars for every thread count that was measured; the files, SVG before PNG."""
+    matplotlib = require_matplotlib()
+    plt = import_module("matplotlib.pyplot")
+    written: list[Path] = []
+    with matplotlib.rc_context(_STYLE):
+        for threads in sorted({line.case.threads for line in lines}):
+            mine = [line for line in lines if line.case.threads == threads]
+            below = [floor for floor in floors if floor.case.threads == threads]
+            figures = {"latency": _latency(plt, mine, below), "operators": _operators(plt, mine)}
+            for name, figure in figures.items():
+                if figure is not None:
+                    written += _save(figure, folder, f"{name}_threads{threads}")
+                    plt.close(figure)
+    return written
+
+
+def _latency(plt: Any, lines: Sequence[CandidateLine], floors: Sequence[FloorLine]) -> Any:
+    models = list(dict.fromkeys(line.case.model for line in lines))
+    candidates = list(dict.fromkeys(line.candidate for line in lines))
+    columns = min(COLUMNS, len(models))
+    rows = math.ceil(len(models) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 2.6 * rows), squeeze=False)
+    for place, axis in enumerate(axes.flat):
+        if place >= len(models):
+            axis.axis("off")
+            continue
+        _latency_of(axis, models[place], candidates, lines, floors)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    threads = lines[0].case.threads
+    figure.suptitle(f"Microseconds a call by batch, {threads} thread{'s' if threads > 1 else ''}")
+    return figure
+
+
+def _latency_of(
+    axis: Any, model: str, candidates: Sequence[str], lines: Sequence[CandidateLine], floors: Sequence[FloorLine]
+) -> None:
+    below = sorted((floor.case.batch, floor.median_us) for floor in floors if floor.case.model == model)
+    axis.fill_between(*zip(*below, strict=True), y2=0, color=OTHER_COLOUR, linewidth=0)
+    axis.plot(*zip(*below, strict=True), color=FLOOR_COLOUR, linestyle="--", linewidth=1, label="floor")
+    for number, candidate in enumerate(candidates):
+        mine = [line for line in lines if (line.case.model, line.candidate) == (model, candidate)]
+        points = sorted((line.case.batch, line.median_us) for line in mine)
+        if points:
+            axis.plot(*zip(*points, strict=True), color=f"C{number}", marker="o", markersize=3, label=candidate)
+    axis.set(xscale="log", yscale="log", title=model)
+    batches = [batch for batch, _ in below]
+    axis.set_xticks(batches, [str(batch) for batch in batches])
+    axis.minorticks_off()
+
+
+def _operators(plt: Any, lines: Sequence[CandidateLine]) -> Any:
+    """Time by operator at one batch: level 0 above the last level; None where nothing was profiled."""
+    batches = sorted({line.case.batch for line in lines if line.ops})
+    if not batches:
+        return None
+    batch = BAR_BATCH if BAR_BATCH in batches else batches[-1]
+    bars = _bars([line for line in lines if line.case.batch == batch and line.ops])
+    ops = _largest_ops(bars)
+    figure, axis = plt.subplots(figsize=(9, 0.6 + 0.28 * len(bars)))
+    for place, (line, whole) in enumerate(bars):
+        _draw_bar(axis, place, line, ops, line.median_us / whole)
+    axis.set_yticks(range(len(bars)), [f"{line.case.model}, {line.candidate}" for line, _ in bars])
+    axis.invert_yaxis()
+    axis.set_xlabel(f"time by operator at batch {batch}, level 0 of each model = 1")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=_colour(ops, op)) for op in [*ops, "other"]]
+    figure.legend(handles, [*ops, "other"], loc="outside right upper", frameon=False)
+    return figure
+
+
+def _bars(lines: Sequence[CandidateLine]) -> list[tuple[CandidateLine, float]]:
+    """Level 0 and the last level of each model, with the time of its level 0."""
+    bars = []
+    for model in dict.fromkeys(line.case.model for line in lines):
+        levels = [line for line in lines if line.case.model == model and line.candidate.startswith("level ")]
+        naive = next((line for line in levels if line.candidate == NAIVE), None)
+        if naive is not None:
+            ends = [naive] if levels[-1] is naive else [naive, levels[-1]]
+            bars += [(line, naive.median_us) for line in ends]
+    return bars
+
+
+def _largest_ops(bars: Sequence[tuple[CandidateLine, float]]) -> list[str]:
+    totals: dict[str, float] = {}
+    for line, _ in bars:
+        for op, share in line.ops.items():
+            totals[op] = totals.get(op, 0.0) + share
+    return sorted(totals, key=lambda op: -totals[op])[:SHOWN_OPS]
+
+
+def _draw_bar(axis: Any, place: int, line: CandidateLine, ops: Sequence[str], length: float) -> None:
+    shares = {op: line.ops.get(op, 0.0) for op in ops}
+    shares["other"] = max(0.0, 1 - sum(shares.values()))
+    start = 0.0
+    for op, share in shares.items():
+        axis.barh(place, share * length, left=start, color=_colour(ops, op), height=0.75)
+        start += share * length
+
+
+def _colour(ops: Sequence[str], op: str) -> str:
+    return f"C{list(ops).index(op)}" if op in ops else OTHER_COLOUR
+
+
+def _save(figure: Any, folder: Path, name: str) -> list[Path]:
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(paths[0], metadata={"Date": None})
+        figure.savefig(paths[1], dpi=150, metadata={"Software": None})
+    except OSError as error:
+        raise BenchmarkError(f"Cannot write {folder}: {error.strerror}. Choose a folder that you may write to.") from error
+    return paths

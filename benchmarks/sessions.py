@@ -1,0 +1,84 @@
+"""Sessions that all candidates share the settings of, and calls with inputs and outputs bound beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hugectr2onnx.backend.runtime import onnxruntime, quiet_options
+
+Array = NDArray[Any]
+Feed = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The session options of every candidate and of every part of the floor.
+
+    Worker threads may spin within a run, as they do by default; they stop when it ends, so that the idle sessions of the
+    other candidates take no time from the one that runs.
+    """
+
+    threads: int = 1
+    inter_threads: int = 1
+    spinning: bool = True
+    stop_spinning: bool = True
+    optimization: str = "all"
+
+    def options(self, **entries: str) -> Any:
+        """A new `SessionOptions`; `entries` are further configuration entries of a candidate."""
+        options = quiet_options()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = self.inter_threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.spinning)))
+        options.add_session_config_entry("session.force_spinning_stop", str(int(self.stop_spinning)))
+        for key, value in entries.items():
+            options.add_session_config_entry(key, value)
+        levels = onnxruntime().GraphOptimizationLevel
+        options.graph_optimization_level = (
+            levels.ORT_ENABLE_ALL if self.optimization == "all" else levels.ORT_DISABLE_ALL
+        )
+        return options
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is the same in every case; the threads are part of the case."""
+        chosen = {name: value for name, value in asdict(self).items() if name != "threads"}
+        return {**chosen, "calls": "run_with_iobinding, inputs and outputs bound beforehand", "execution": "CPU"}
+
+
+class BoundCalls:
+    """One session and, for each feed, a binding to inputs and outputs that lie in memory already."""
+
+    def __init__(self, session: Any, feeds: Sequence[Feed]):
+        self._session = session
+        self._kept: list[Any] = []
+        self._bindings = [self._bind(feed) for feed in feeds]
+
+    def calls(self) -> list[Callable[[], None]]:
+        """A call for each feed."""
+        run = self._session.run_with_iobinding
+        return [_call(run, binding) for binding in self._bindings]
+
+    def _bind(self, feed: Feed) -> Any:
+        names = [output.name for output in self._session.get_outputs()]
+        results = self._session.run(names, dict(feed))
+        binding = self._session.io_binding()
+        for name, array in feed.items():
+            binding.bind_ortvalue_input(name, self._value(array))
+        for name, result in zip(names, results, strict=True):
+            binding.bind_ortvalue_output(name, self._value(np.empty_like(result)))
+        return binding
+
+    def _value(self, array: Array) -> Any:
+        array = np.ascontiguousarray(array)
+        value = onnxruntime().OrtValue.ortvalue_from_numpy(array)
+        self._kept += [array, value]
+        return value
+
+
+def _call(run: Callable[[Any], None], binding: Any) -> Callable[[], None]:
+    return lambda: run(binding)
