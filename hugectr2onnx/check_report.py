@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
+from hugectr2onnx.frontend.clauses import EmbeddingClause, SparseInput
 
 FLOAT_BYTES = 4
 KEY_BYTES = 8
+
+Status = Literal["ok", "wrong", "not reached"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class LayerCheck:
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
-    status: Literal["ok", "wrong", "not reached"] = "not reached"
+    status: Status = "not reached"
     shapes: tuple[str, ...] = ()
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     expected_bytes: int | None = None
@@ -89,6 +93,31 @@ class TableCheck:
     has_slot_ids: bool | None = None
     expected_bytes: int | None = None
     found_bytes: int | None = None
+
+    @classmethod
+    def of(cls, clause: EmbeddingClause, source: SparseInput, is_needed: bool) -> TableCheck:
+        """What the graph says about a table."""
+        return cls(
+            index=clause.index,
+            type=clause.type,
+            bottom=clause.bottom,
+            top=clause.top,
+            slots=source.slot_num,
+            max_nnz=source.max_nnz,
+            vec_size=clause.vec_size,
+            combiner=clause.combiner,
+            is_needed=is_needed,
+        )
+
+    def measured(self, path: Path) -> TableCheck:
+        """With the rows, expected and found bytes of a table folder, by the sizes of its files alone."""
+        known = replace(self, path=str(path))
+        try:
+            keys, found = (path / "key").stat().st_size, (path / "emb_vector").stat().st_size
+        except (OSError, ValueError):
+            return known
+        rows = keys // KEY_BYTES
+        return replace(known, rows=rows, expected_bytes=FLOAT_BYTES * self.vec_size * rows, found_bytes=found)
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,16 @@ from hugectr2onnx.check_report import (
     LayerCheck,
     Problem,
     StatisticsCheck,
+    Status,
     TableCheck,
     Tensor,
     place_layers,
 )
-from hugectr2onnx.dense_judgement import judge_size, layers_with_nan
 from hugectr2onnx.errors import HugeCTR2ONNXError, MissingInformationError, WeightsError
+from hugectr2onnx.file_judgement import judge_size, judge_statistics, layers_with_nan, no_statistics
 from hugectr2onnx.frontend import embedding, graph_json, interface, opening
 from hugectr2onnx.frontend import weights as weights_module
-from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
+from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseCounter, DenseFile
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
@@ -70,6 +71,7 @@ class _Check:
         self.options = options
         self.problems: list[HugeCTR2ONNXError] = []
         self.warnings: list[str] = []
+        self._unrecovered: HugeCTR2ONNXError | None = None
 
     def run(self, graph: str | os.PathLike[str] | Mapping[str, object], weights: object) -> CheckReport:
         clauses = self._try(graph_json.read, graph, REGISTRY.keys())
@@ -78,9 +80,10 @@ class _Check:
             return CheckReport(problems=self._reported())
         tables = self._check_tables(clauses, files)
         recovered = self._recover(clauses, files)
+        self.warnings += opening.collection_warnings(self.options)
         importer = self._import(clauses)
         layers = tuple(_layers(clauses, importer))
-        dense = self._check_dense(layers, files, judged=recovered is not None)
+        dense = self._check_dense(layers, files, is_recovered=recovered is not None)
         statistics = self._check_statistics(clauses, importer, files)
         return CheckReport(
             layers=place_layers(layers, dense.found_bytes),
@@ -118,8 +121,10 @@ class _Check:
         """What the size of the dense file tells, put into the options; None where it should have told and did not."""
         if files.dense is None:
             return ()
-        recovered = self._try(recover, clauses, self.options, files.dense.size)
-        if recovered is None:
+        try:
+            recovered = recover(clauses, self.options, files.dense.size)
+        except HugeCTR2ONNXError as error:
+            self._unrecovered = error
             return None
         self.options = recovered.options
         return recovered.notes
@@ -136,7 +141,7 @@ class _Check:
             source = sparse[clause.bottom]
             if clause.type == embedding.HYBRID and self._is_converted(clause):
                 self.problems.append(embedding.refuse_hybrid(clause, source))
-            entry = _table_check(clause, source, clause in needed)
+            entry = TableCheck.of(clause, source, clause in needed)
             path = paths.get(clause.top)
             checks.append(self._check_table(entry, clause, source, path, key_bytes) if path else entry)
         return tuple(checks)
@@ -148,16 +153,16 @@ class _Check:
         return self._is_converted(clause) and clause.type != embedding.HYBRID
 
     def _paths(self, needed: Sequence[EmbeddingClause], clauses: GraphClauses, files: _Files) -> dict[str, Path]:
-        if files.given is None or not needed:
+        if files.given is None or not self.options.convert_embedding:
             return {}
-        owners = self._try(opening._table_owners, clauses, files.given, self.options) or []
+        owners = self._try(opening.table_owners, clauses, files.given, self.options) or []
         return {clause.top: path for clause, path in zip(owners, files.given.tables, strict=False) if clause in needed}
 
     def _check_table(
         self, entry: TableCheck, clause: EmbeddingClause, source: SparseInput, path: Path, key_bytes: int | None
     ) -> TableCheck:
-        measured = replace(entry, path=str(path), **_measure(path, clause.vec_size))
-        table = self._try(opening._open, clause, path, key_bytes)
+        measured = entry.measured(path)
+        table = self._try(opening.open_for, clause, path, key_bytes)
         if table is None:
             return measured
         self._try(self._look_up, clause, source, table)
@@ -181,14 +186,14 @@ class _Check:
     # Layers
 
     def _import(self, clauses: GraphClauses) -> Importer:
-        """The walk over all layers, with empty tables and counted weights."""
+        """The walk over all layers, with tables of one row and counted weights."""
         shapes = self._sound_shapes()
         sparse = {entry.top: entry for entry in clauses.data.sparse}
         hybrid = [
             clause for clause in clauses.embeddings if clause.type == embedding.HYBRID and self._is_converted(clause)
         ]
         stand_ins = {clause.top: ("N", sparse[clause.bottom].slot_num, clause.vec_size) for clause in hybrid}
-        tables = {clause.top: _empty_table(clause) for clause in clauses.embeddings}
+        tables = {clause.top: _stand_in(clause) for clause in clauses.embeddings}
         options = replace(self.options, input_shapes=shapes | stand_ins)
         importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), options)
         importer.run()
@@ -200,30 +205,31 @@ class _Check:
         given = self.options.input_shapes
         return {name: shape for name, shape in given.items() if self._try(interface.normalise_shape, name, shape)}
 
-    def _without_echoes(self, importer: Importer) -> Iterator[HugeCTR2ONNXError]:
-        """The errors of the walk, without those that follow from another: a layer that recovery has asked about."""
-        asked = "\n".join(str(error) for error in self.problems if isinstance(error, MissingInformationError))
-        for error in importer.errors:
-            place = _place(error)
-            if place and isinstance(error, MissingInformationError) and place in asked:
-                continue
+    def _without_echoes(self, importer: Importer) -> list[HugeCTR2ONNXError]:
+        """The errors of the walk, without those that only follow from another."""
+        errors = list(importer.errors)
+        if not importer.graph.inputs:
             # Without an interface every layer lacks its bottoms.
-            if place and not importer.graph.inputs:
-                continue
-            yield error
+            errors = [error for error in errors if not _place(error)]
+        question = self._unrecovered
+        others = [error for error in errors if not (question and _is_asked(error, question))]
+        if question is None or others:
+            # Next to other errors nothing can be recovered, and the question would be beside the point.
+            return errors
+        return [question]
 
     # The dense file and the statistics
 
-    def _check_dense(self, layers: Sequence[LayerCheck], files: _Files, judged: bool) -> DenseCheck:
+    def _check_dense(self, layers: Sequence[LayerCheck], files: _Files, is_recovered: bool) -> DenseCheck:
         expected = sum(layer.expected_bytes or 0 for layer in layers)
-        is_complete = all(layer.expected_bytes is not None for layer in layers)
+        is_complete = is_recovered and all(layer.expected_bytes is not None for layer in layers)
         path = str(files.given.dense) if files.given and files.given.dense is not None else None
         found = FLOAT_BYTES * files.dense.size if files.dense else None
         result = DenseCheck(path, expected, found, is_complete)
         if files.given and path is None and expected:
             self.problems.append(WeightsError(f"no dense file was given; the layers need one of {expected} bytes"))
         if files.dense is not None:
-            self.problems += judge_size(result, layers) if judged else ()
+            self.problems += judge_size(result, layers)
             self.warnings += layers_with_nan(files.dense, place_layers(layers, found))
         return result
 
@@ -235,42 +241,10 @@ class _Check:
         found = None if files.statistics is None else len(files.statistics)
         path = str(given.ntp) if given and given.ntp is not None else None
         if given and path is None and norms:
-            self.problems.append(_no_statistics(norms, given))
+            self.problems.append(no_statistics(norms, given.dense))
         if files.statistics is not None:
-            self._judge_statistics(norms, widths, files.statistics, str(path))
+            self.problems += judge_statistics(norms, widths, files.statistics, str(path))
         return StatisticsCheck(path, features, found)
-
-    def _judge_statistics(
-        self,
-        norms: Sequence[LayerClause],
-        widths: Mapping[int, int],
-        entries: Sequence[BatchNormStatistics],
-        path: str,
-    ) -> None:
-        if len(entries) != len(norms):
-            self.problems.append(
-                WeightsError(
-                    f"{path}: has {len(entries)} BatchNorm entries and the graph {len(norms)} BatchNorm layers: it "
-                    "belongs to another model"
-                )
-            )
-            return
-        for clause, entry in zip(norms, entries, strict=True):
-            if clause.index not in widths:
-                continue
-            try:
-                entry.features(widths[clause.index])
-            except HugeCTR2ONNXError as error:
-                error.add_note(f"while reading the statistics of {clause.where}")
-                self.problems.append(error)
-
-
-def _no_statistics(norms: Sequence[LayerClause], given: Weights) -> WeightsError:
-    name = f"{given.dense}.ntp.json" if given.dense is not None else "<dense file>.ntp.json"
-    return WeightsError(
-        f"no ntp file was given or found, and {len(norms)} BatchNorm layers need their running statistics: HugeCTR writes "
-        f"it beside the dense file as {name}"
-    )
 
 
 def _layers(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
@@ -291,7 +265,7 @@ def _layers(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
             )
             continue
         is_wrong = clause.where in wrong or clause.type not in REGISTRY
-        status = "wrong" if is_wrong else "not reached"
+        status: Status = "wrong" if is_wrong else "not reached"
         size = 0 if _never_has_weights(clause.type) else None
         yield LayerCheck(clause.index, clause.type, clause.bottoms, clause.tops, status, expected_bytes=size)
 
@@ -306,35 +280,17 @@ def _place(error: HugeCTR2ONNXError) -> str:
     return next((note.removeprefix("while importing ") for note in notes if note.startswith("while importing ")), "")
 
 
+def _is_asked(error: HugeCTR2ONNXError, question: HugeCTR2ONNXError) -> bool:
+    """Whether the question is about the very layer of the error."""
+    return isinstance(error, MissingInformationError) and bool(_place(error)) and _place(error) in str(question)
+
+
 def _outputs(importer: Importer) -> Iterator[Tensor]:
     if not importer.errors:
         for name, value in importer.graph.outputs.items():
             yield Tensor(name, str(value.type))
 
 
-def _table_check(clause: EmbeddingClause, source: SparseInput, is_needed: bool) -> TableCheck:
-    return TableCheck(
-        index=clause.index,
-        type=clause.type,
-        bottom=clause.bottom,
-        top=clause.top,
-        slots=source.slot_num,
-        max_nnz=source.max_nnz,
-        vec_size=clause.vec_size,
-        combiner=clause.combiner,
-        is_needed=is_needed,
-    )
-
-
-def _measure(path: Path, vec_size: int) -> dict[str, int]:
-    """Rows, expected and found bytes of a table folder, by the sizes of its files alone."""
-    try:
-        keys, found = (path / "key").stat().st_size, (path / "emb_vector").stat().st_size
-    except (OSError, ValueError):
-        return {}
-    rows = keys // 8
-    return {"rows": rows, "expected_bytes": FLOAT_BYTES * vec_size * rows, "found_bytes": found}
-
-
-def _empty_table(clause: EmbeddingClause) -> SparseTable:
-    return SparseTable(None, np.empty(0, np.int64), np.empty((0, clause.vec_size), np.float32))
+def _stand_in(clause: EmbeddingClause) -> SparseTable:
+    """One row of zeros, for any table."""
+    return SparseTable(None, np.zeros(1, np.int64), np.zeros((1, clause.vec_size), np.float32))

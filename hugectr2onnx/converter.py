@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--graph_config", required=True, help="the graph JSON")
     parser.add_argument("--dense_model", required=True, help="the dense file")
     parser.add_argument(
-        "--convert_embedding", type=_flag, default=False, help="1 to convert the tables too (default 0)"
+        "--convert_embedding", type=_flag, nargs="?", const=True, default=False, help="convert the tables too"
     )
     parser.add_argument("--sparse_models", nargs="*", default=[], help="the folders of the tables, in JSON order")
     parser.add_argument("--ntp_file", default="", help="the ntp JSON, with BatchNorm")

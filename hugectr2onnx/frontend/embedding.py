@@ -11,6 +11,7 @@ from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedEr
 from hugectr2onnx.frontend.clauses import DataClause, EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.localized import infer_gpus
 from hugectr2onnx.frontend.sparse_table import SparseTable
+from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.key_index import column
 from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
@@ -18,7 +19,7 @@ from hugectr2onnx.ir.types import Array, N, f32, i64
 
 ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
 HYBRID = "HybridSparseEmbedding"
-CHUNK_ROWS = 1 << 16
+CHUNK_BYTES = 1 << 20
 
 
 def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...]) -> dict[str, Value]:
@@ -102,9 +103,8 @@ def _check_table(clause: EmbeddingClause, table: SparseTable, warn: Callable[[st
 
 
 def has_nan(array: Array) -> bool:
-    """Whether anything is not finite, in one pass over a memory map."""
-    rows = array.reshape(len(array), -1) if array.size and array.ndim > 1 else array
-    return any(not np.isfinite(rows[start : start + CHUNK_ROWS]).all() for start in range(0, len(rows), CHUNK_ROWS))
+    """Whether anything is not finite, in one pass over a memory map that keeps none of it in memory."""
+    return any(not np.isfinite(chunk).all() for chunk in paging.chunks(array, CHUNK_BYTES))
 
 
 def _exclusive_sum(sizes: tuple[int, ...]) -> list[int]:

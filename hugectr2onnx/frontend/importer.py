@@ -117,11 +117,8 @@ class Importer:
         self._collect(self._refuse_unsupported)
         self._collect(self._declare_interface)
         for clause in self.clauses.layers:
-            if not self._failed.isdisjoint(clause.bottoms) or clause.type not in REGISTRY:
-                self._failed.update(clause.tops)
-                continue
             try:
-                self._import_layer(clause)
+                self._import_or_parse(clause)
             except HugeCTR2ONNXError as error:
                 error.add_note(f"while importing {clause.where}")
                 self.errors.append(error)
@@ -205,6 +202,16 @@ class Importer:
         return embedding.look_up(self.graph, clause, keys[clause.bottom], table, gpus, self.warnings.append)
 
     # Layers
+
+    def _import_or_parse(self, clause: LayerClause) -> None:
+        """Import a layer; one behind a failed layer is only parsed, so that its own errors come to light too."""
+        if clause.type not in REGISTRY:
+            self._failed.update(clause.tops)
+        elif self._failed.isdisjoint(clause.bottoms):
+            self._import_layer(clause)
+        else:
+            self._failed.update(clause.tops)
+            self._parse(clause)
 
     def _import_layer(self, clause: LayerClause) -> None:
         layer = self._parse(clause)

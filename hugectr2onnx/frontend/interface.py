@@ -8,6 +8,7 @@ from hugectr2onnx.errors import GraphJsonError
 from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.layers.loss import Loss
+from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.types import Dim, N
 
 LARGEST_DIM = 1 << 31
@@ -39,6 +40,11 @@ def extra_inputs(input_shapes: Mapping[str, Sequence[object]], clauses: GraphCla
     for name in shapes:
         if name in produced:
             raise GraphJsonError(f"input_shapes names {name!r}, which the graph has already; leave it out")
+    wanted = {bottom for clause in clauses.layers for bottom in clause.bottoms}
+    wanted |= {clause.top for clause in clauses.embeddings} | set(clauses.label_of)
+    for name in shapes:
+        if name not in wanted:
+            raise GraphJsonError(f"input_shapes names {name!r}, which no layer reads ({nearest(name, wanted)})")
     return {name: shape for name, shape in shapes.items() if not is_label(name, clauses)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class OpenedModel:
     options: ImportOptions
     recovered: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of each file of weights, by its name; files of a table as folder/file."""
 
     @property
     def labels(self) -> Iterator[str]:
@@ -52,8 +55,17 @@ def open_model(
     tables = open_tables(clauses, files, options)
     recovered = recover(clauses, options, dense.size)
     statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
-    warnings = (*_dense_warnings(dense, files), *_collection_warnings(options))
-    return OpenedModel(clauses, Sources(dense, statistics, tables), recovered.options, recovered.notes, warnings)
+    warnings = (*_dense_warnings(dense, files), *collection_warnings(options))
+    sources = Sources(dense, statistics, tables)
+    return OpenedModel(clauses, sources, recovered.options, recovered.notes, warnings, _sizes(files))
+
+
+def _sizes(files: Weights) -> dict[str, int]:
+    sizes = {}
+    for path in map(Path, filter(None, (files.dense, files.ntp, *files.tables))):
+        parts = [path / name for name in ("key", "slot_id", "emb_vector")] if path.is_dir() else [path]
+        sizes |= {str(part.relative_to(path.parent)): part.stat().st_size for part in parts if part.is_file()}
+    return sizes
 
 
 def open_dense(files: Weights) -> DenseFile:
@@ -65,15 +77,15 @@ def open_tables(clauses: GraphClauses, files: Weights, options: ImportOptions) -
     """The table of each embedding layer that is converted, by its top."""
     if not options.convert_embedding:
         return {}
-    pairs = zip(_table_owners(clauses, files, options), files.tables, strict=True)
+    pairs = zip(table_owners(clauses, files, options), files.tables, strict=True)
     return {
-        clause.top: _open(clause, path, files.key_bytes or clauses.key_bytes)
+        clause.top: open_for(clause, path, files.key_bytes or clauses.key_bytes)
         for clause, path in pairs
         if clause.top not in options.input_shapes
     }
 
 
-def _table_owners(clauses: GraphClauses, files: Weights, options: ImportOptions) -> list[EmbeddingClause]:
+def table_owners(clauses: GraphClauses, files: Weights, options: ImportOptions) -> list[EmbeddingClause]:
     """The embedding layers that the given tables belong to, in order; Hybrid ones never write any (formats 2.4)."""
     written = [clause for clause in clauses.embeddings if clause.type != HYBRID]
     needed = [clause for clause in written if clause.top not in options.input_shapes]
@@ -87,7 +99,7 @@ def _table_owners(clauses: GraphClauses, files: Weights, options: ImportOptions)
     )
 
 
-def _open(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None) -> SparseTable:
+def open_for(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None) -> SparseTable:
     try:
         return open_table(path, clause.vec_size, clause.type, key_bytes)
     except Exception as error:
@@ -100,7 +112,7 @@ def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
         yield f"the dense file {files.dense} holds NaN or infinite numbers, and so will the predictions that they reach"
 
 
-def _collection_warnings(options: ImportOptions) -> Iterator[str]:
+def collection_warnings(options: ImportOptions) -> Iterator[str]:
     for table, opened in (options.collection.tables if options.collection else {}).items():
         if has_nan(opened.vectors):
             yield f"table {table} in {opened.path} holds NaN or infinite numbers"

@@ -128,8 +128,10 @@ def _has_lost_shape(clause: LayerClause, options: ImportOptions) -> bool:
 
 
 def _recover_shape(clauses: GraphClauses, options: ImportOptions, floats: int, clause: LayerClause) -> Recovered:
-    bottom = dry_import(clauses, options).values.get(clause.bottoms[0])
-    if bottom is None:
+    importer = dry_import(clauses, options)
+    bottom = importer.values.get(clause.bottoms[0])
+    others = [error for error in importer.errors if not any(clause.where in n for n in getattr(error, "__notes__", ()))]
+    if bottom is None or others:
         return Recovered(options)
     count = bottom.type.elements
     width = count.factor if isinstance(count, Batch) else Fraction(count)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, MissingInformationError
 from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
-from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.frontend.suggestion import near_names, nearest
 
 
-def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known: Iterable[str]) -> HugeCTR2ONNXError:
+def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known: Collection[str]) -> HugeCTR2ONNXError:
     """The error for a bottom of `clause` that no earlier layer produces: a cycle, a label, or a lost EmbeddingCollection."""
     later = next((other for other in clauses.layers if name in other.tops), None)
     if later is not None:
@@ -22,6 +22,8 @@ def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known
         return GraphJsonError(f"{name!r} is a label, which no layer but a loss can read at evaluation")
     if any(name == sparse.top for sparse in clauses.data.sparse):
         return GraphJsonError(f"{name!r} holds keys, which only an embedding layer can read")
+    if near_names(name, known):
+        return MissingInformationError(f"nothing in the JSON produces {name!r} ({nearest(name, known)})")
     return MissingInformationError(
         f"nothing in the JSON produces {name!r} ({nearest(name, known)}). HugeCTR does not save the tables of an "
         f"EmbeddingCollection: if it is one of its outputs, give its shape, for example "

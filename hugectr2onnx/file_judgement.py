@@ -1,14 +1,16 @@
-"""What the size and the contents of a dense file say about the layers that it should hold."""
+"""What the size and the contents of dense and ntp files say about the layers whose weights they should hold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hugectr2onnx.check_report import FLOAT_BYTES, DenseCheck, LayerCheck, place_layers
-from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.errors import HugeCTR2ONNXError, WeightsError
+from hugectr2onnx.frontend.clauses import LayerClause
 from hugectr2onnx.frontend.dense_file import DenseFile
 from hugectr2onnx.frontend.embedding import has_nan
+from hugectr2onnx.frontend.ntp_file import BatchNormStatistics
 
 CROSS = "MultiCross"
 
@@ -72,3 +74,30 @@ def layers_with_nan(file: DenseFile, layers: Sequence[LayerCheck]) -> Iterator[s
         start = layer.offset // FLOAT_BYTES
         if has_nan(file.floats[start : start + layer.found_bytes // FLOAT_BYTES]):
             yield f"{layer.where}: its weights hold NaN or infinite numbers, and so will the predictions that they reach"
+
+
+def no_statistics(norms: Sequence[LayerClause], dense: object) -> WeightsError:
+    """The error of a model with BatchNorm and no ntp file."""
+    name = f"{dense}.ntp.json" if dense is not None else "<dense file>.ntp.json"
+    return WeightsError(
+        f"no ntp file was given or found, and {len(norms)} BatchNorm layers need their running statistics: HugeCTR writes "
+        f"it beside the dense file as {name}"
+    )
+
+
+def judge_statistics(
+    norms: Sequence[LayerClause], widths: Mapping[int, int], entries: Sequence[BatchNormStatistics], path: str
+) -> Iterator[HugeCTR2ONNXError]:
+    """The errors of an ntp file; `widths` has the features of the layers that could be reached, by their index."""
+    if len(entries) != len(norms):
+        yield WeightsError(
+            f"{path}: has {len(entries)} BatchNorm entries and the graph {len(norms)} BatchNorm layers: it belongs to "
+            "another model"
+        )
+        return
+    for clause, entry in zip(norms, entries, strict=True):
+        try:
+            entry.features(widths.get(clause.index, entry.mean.size))
+        except HugeCTR2ONNXError as error:
+            error.add_note(f"while reading the statistics of {clause.where}")
+            yield error

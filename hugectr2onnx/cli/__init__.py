@@ -1,0 +1,25 @@
+"""The command line. Nothing heavy is imported before a verb runs: `hugectr2onnx --help` must be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+VERBS = {
+    "compile": "compile a HugeCTR model to an ONNX file and prove the result",
+    "check": "a dry run: list everything that is wrong with a model at once",
+    "inspect": "show what a HugeCTR model or an ONNX file holds",
+    "verify": "compare an ONNX file with the HugeCTR model that it came from",
+    "layers": "list the supported layer types",
+    "sample": "write a HugeCTR model folder with random weights, for trying",
+    "demo": "sample model, compiled, checked, run and timed: start here",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 fine, 2 wrong usage, 3 invalid input, 4 unsupported, 5 parity failed, 130 interrupted.
+    """
+    from hugectr2onnx.cli.entry import run
+
+    return run(argv, VERBS)

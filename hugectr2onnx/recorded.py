@@ -1,0 +1,99 @@
+"""Recorded samples: an .npz file with the inputs of a model and the predictions that HugeCTR made from them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hugectr2onnx.errors import FeedError
+
+Array = NDArray[Any]
+
+_TYPES: Mapping[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """`feeds` by input name, `predictions` by output name, in float64 and as they were recorded.
+
+    One column of predictions is often a plain list: `shaped` gives it the shape of the answers.
+    """
+
+    path: str
+    rows: int
+    feeds: Mapping[str, Array]
+    predictions: Mapping[str, Array]
+
+    def shaped(self, name: str, shape: tuple[int, ...]) -> Array:
+        """The predictions for an output in its shape; raises FeedError where their number differs."""
+        array = self.predictions[name]
+        if array.size != math.prod(shape):
+            raise FeedError(f"{self.path}: {name} has the shape {list(array.shape)}; the model gives {list(shape)}")
+        return array.reshape(shape)
+
+
+def read_samples(path: str | os.PathLike[str], session: Any) -> Samples:
+    """The samples for a model. Raises FeedError, naming the array, for what is missing, unknown or of another kind."""
+    name = os.fspath(path)
+    arrays = _load(name)
+    inputs = {each.name: each for each in session.get_inputs()}
+    outputs = {each.name: each for each in session.get_outputs()}
+    _check_names(name, arrays, inputs, outputs)
+    feeds = {key: _feed(name, key, arrays[key], entry) for key, entry in inputs.items()}
+    rows = len(next(iter(feeds.values()), ()))
+    predictions = {key: _prediction(name, key, arrays[key]) for key in outputs if key in arrays}
+    return Samples(name, rows, feeds, predictions)
+
+
+def _load(path: str) -> dict[str, Array]:
+    try:
+        # Opened here, because numpy forgets to close a file that it cannot read.
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise FeedError(f"{path}: holds one array, not several by name: write it with numpy.savez")
+            return dict(loaded)
+    except FeedError:
+        raise
+    except MemoryError:
+        raise FeedError(f"{path}: is larger than this machine's memory: give fewer rows") from None
+    except Exception as error:
+        # numpy, zipfile and zlib raise a dozen kinds of error for files that are none.
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise FeedError(f"{path}: is not an .npz file that numpy can read: {why}") from error
+
+
+def _check_names(path: str, arrays: Mapping[str, Array], inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+    missing = [name for name in inputs if name not in arrays]
+    unknown = [name for name in arrays if name not in inputs and name not in outputs]
+    interface = f"the inputs are {', '.join(inputs)}, the outputs {', '.join(outputs)}"
+    if missing:
+        raise FeedError(f"{path}: lacks {', '.join(missing)}; {interface}")
+    if unknown:
+        raise FeedError(f"{path}: has the unknown {', '.join(unknown)}; {interface}")
+    if not any(name in arrays for name in outputs):
+        raise FeedError(f"{path}: holds no predictions: add one array for each output; {interface}")
+
+
+def _feed(path: str, name: str, array: Array, entry: Any) -> Array:
+    """Numbers of the same kind in the width that the model takes."""
+    wanted = np.dtype(_TYPES.get(entry.type, np.float32))
+    kinds = "iu" if wanted.kind == "i" else "fiu"
+    if array.dtype.kind not in kinds:
+        raise FeedError(f"{path}: {name} is {array.dtype}; the model takes {wanted}")
+    if array.dtype.kind == "u" and wanted.kind == "i" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise FeedError(f"{path}: {name} holds keys beyond int64")
+    with np.errstate(over="ignore"):
+        return array.astype(wanted, copy=False)
+
+
+def _prediction(path: str, name: str, array: Array) -> Array:
+    if array.dtype.kind not in "fiu":
+        raise FeedError(f"{path}: {name} is {array.dtype}; predictions are numbers")
+    return array.astype(np.float64)

@@ -1,0 +1,168 @@
+"""The command line as a whole: help, usage, exit codes, what is imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hugectr2onnx
+from hugectr2onnx.cli import VERBS, main
+from hugectr2onnx.errors import CompilerError, ParityError, UnsupportedError, WeightsError
+
+HEAVY = ("numpy", "onnx", "onnxruntime", "networkx", "onnxsim", "rich")
+COMMAND = (sys.executable, "-m", "hugectr2onnx")
+
+
+def imported(*arguments: str) -> set[str]:
+    """The top-level modules that a call imports."""
+    code = (
+        "import sys; before = set(sys.modules); from hugectr2onnx.cli import main; code = main(sys.argv[1:]);"
+        "sys.stderr.write(' '.join(set(sys.modules) - before)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(*arguments).isdisjoint(HEAVY)
+
+
+def test_help_names_every_verb(run: Any) -> None:
+    result = run("--help")
+    assert result.code == 0
+    assert all(verb in result.out for verb in VERBS)
+
+
+def test_version(run: Any) -> None:
+    assert run("--version").out == f"hugectr2onnx {hugectr2onnx.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["compile"], ["compile", "-O9"], ["layers", "--colour"]])
+def test_wrong_usage_is_2(arguments: list[str], run: Any) -> None:
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert "usage: hugectr2onnx" in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(WeightsError("w"), 3), (CompilerError("c"), 3), (UnsupportedError("u"), 4), (ParityError("p"), 5)],
+)
+def test_errors_have_exit_codes(error: Exception, code: int, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(error))
+    assert run("layers").code == code
+
+
+def test_an_error_is_its_message_with_its_context_and_no_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = WeightsError("the file is short")
+    error.add_note("while importing layers[3]")
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(error))
+    assert run("layers").err == "error: the file is short\n  while importing layers[3]\n"
+
+
+def test_debug_shows_the_traceback(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(WeightsError("short")))
+    assert "Traceback (most recent call last)" in run("layers", "--debug").err
+
+
+def test_with_json_an_error_is_data_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(UnsupportedError("no such layer")))
+    assert run("layers", "--json").json == {
+        "error": {"kind": "UnsupportedError", "message": "no such layer", "exit_code": 4}
+    }
+
+
+def test_too_little_memory_is_said_plainly(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(MemoryError()))
+    result = run("layers")
+    assert result.code == 3
+    assert "not enough memory" in result.err
+
+
+def test_an_interrupt_is_130(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(KeyboardInterrupt()))
+    result = run("layers")
+    assert (result.code, result.err) == (130, "interrupted\n")
+
+
+def test_a_flag_stands_beside_its_name_in_python(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(WeightsError("give n_gpus")))
+    assert "on the command line: --n-gpus N" in run("layers").err
+
+
+def test_module_and_command_are_the_same() -> None:
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"hugectr2onnx {hugectr2onnx.__version__}\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as POSIX has them")
+def test_a_reader_that_goes_away_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run([*COMMAND, "layers", "--json"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
+def test_a_full_disk_behind_stdout_is_an_error() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, "layers", "--json"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"error: cannot write to standard output")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell that can close streams")
+def test_closed_streams_do_no_harm() -> None:
+    done = subprocess.run(["sh", "-c", '"$0" -m hugectr2onnx layers --json >&- 2>&-', sys.executable], check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_ctrl_c_leaves_nothing_behind(model: Any, tmp_path: Path) -> None:
+    """The interrupt comes while the model is being written."""
+    target = tmp_path / "out" / "tiny.onnx"
+    target.parent.mkdir()
+    code = (
+        "import sys, time\n"
+        "from hugectr2onnx.backend.artifact import Artifact\n"
+        "def stream(self, located={}):\n"
+        "    yield b'half'\n"
+        "    sys.stdout.write('writing\\n'); sys.stdout.flush(); time.sleep(60)\n"
+        "from hugectr2onnx import compiled_model\n"
+        "save = compiled_model.CompiledModel.save\n"
+        "def slow(self, path):\n"
+        "    Artifact.stream = stream; save(self, path)\n"
+        "compiled_model.CompiledModel.save = slow\n"
+        "from hugectr2onnx.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    arguments = ["compile", *model.arguments, "-o", str(target), "--no-simplify"]
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    assert list(target.parent.iterdir()) == []
+
+
+def test_main_takes_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["hugectr2onnx", "--version"])
+    assert main() == 0
+
+
+def raiser(error: BaseException) -> Any:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail

@@ -1,0 +1,34 @@
+"""`hugectr2onnx layers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+# The specification's types (layers 0), a few of them.
+TYPES = ("InnerProduct", "MultiCross", "MultiHeadAttention", "GRU", "PReLU_Dice", "Select", "SequenceMask")
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_layer_has_its_versions_and_what_it_does(name: str, run: Any) -> None:
+    entries = {entry["type"]: entry for entry in run("layers", "--json").json["layers"]}
+    assert entries[name]["versions"]
+    assert entries[name]["what"]
+
+
+def test_the_versions_are_those_of_the_specification(run: Any) -> None:
+    entries = {entry["type"]: entry["versions"] for entry in run("layers", "--json").json["layers"]}
+    assert entries["GRU"] == ">= v3.1"
+    assert entries["ReLU"] == "all"
+
+
+def test_text(run: Any) -> None:
+    result = run("layers")
+    assert (result.code, result.out) == (0, "")
+    assert "HybridSparseEmbedding" in result.err
+    assert all(name in result.err for name in TYPES)
+
+
+def test_no_section_numbers_of_the_specification(run: Any) -> None:
+    assert "(layers 3" not in run("layers").err

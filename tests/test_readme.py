@@ -1,0 +1,35 @@
+"""The README says what is so: its layer table is the registry's, its test command is the gate's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hugectr2onnx.cli.layers import supported_layers
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def layer_table() -> str:
+    """What stands between the marks; paste it there when a layer changes."""
+    rows = [f"| {each['type']} | {each['versions']} | {each['what']} |" for each in supported_layers()]
+    return "\n".join(["| type | versions | what it does at evaluation |", "| --- | --- | --- |", *rows])
+
+
+def test_the_layer_table_is_the_registrys() -> None:
+    match = re.search(r"<!-- layers: begin -->\n(.*)\n<!-- layers: end -->", README, re.DOTALL)
+    assert match is not None
+    assert match[1] == layer_table()
+
+
+def test_the_gate_runs_the_readmes_test_command() -> None:
+    command = re.search(r"^python3 -m venv .*-m pytest$", README, re.MULTILINE)
+    assert command is not None
+    assert "grep -m 1 -- '-m pytest$' README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_links_in_the_documentation_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
