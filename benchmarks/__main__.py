@@ -1,4 +1,4 @@
-"""`python -m benchmarks runtime` and `python -m benchmarks compile`: figures to stdout, progress to stderr."""
+"""`python -m benchmarks runtime`, `compile` and `convert`: figures to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The compilations run in processes of their own, whose peak memory would begin at the size of this one.
     if arguments.verb == "compile":
         from benchmarks import compile_command as command
+    elif arguments.verb == "convert":
+        from benchmarks import convert_command as command  # type: ignore[no-redef]
     else:
         from benchmarks import runtime_command as command  # type: ignore[no-redef]
     from hugectr2onnx.errors import HugeCTR2ONNXError

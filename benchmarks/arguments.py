@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import convert_command
+
 BATCHES = "1,16,64,256,1024,4096"
 
 
@@ -14,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True)
     _add_runtime(verbs.add_parser("runtime", help="latency of every level, beside the floor of each model"))
     _add_compile(verbs.add_parser("compile", help="seconds and peak memory of compiling, by stage"))
+    convert_command.add_arguments(verbs.add_parser("convert", help="tables of any size against cp, and their look-ups"))
     return top
 
 

@@ -30,6 +30,7 @@ from hugectr2onnx.version import __version__
 
 if TYPE_CHECKING:
     from hugectr2onnx import converter
+    from hugectr2onnx.backend.key_file import KeyMapper
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
@@ -39,6 +40,7 @@ _HOMES = {
     "compile": "hugectr2onnx.compiler",
     "convert": "hugectr2onnx.converter",
     "CompiledModel": "hugectr2onnx.compiled_model",
+    "KeyMapper": "hugectr2onnx.backend.key_file",
     "Weights": "hugectr2onnx.frontend.weights",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "FeedError",
     "GraphJsonError",
     "HugeCTR2ONNXError",
+    "KeyMapper",
     "MissingInformationError",
     "OutputError",
     "ParityError",

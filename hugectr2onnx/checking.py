@@ -34,6 +34,7 @@ from hugectr2onnx.frontend.ntp_file import BatchNormStatistics, read_ntp
 from hugectr2onnx.frontend.recovery import recover
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.statistics import CountedStatistics
+from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.frontend.weights import Weights
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, i64
@@ -181,7 +182,8 @@ class _Check:
         """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
         scratch = Graph()
         keys = scratch.input(clause.bottom, i64(N, source.slot_num, source.max_nnz))
-        embedding.look_up(scratch, clause, keys, table, self.options.n_gpus, self.warnings.append)
+        wishes = TableWishes(self.options.n_gpus, keep=self.options.keep_keys.get(clause.top))
+        embedding.look_up(scratch, clause, keys, table, wishes, self.warnings.append)
 
     # Layers
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hugectr2onnx.backend import external_data, runtime
 from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.backend.key_file import KeyFile
+from hugectr2onnx.backend.manifest import write_manifest
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.report import Report
 
@@ -22,10 +25,18 @@ if TYPE_CHECKING:
 class CompiledModel:
     """An ONNX model that was checked against its reference, with the report and the IR it came from."""
 
-    def __init__(self, artifact: Artifact, ir: Graph, report: Report, labels: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        artifact: Artifact,
+        ir: Graph,
+        report: Report,
+        labels: frozenset[str] = frozenset(),
+        key_files: Sequence[KeyFile] = (),
+    ):
         self.artifact = artifact
         self.ir = ir
         self.report = report
+        self.key_files = tuple(key_files)
         self._labels = labels
 
     @cached_property
@@ -36,12 +47,38 @@ class CompiledModel:
         """
         return self.artifact.inline()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        shard_size: int | None = None,
+        manifest: bool | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         """Write the model, atomically: the old file stays until the new one is complete.
 
-        Tensors above 1 MB go to `<path>.data` beside it once the model outgrows protobuf's limits. Raises OutputError.
+        Tensors above 1 MB go to `<path>.data` beside it once the model has more than 16 MB, or to several files of
+        `shard_size` bytes; `manifest.json` in the same folder then lists them with their SHA-256 (manifest: True always,
+        False never). Rows are read, put in order and written in one stream: a table need not fit in memory. Key maps of
+        `keys="indices"` go to `<path>.<top>.keys` (see `KeyMapper`). progress: called with the bytes written so far and in
+        all. Raises OutputError.
         """
-        external_data.save(self.artifact, path)
+        files = external_data.save(self.artifact, path, shard_size=shard_size, progress=progress)
+        target = Path(os.path.realpath(path))
+        maps = tuple(each.save(target) for each in self.key_files)
+        if manifest or (manifest is None and len(files) > 1):
+            write_manifest(target, (*files, *maps), self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says about the model beside its files."""
+        known = self.report.to_dict()
+        return {
+            "metadata": {entry.key: entry.value for entry in self.artifact.skeleton.metadata_props},
+            "sources": known["sources"],
+            "key_maps": known["key_maps"],
+            "parity": known["parity"],
+            "warnings": known["warnings"],
+        }
 
     @cached_property
     def _session(self) -> Any:

@@ -11,12 +11,15 @@ from hugectr2onnx import passes
 from hugectr2onnx.backend import emitter, parity, worker
 from hugectr2onnx.backend import simplify as onnxsim
 from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.backend.key_file import KeyFile
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, UnsupportedError
 from hugectr2onnx.frontend import importer, opening
 from hugectr2onnx.frontend.embedding_collection import open_collection
 from hugectr2onnx.frontend.importer import Imported, ImportOptions
 from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.passes.choose_key_map import check_strategies, choose_key_map
+from hugectr2onnx.passes.use_rows import use_rows
 from hugectr2onnx.report import Progress, Report
 from hugectr2onnx.version import __version__
 
@@ -40,6 +43,7 @@ def compile(
     progress: Progress | None = None,
     n_gpus: int | None = None,
     embedding_collection: object = None,
+    keys: str | Mapping[str, str] = "auto",
     keep_empty_dense: bool = False,
     validate: bool = False,
     dump: str | os.PathLike[str] | None = None,
@@ -56,7 +60,9 @@ def compile(
     of layers (PReLU_Dice mean and var for frozen statistics). slot_size_array: the reader's list; inputs are then raw
     per-slot keys and the graph adds the offsets. n_gpus: of the training, for Localized tables with repeated keys.
     embedding_collection: the look-ups that the JSON lacks and the folder of embedding_dump, as a mapping or a JSON file
-    (see `frontend.embedding_collection`).
+    (see `frontend.embedding_collection`). keys: how keys find their rows, for all tables or {embedding top: ...}: "auto",
+    "direct", "label-encoder", "perfect-hash" or "indices" (see `passes.choose_key_map`); below level 2 "auto" is a
+    LabelEncoder.
 
     simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
     the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
@@ -83,21 +89,26 @@ def compile(
         imported = importer.build(model.clauses, model.sources, model.options)
         ir = imported.graph
         verify(ir)
+        check_strategies(ir, keys)
+        row_inputs = use_rows(ir, keys)
         _note(report, model, imported)
     with report.stage("reference", progress):
         expected = parity.expect(ir) if check else ()
     with report.stage("passes", progress):
         report.ops_before = len(ir)
         report.passes = passes.run(ir, opt_level, validate=validate, dump=Path(dump) if dump else None)
+        report.key_maps = choose_key_map(ir, keys, automatic=opt_level >= 2)
+        verify(ir)
         report.ops_after = len(ir)
     with report.stage("emit", progress):
-        metadata = _metadata(opt_level, options, check)
+        metadata = _metadata(opt_level, options, keys, check)
         artifact = emitter.emit(ir, graph_name=graph_name, opset=opset, version=__version__, metadata=metadata)
     artifact = _prove(artifact, expected, report, simplify and opt_level > 0, progress)
     if progress is not None:
         progress("done", 1.0)
     report.onnx_nodes = len(artifact.skeleton.graph.node)
-    return CompiledModel(artifact, ir, report, frozenset(model.labels))
+    key_files = [KeyFile(each.input, each.table, each.keys, each.offsets) for each in row_inputs]
+    return CompiledModel(artifact, ir, report, frozenset(model.labels), key_files)
 
 
 def _check_options(opt_level: int, opset: int) -> None:
@@ -111,6 +122,7 @@ def _note(report: Report, model: opening.OpenedModel, imported: Imported) -> Non
     report.warnings += [*model.warnings, *imported.warnings]
     report.recovered += model.recovered
     report.dense_floats = imported.floats
+    report.sources = dict(model.files)
     report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
 
 
@@ -148,7 +160,9 @@ def _try(artifact: Artifact, expected: Sequence[parity.Expectation], report: Rep
     return True
 
 
-def _metadata(opt_level: int, options: ImportOptions, check: bool) -> dict[str, str]:
+def _metadata(
+    opt_level: int, options: ImportOptions, keys: str | Mapping[str, str], check: bool
+) -> dict[str, str]:
     """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
     given = {
         "opt_level": opt_level,
@@ -157,6 +171,7 @@ def _metadata(opt_level: int, options: ImportOptions, check: bool) -> dict[str, 
         "layer_attrs": {top: dict(attributes) for top, attributes in options.layer_attrs.items()},
         "slot_size_array": list(options.slot_size_array) if options.slot_size_array else None,
         "n_gpus": options.n_gpus,
+        "keys": keys if isinstance(keys, str) else dict(keys),
     }
     return {
         "hugectr2onnx.version": __version__,

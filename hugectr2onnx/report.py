@@ -11,6 +11,7 @@ from typing import Any
 
 from hugectr2onnx.backend.parity import Parity
 from hugectr2onnx.passes import PassRun
+from hugectr2onnx.passes.choose_key_map import Choice
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage that begins and the share of the stages that are done."""
@@ -37,11 +38,15 @@ class Report:
     ops_after: int = 0
     onnx_nodes: int = 0
     passes: tuple[PassRun, ...] = ()
+    key_maps: tuple[Choice, ...] = ()
+    """How the keys of each look-up find their rows, and why; none where that is the plain LabelEncoder of level 0."""
     simplify: str = "not asked for"
     parity: Parity | None = None
     warnings: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
     dense_floats: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    """Bytes by file: the graph JSON, the dense file, the files of the tables."""
     tables: dict[str, int] = field(default_factory=dict)
     """Rows by embedding top."""
 
@@ -62,6 +67,7 @@ class Report:
         """Everything, as JSON-ready data."""
         plain = {**vars(self), "passes": [_plain(run) for run in self.passes], "fires": self.fires}
         plain["stages"] = [asdict(stage) for stage in self.stages]
+        plain["key_maps"] = [asdict(choice) for choice in self.key_maps]
         plain["parity"] = asdict(self.parity) if self.parity else None
         return plain
 

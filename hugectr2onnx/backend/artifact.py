@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from hugectr2onnx.backend import reorder
+from hugectr2onnx.backend.reorder import Scratch
 from hugectr2onnx.backend.wire import Entry, Piece, serialise, stream, without
 from hugectr2onnx.errors import CompilerError, OutputError
+from hugectr2onnx.ir import paging
+from hugectr2onnx.ir.gathered import Converted, Gathered, Part
 
 __all__ = ["PROTOBUF_LIMIT", "Artifact", "Blob", "external_tensor", "located_tensor", "serialise"]
 
@@ -31,7 +35,7 @@ class Blob:
     that of the stack, `dtype` is in native byte order.
     """
 
-    parts: tuple[NDArray[Any], ...]
+    parts: tuple[Part, ...]
     shape: tuple[int, ...] = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
 
@@ -50,16 +54,37 @@ class Blob:
     def materialise(self) -> NDArray[Any]:
         """The whole tensor, C-contiguous and in native byte order; one part that is so already is not copied."""
         if len(self.parts) == 1:
-            return np.asarray(self.parts[0], dtype=self.dtype, order="C")
-        return np.concatenate(self.parts).astype(self.dtype, copy=False)
+            return np.asarray(_whole(self.parts[0]), dtype=self.dtype, order="C")
+        return np.concatenate([_whole(part) for part in self.parts]).astype(self.dtype, copy=False)
 
-    def chunks(self, size: int = 1 << 24) -> Iterator[memoryview]:
-        """The payload as little-endian bytes in C order, at most `size` (or one row) at a time."""
+    def rows(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Some rows of the stack, in native byte order."""
+        found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        start = 0
         for part in self.parts:
-            yield from _part_chunks(part, max(1, size))
+            mine = (numbers >= start) & (numbers < start + len(part))
+            own = numbers[mine] - start
+            found[mine] = paging.take(part, own) if isinstance(part, np.ndarray) else part.rows(own)
+            start += len(part)
+        return found
+
+    def chunks(self, size: int = 1 << 22, scratch: Scratch | None = None) -> Iterator[memoryview]:
+        """The payload as little-endian bytes in C order, at most `size` (or one row) at a time.
+
+        `scratch` is the place of the payload in the file that it goes to: rows that are put in another order may pass
+        through it, each ahead of the bytes that are given out.
+        """
+        for part in self.parts:
+            yield from _part_chunks(part, max(1, size), scratch)
+            if scratch is not None:
+                scratch = Scratch(scratch.descriptor, scratch.offset + part.nbytes)
 
 
-def _stacked_shape(parts: tuple[NDArray[Any], ...]) -> tuple[int, ...]:
+def _whole(part: Part) -> NDArray[Any]:
+    return part if isinstance(part, np.ndarray) else part[:]
+
+
+def _stacked_shape(parts: tuple[Part, ...]) -> tuple[int, ...]:
     if len(parts) == 1:
         return parts[0].shape
     if any(part.ndim == 0 or part.shape[1:] != parts[0].shape[1:] for part in parts):
@@ -67,13 +92,21 @@ def _stacked_shape(parts: tuple[NDArray[Any], ...]) -> tuple[int, ...]:
     return (sum(len(part) for part in parts), *parts[0].shape[1:])
 
 
-def _part_chunks(part: NDArray[Any], size: int) -> Iterator[memoryview]:
-    if not part.size:
+def _part_chunks(part: Part, size: int, scratch: Scratch | None = None) -> Iterator[memoryview]:
+    if not part.nbytes:
+        return
+    if isinstance(part, Gathered):
+        for rows in reorder.chunks(part, size, scratch):
+            yield from _part_chunks(rows, size)
+        return
+    if isinstance(part, Converted):
+        for rows in part.chunks():
+            yield from _part_chunks(rows, size)
         return
     little = part.dtype.newbyteorder("<")
     if part.flags.c_contiguous and part.dtype == little:
-        flat = part.reshape(-1).view(np.uint8).data
-        yield from (flat[start : start + size] for start in range(0, len(flat), size))
+        flat = part.reshape(-1).view(np.uint8)
+        yield from (chunk.data for chunk in paging.chunks(flat, size))
         return
     rows = part.reshape(1) if part.ndim == 0 else part
     step = max(1, size * len(rows) // part.nbytes)

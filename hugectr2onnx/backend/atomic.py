@@ -43,7 +43,7 @@ def atomic_files(*targets: str | os.PathLike[str]) -> Iterator[list[BinaryIO]]:
     try:
         with _as_output_errors(paths[-1]):
             for path in temporary:
-                files.append(open(path, "xb"))  # noqa: SIM115
+                files.append(open(path, "x+b"))  # noqa: SIM115
             yield files
         for path, file in zip(paths, files, strict=True):
             with _as_output_errors(path):

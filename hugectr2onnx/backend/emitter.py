@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from hugectr2onnx.backend.artifact import Artifact, Blob
+from hugectr2onnx.ir.gathered import Converted, Gathered, Part
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.ir.types import Array, Batch, DType, TensorType
@@ -24,6 +25,7 @@ ML_OPSET = 4
 LAYER_KEY = "hugectr.layer"
 """The metadata key under which a node names the layers that it came from."""
 INLINE_LIMIT = 1 << 20
+SMALL_PART = 1 << 16
 ELEMENT_TYPES = {
     DType.F32: onnx.TensorProto.FLOAT,
     DType.I64: onnx.TensorProto.INT64,
@@ -146,9 +148,8 @@ class OnnxEmitter:
             self._small[key] = name
         return self._small[key]
 
-    def stacked(self, name: str, *parts: Array) -> str:
-        base = self._constants.get(name)
-        key = (name, *(id(part) if part is base else np.ascontiguousarray(part).tobytes() for part in parts))
+    def stacked(self, name: str, *parts: Part) -> str:
+        key = (name, *map(_identity, parts))
         if key not in self._stacks:
             stack = self._unique(f"{name}.rows")
             self._store(stack, Blob(parts))
@@ -192,6 +193,18 @@ class OnnxEmitter:
 def _hint(node: Node) -> str:
     """The node's own name, or its layer's with what it does."""
     return node.name or ".".join([*node.sources[-1:], node.op.mnemonic])
+
+
+def _identity(part: Part) -> object:
+    """The same for parts that hold the same: by content where that is small, else by where they lie."""
+    if isinstance(part, Gathered):
+        return _identity(part.source), id(part.order), part.fill, part.format
+    if isinstance(part, Converted):
+        return _identity(part.source), part.format
+    if part.nbytes <= SMALL_PART:
+        return part.dtype, part.shape, np.ascontiguousarray(part).tobytes()
+    place = part.__array_interface__
+    return place["data"], part.dtype, part.shape, part.strides
 
 
 def _attribute(value: Any) -> Any:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hugectr2onnx.backend.artifact import Artifact, located_tensor
-from hugectr2onnx.errors import CompilerError, FeedError, UnsupportedError
+from hugectr2onnx.errors import CompilerError, FeedError, OutputError, UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGE = 256 << 20
+"""Bytes of a model from which on its tables are not brought into memory."""
 CPU = ("CPUExecutionProvider",)
 _ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
                   "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}  # fmt: skip
@@ -27,13 +30,16 @@ def onnxruntime() -> Any:
     return module
 
 
-def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any = None) -> Any:
+def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any = None, large: int = LARGE) -> Any:
     """An `onnxruntime.InferenceSession` of the model, which reads the tables where they lie.
 
     The session shares the memory of every one-part tensor, memory maps included; while it opens, onnxruntime holds one
-    copy. `options` is a `SessionOptions`, used up by this call: give a new one for each session. Raises
-    UnsupportedError for a provider that this onnxruntime lacks, CompilerError for a model that it rejects.
+    copy. A model of more than `large` bytes is written to a temporary folder instead and mapped from there. `options` is
+    a `SessionOptions`, used up by this call: give a new one for each session. Raises UnsupportedError for a provider that
+    this onnxruntime lacks, CompilerError for a model that it rejects.
     """
+    if artifact.nbytes > large:
+        return _session_on_disk(artifact, providers, options)
     values = {name: blob.materialise() for name, blob in artifact.tensors.items()}
     shared = {name: onnxruntime().OrtValue.ortvalue_from_numpy(array) for name, array in values.items()}
     options = options if options is not None else quiet_options()
@@ -46,6 +52,25 @@ def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any 
     opened = _open(model, options, providers, CompilerError, "onnxruntime rejects the model that was built")
     # onnxruntime does not own this memory: it has to live as long as the session.
     vars(opened)["hugectr2onnx_tensors"] = (values, shared)
+    return opened
+
+
+def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any) -> Any:
+    """A session on files of its own, which go when it does (where the system allows, as soon as they are mapped)."""
+    from hugectr2onnx.backend import external_data
+
+    folder = tempfile.TemporaryDirectory(prefix="hugectr2onnx-", ignore_cleanup_errors=True)
+    path = os.path.join(folder.name, "model.onnx")
+    try:
+        external_data.save(artifact, path)
+    except OutputError as error:
+        folder.cleanup()
+        error.add_note("a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that")
+        raise
+    opened = open_file(path, providers=providers, options=options)
+    if os.name == "posix":
+        folder.cleanup()
+    vars(opened)["hugectr2onnx_tensors"] = folder
     return opened
 
 
@@ -80,9 +105,9 @@ def run(opened: Any, feeds: Mapping[str, Any], outputs: Sequence[str] | None = N
 
 
 def quiet_options() -> Any:
-    """Session options that print errors and nothing else."""
+    """Session options that print nothing: what goes wrong is raised."""
     options = onnxruntime().SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     return options
 
 

@@ -32,6 +32,8 @@ def _labels(fields: Fields) -> tuple[Label, ...]:
     if not fields.has("label") or not fields.child("label").has("top"):
         return ()
     names = tuple(checked_name(fields, "label.top", name) for name in fields.strings("label.top"))
+    if len(set(names)) < len(names):
+        raise fields.wrong("label.top", "labels with different names", ", ".join(names))
     scalar = isinstance(fields.value("label.top"), str)
     # A list of one is accepted for a string, so also for its dimension.
     if isinstance(fields.child("label").value("label_dim"), list):

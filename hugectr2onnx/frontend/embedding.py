@@ -9,12 +9,15 @@ import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
 from hugectr2onnx.frontend.clauses import DataClause, EmbeddingClause, SparseInput
+from hugectr2onnx.frontend.keep_keys import keep
 from hugectr2onnx.frontend.localized import infer_gpus
 from hugectr2onnx.frontend.sparse_table import SparseTable
+from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.key_index import column
 from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
+from hugectr2onnx.ir.row_format import vectors_of
 from hugectr2onnx.ir.types import Array, N, f32, i64
 
 ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
@@ -49,25 +52,31 @@ def look_up(
     clause: EmbeddingClause,
     keys: Value,
     table: SparseTable,
-    n_gpus: int | None,
+    wishes: TableWishes,
     warn: Callable[[str], None],
 ) -> Value:
     """The pooled vectors f32[N, slot, vec] of one embedding layer."""
     _check_table(clause, table, warn)
+    unique = column(table.keys).index.unique
+    # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
+    gpus = 1 if unique else _gpus(clause, table, wishes.n_gpus, warn)
+    if wishes.keep is not None:
+        table = keep(table, wishes.keep)
     if clause.type == ONE_HOT:
         keys = SlotOffset(tuple(_exclusive_sum(clause.slot_size_array or ())))(keys)
     operands = [
         keys,
         graph.const(table.keys, f"{clause.top}.keys"),
-        graph.const(table.vectors, f"{clause.top}.vectors"),
+        graph.const(vectors_of(table.vectors), f"{clause.top}.vectors"),
     ]
-    if column(table.keys).index.unique:
-        return Embedding(clause.combiner, clause.default_value)(*operands)
+    format = wishes.row_format
+    if unique:
+        return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
     slots = keys.type.shape[1]
     assert isinstance(slots, int)
-    gpus = _gpus(clause, table, n_gpus, warn)
     operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
-    return LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)))(*operands)
+    op = LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)), row_format=format)
+    return op(*operands)
 
 
 def vector_input(graph: Graph, clause: EmbeddingClause, sparse: SparseInput) -> Value:

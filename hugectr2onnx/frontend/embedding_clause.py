@@ -21,7 +21,7 @@ V1_EMBEDDING_TYPES = ("SparseEmbedding", "SparseEmbeddingHash")
 
 # Floats of one sample, pooled and before pooling.
 MOST_VECTORS = 1 << 24
-MOST_GATHERED = 1 << 28
+MOST_GATHERED = 1 << 26
 
 
 def is_embedding(type_name: str, where: str, dense_types: Collection[str]) -> bool:

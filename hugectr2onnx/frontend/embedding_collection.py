@@ -24,9 +24,11 @@ from hugectr2onnx.frontend.embedding_dump import open_dump
 from hugectr2onnx.frontend.fields import Fields
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.frontend.table_wishes import format_of
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.lookup import Embedding
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
+from hugectr2onnx.ir.row_format import RowFormat, vectors_of
 from hugectr2onnx.ir.types import N, f32
 
 COMBINERS = {"sum": "sum", "average": "mean", "mean": "mean", "concat": "concat"}
@@ -122,7 +124,11 @@ def check_lookups(collection: Collection, data: DataClause) -> None:
 
 
 def declare(
-    graph: Graph, collection: Collection, sparse: Mapping[str, SparseInput], keys: Mapping[str, Value] | None
+    graph: Graph,
+    collection: Collection,
+    sparse: Mapping[str, SparseInput],
+    keys: Mapping[str, Value] | None,
+    formats: str | Mapping[str, str] = "fp32",
 ) -> dict[str, Value]:
     """The tops of a collection: look-ups on `keys`, or inputs of the same shapes where there are none."""
     operands: dict[int, tuple[Value, Value]] = {}
@@ -137,18 +143,23 @@ def declare(
                 if table not in operands:
                     opened = collection.tables[table]
                     names = f"table{table}.keys", f"table{table}.vectors"
-                    operands[table] = graph.const(opened.keys, names[0]), graph.const(opened.vectors, names[1])
-                parts.append(_look_up(keys[bottom], *operands[table], combiner))
+                    operands[table] = (
+                        graph.const(opened.keys, names[0]),
+                        graph.const(vectors_of(opened.vectors), names[1]),
+                    )
+                width = collection.tables[table].vectors.shape[1]
+                format = format_of(formats, lookup.top, width)
+                parts.append(_look_up(keys[bottom], *operands[table], combiner, format))
             tops[lookup.top] = Concat(1)(*map(_flat, parts)) if lookup.batch_major else parts[0]
     return tops
 
 
-def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str) -> Value:
+def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str, format: RowFormat) -> Value:
     """[N, 1, nnz] keys -> [N, 1, width]; concat leaves zeros where keys are missing, so they go in the order given."""
     if combiner != "concat":
-        return Embedding(combiner)(keys, table_keys, vectors)
+        return Embedding(combiner, row_format=format)(keys, table_keys, vectors)
     batch, _, nnz = keys.shape
-    apart = Embedding("sum")(Reshape((batch, nnz, 1))(keys), table_keys, vectors)
+    apart = Embedding("sum", row_format=format)(Reshape((batch, nnz, 1))(keys), table_keys, vectors)
     return Reshape((batch, 1, _whole(nnz) * _whole(vectors.shape[1])))(apart)
 
 

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _WIRING = frozenset({"type", "bottom", "top", "name"})
+MOST_LAYERS = 20_000
 _KEY_BYTES = {"I32": 4, "I64": 8}
 
 
@@ -84,8 +85,11 @@ def _entries(graph: Fields) -> tuple[Fields, ...]:
     """The objects of `layers`, the first of them a Data layer."""
     if not graph.has("layers"):
         raise GraphJsonError(f'no "layers" in the graph (its keys: {", ".join(graph)[:200] or "none"})')
+    count = len(graph.children("layers"))
+    if count > MOST_LAYERS:
+        raise GraphJsonError(f"layers: {count} of them; no HugeCTR model has more than {MOST_LAYERS}")
     entries = tuple(
-        Fields(graph.value("layers")[index], f"layers[{index}]") for index, _ in enumerate(graph.children("layers"))
+        Fields(graph.value("layers")[index], f"layers[{index}]") for index in range(count)
     )
     if not entries:
         raise GraphJsonError("layers: is empty; a graph begins with a Data layer")

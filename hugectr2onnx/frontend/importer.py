@@ -17,7 +17,7 @@ from hugectr2onnx.errors import (
     UnsupportedError,
     WeightsError,
 )
-from hugectr2onnx.frontend import embedding, embedding_collection, interface, outputs, wiring
+from hugectr2onnx.frontend import embedding, embedding_collection, interface, outputs, table_wishes, wiring
 from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseSource
 from hugectr2onnx.frontend.embedding_collection import Collection
@@ -28,6 +28,7 @@ from hugectr2onnx.frontend.layers.loss import Loss
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.statistics import StatisticsSource
 from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.types import Array, Batch, N, TensorType, f32
 
@@ -45,6 +46,9 @@ class ImportOptions:
     n_gpus: int | None = None
     collection: Collection | None = None
     keep_empty_dense: bool = False
+    row_formats: str | Mapping[str, str] = "fp32"
+    keep_keys: Mapping[str, Array] = field(default_factory=dict)
+    """By embedding top, ascending and each once (`keep_keys.read_all`)."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ class Importer:
     def run(self) -> None:
         """Import everything that can be; `errors` then holds what could not."""
         self._collect(self._refuse_unsupported)
+        self._collect(self._check_wishes)
         self._collect(self._declare_interface)
         for clause in self.clauses.layers:
             try:
@@ -184,7 +189,8 @@ class Importer:
             return
         embedding_collection.check_lookups(collection, self.clauses.data)
         given = keys if self.options.convert_embedding else None
-        for top, value in embedding_collection.declare(self.graph, collection, sparse, given).items():
+        formats = self.options.row_formats
+        for top, value in embedding_collection.declare(self.graph, collection, sparse, given, formats).items():
             if top in self.values or any(top in clause.tops for clause in self.clauses.layers):
                 raise GraphJsonError(f"embedding_collection gives {top!r}, which the graph has already")
             value.node.name = value.node.name or top
@@ -198,8 +204,18 @@ class Importer:
         table = self.sources.tables.get(clause.top)
         if table is None:
             raise WeightsError(f"{clause.where}: no table was given for it")
-        gpus = self.options.n_gpus
-        return embedding.look_up(self.graph, clause, keys[clause.bottom], table, gpus, self.warnings.append)
+        options = self.options
+        format = table_wishes.format_of(options.row_formats, clause.top, clause.vec_size)
+        wishes = TableWishes(options.n_gpus, format, options.keep_keys.get(clause.top))
+        return embedding.look_up(self.graph, clause, keys[clause.bottom], table, wishes, self.warnings.append)
+
+    def _check_wishes(self) -> None:
+        formats, collection = self.options.row_formats, self.options.collection
+        table_wishes.check_formats(formats)
+        tops = [clause.top for clause in self.clauses.embeddings]
+        table_wishes.check_tops("keep_keys", self.options.keep_keys, tops)
+        collected = [lookup.top for lookup in collection.lookups] if collection else []
+        table_wishes.check_tops("embedding", formats if isinstance(formats, Mapping) else (), [*tops, *collected])
 
     # Layers
 

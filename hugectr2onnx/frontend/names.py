@@ -7,14 +7,21 @@ from hugectr2onnx.frontend.fields import Fields
 LONGEST_NAME = 1000
 
 
-def checked_name(fields: Fields, key: str, name: str) -> str:
-    """The name itself; raises GraphJsonError where it is empty, endless or holds control characters."""
+def name_fault(name: str) -> str | None:
+    """What is expected instead of a name that no tensor can have: one that is empty, endless or not printable."""
     if not name:
-        raise fields.wrong(key, "the name of a tensor", name)
+        return "the name of a tensor"
     if len(name) > LONGEST_NAME:
-        raise fields.wrong(key, f"a name of at most {LONGEST_NAME} characters", name)
-    if any(character < " " or character == "\x7f" for character in name):
-        raise fields.wrong(key, "a name without control characters", ascii(name))
+        return f"a name of at most {LONGEST_NAME} characters"
+    if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in name):
+        return "a name without control characters"
+    return None
+
+
+def checked_name(fields: Fields, key: str, name: str) -> str:
+    """The name itself; raises GraphJsonError where no tensor can have it."""
+    if fault := name_fault(name):
+        raise fields.wrong(key, fault, name if name.isprintable() else ascii(name))
     return name
 
 

@@ -61,8 +61,8 @@ def open_model(
 
 
 def _sizes(files: Weights) -> dict[str, int]:
-    sizes = {}
-    for path in map(Path, filter(None, (files.dense, files.ntp, *files.tables))):
+    sizes: dict[str, int] = {}
+    for path in (Path(given) for given in (files.dense, files.ntp, *files.tables) if given is not None):
         parts = [path / name for name in ("key", "slot_id", "emb_vector")] if path.is_dir() else [path]
         sizes |= {str(part.relative_to(path.parent)): part.stat().st_size for part in parts if part.is_file()}
     return sizes

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 from hugectr2onnx.errors import WeightsError
@@ -34,8 +35,8 @@ class Weights:
         object.__setattr__(self, "dense", _optional_path(self.dense, "dense"))
         object.__setattr__(self, "sparse", _paths(self.sparse))
         object.__setattr__(self, "ntp", _optional_path(self.ntp, "ntp"))
-        if self.key_bytes not in (None, 4, 8) or isinstance(self.key_bytes, bool):
-            raise WeightsError(f"key_bytes is {self.key_bytes!r}; keys have 4 or 8 bytes")
+        if self.key_bytes is not None and (not isinstance(self.key_bytes, Integral) or self.key_bytes not in (4, 8)):
+            raise WeightsError(f"key_bytes is {shown(self.key_bytes)}; keys have 4 or 8 bytes")
 
     @property
     def tables(self) -> tuple[Path, ...]:

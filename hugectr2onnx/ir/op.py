@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
 
+from hugectr2onnx.ir.gathered import Part
 from hugectr2onnx.ir.types import Array, TensorType
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Emitter(Protocol):
     def const(self, value: Any, dtype: str = "f32") -> str:
         """A small constant, stored once; `dtype` is `f32`, `i64` or `bool`."""
 
-    def stacked(self, name: str, *parts: Array) -> str:
+    def stacked(self, name: str, *parts: Part) -> str:
         """A constant made of arrays laid on top of one another, streamed and never joined in memory."""
 
     def array(self, name: str) -> Array:

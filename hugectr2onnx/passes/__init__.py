@@ -12,18 +12,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hugectr2onnx.errors import HugeCTR2ONNXError, PassError
+from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, PassError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.passes.broadcast_repeats import broadcast_repeats
+from hugectr2onnx.passes.chain_sums import chain_sums
+from hugectr2onnx.passes.close_cross_networks import close_cross_networks
+from hugectr2onnx.passes.compose_moves import compose_moves, split_slices
 from hugectr2onnx.passes.drop_identities import drop_identities
+from hugectr2onnx.passes.drop_shifts import drop_shifts
+from hugectr2onnx.passes.expand_attention import expand_attention
+from hugectr2onnx.passes.factor_machines import factor_machines
+from hugectr2onnx.passes.find_attention import find_attention
+from hugectr2onnx.passes.flatten_linears import flatten_linears
 from hugectr2onnx.passes.fold_batch_norm import fold_batch_norm
 from hugectr2onnx.passes.fold_constants import fold_arithmetic, fold_constants
+from hugectr2onnx.passes.fold_interactions import fold_interactions
+from hugectr2onnx.passes.fold_linear_chains import fold_linear_chains
+from hugectr2onnx.passes.fold_residual import fold_residual
+from hugectr2onnx.passes.fold_weight_multiply import fold_weight_multiply
+from hugectr2onnx.passes.fold_weighted_sums import fold_weighted_sums
 from hugectr2onnx.passes.fuse_activation import fuse_activation
 from hugectr2onnx.passes.fuse_bias import fuse_bias
+from hugectr2onnx.passes.fuse_layer_norm import fuse_layer_norm
 from hugectr2onnx.passes.merge_duplicates import merge_duplicates
+from hugectr2onnx.passes.merge_softmaxes import merge_softmaxes
+from hugectr2onnx.passes.narrow_products import distribute_narrow_products, merge_narrow_products
 from hugectr2onnx.passes.prune import prune
 from hugectr2onnx.passes.prune_slots import prune_slots
 from hugectr2onnx.passes.rewriter import Fires
+from hugectr2onnx.passes.simplify_dice import simplify_dice
+from hugectr2onnx.passes.sink_reshapes import sink_reshapes
+from hugectr2onnx.passes.split_repeats import split_repeats
 from hugectr2onnx.passes.validation import Validation
 
 Pass = Callable[[Graph], Fires]
@@ -37,7 +57,33 @@ EXACT: tuple[Pass, ...] = (
     fuse_bias,
     fuse_activation,
 )
-ALGEBRAIC: tuple[Pass, ...] = (*EXACT, fold_arithmetic, fold_batch_norm)
+ALGEBRAIC: tuple[Pass, ...] = (
+    *EXACT,
+    fold_arithmetic,
+    fold_batch_norm,
+    fold_weight_multiply,
+    factor_machines,
+    close_cross_networks,
+    fold_interactions,
+    compose_moves,
+    fold_linear_chains,
+    flatten_linears,
+    find_attention,
+    split_repeats,
+    drop_shifts,
+    broadcast_repeats,
+    fold_weighted_sums,
+    simplify_dice,
+    expand_attention,
+    fuse_layer_norm,
+    sink_reshapes,
+    fold_residual,
+    distribute_narrow_products,
+    merge_narrow_products,
+    chain_sums,
+    split_slices,
+    merge_softmaxes,
+)
 
 PIPELINES: Mapping[int, tuple[Pass, ...]] = {
     0: (),  # faithful: one plain expansion per layer
@@ -104,7 +150,13 @@ def _run_one(each: Pass, graph: Graph, validation: Validation | None, runs: list
 
 def _dump(graph: Graph, folder: Path | None, number: int, name: str) -> None:
     if folder is not None:
-        (folder / f"{number:03d}_{name}.txt").write_text(f"{graph}\n", encoding="utf-8")
+        path = folder / f"{number:03d}_{name}.txt"
+        try:
+            path.write_text(f"{graph}\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the IR text {path}: {error.strerror}; give a folder that exists"
+            ) from error
 
 
 __all__ = ["PIPELINES", "Fires", "Pass", "PassRun", "run"]

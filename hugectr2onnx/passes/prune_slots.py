@@ -7,10 +7,9 @@ Where all readers together leave slots out, the keys of those slots need not be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hugectr2onnx.ir.graph import Graph, Node, Use, Value
-from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup
+from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.shape import Reshape, Slice, Take
 from hugectr2onnx.passes.rewriter import Fires
 
@@ -66,10 +65,8 @@ def _rebuild(node: Node, needed: list[int], readers: list[_Reader], width: int) 
     place = {slot: position for position, slot in enumerate(needed)}
     with graph.building(*node.sources):
         keys = Take(1, tuple(needed))(node.inputs[0])
-        op = node.op
-        if isinstance(op, LocalizedEmbedding):
-            op = replace(op, slots=tuple(op.slots[slot] for slot in needed))
-        pooled = graph.add(op, keys, *node.inputs[1:], name=node.name)
+        assert isinstance(node.op, Lookup)
+        pooled = graph.add(node.op.take_slots(needed), keys, *node.inputs[1:], name=node.name)
     for reader in readers:
         with graph.building(*reader.node.sources):
             _reread(reader, pooled, place, width)

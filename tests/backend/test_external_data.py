@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_a_failure_half_way_leaves_the_old_pair(tmp_path: Path, monkeypatch: pyt
     save_pair(tmp_path / "a.onnx")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def fail(blob: Blob, size: int = 0) -> None:
+    def fail(blob: Blob, size: int = 0, scratch: object = None) -> None:
         raise KeyboardInterrupt
 
     artifact = two_tables()
@@ -165,3 +166,51 @@ def test_a_pair_behind_a_symbolic_link_lies_together(tmp_path: Path) -> None:
 def test_the_disk_that_is_always_full_is_not_a_regular_file() -> None:
     with pytest.raises(OutputError):
         save(two_tables(), "/dev/full")
+
+
+def test_shards_hold_whole_tensors(tmp_path: Path) -> None:
+    save(two_tables(), tmp_path / "a.onnx", threshold=100, limit=3000, shard_size=12_500)
+    names = [f"a.onnx.data-0000{number}-of-00002" for number in (1, 2)]
+    assert sorted(os.listdir(tmp_path)) == ["a.onnx", *names]
+    model = onnx.load(tmp_path / "a.onnx", load_external_data=False)
+    places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in model.graph.initializer]
+    assert [(place["location"], place["offset"]) for place in places] == [(names[0], "0"), (names[1], "0"), (names[1], "12288")]
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
+
+
+def test_fewer_shards_take_the_place_of_more(tmp_path: Path) -> None:
+    save(two_tables(), tmp_path / "a.onnx", threshold=100, limit=3000, shard_size=1)
+    assert len(os.listdir(tmp_path)) == 4
+    (tmp_path / "a.onnx.data-00009-of-00009").write_bytes(b"somebody's")
+    save_pair(tmp_path / "a.onnx")
+    assert sorted(os.listdir(tmp_path)) == ["a.onnx", "a.onnx.data", "a.onnx.data-00009-of-00009"]
+
+
+def test_a_shard_size_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="shard_size is 0"):
+        save(two_tables(), tmp_path / "a.onnx", shard_size=0)
+
+
+def test_the_records_hold_sizes_and_checksums(tmp_path: Path) -> None:
+    records = save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=4000)
+    assert [record.name for record in records] == ["a.onnx.data", "a.onnx"]
+    for record in records:
+        content = (tmp_path / record.name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (record.bytes, record.sha256)
+
+
+def test_progress_counts_bytes_up_to_all(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    save(two_tables(), tmp_path / "a.onnx", progress=lambda done, total: calls.append((done, total)))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    assert calls[-1][0] == calls[-1][1]
+    assert len({total for _, total in calls}) == 1
+
+
+def test_a_callback_that_stops_the_save_leaves_nothing(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=4000, progress=stop)
+    assert os.listdir(tmp_path) == []

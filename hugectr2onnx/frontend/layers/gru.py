@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.errors import GraphJsonError, ShapeError
 from hugectr2onnx.frontend.layers.layer import Layer, Weight, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.gru import Gru
 from hugectr2onnx.ir.ops.shape import Reshape, Slice
 from hugectr2onnx.ir.types import Batch, Dim, TensorType, scale
+
+MOST_STEPS = 1 << 14
+"""The reference takes the steps one by one, and how many there are comes from a JSON file."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class GRU(Layer, types=("GRU",)):
     batchsize: int = param("gru_param.batchsize", default=1, minimum=1)
     steps: int = param("gru_param.SeqLength", default=1, minimum=1)
     vector_size: int = param("gru_param.vector_size", default=1, minimum=1)
+
+    def __post_init__(self) -> None:
+        if self.steps > MOST_STEPS:
+            raise GraphJsonError(f"gru_param.SeqLength: expected at most {MOST_STEPS}, found {self.steps}")
 
     def weights(self, x: TensorType) -> Iterator[Weight]:
         gates = 3 * self.num_output

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -87,7 +88,7 @@ class Layer:
     @classmethod
     def parse(cls, json: Fields, attributes: Mapping[str, object]) -> Layer:
         """The layer from its JSON object and the caller's `layer_attrs`, which win; raises GraphJsonError."""
-        hints = typing.get_type_hints(cls)
+        hints = cls._hints()
         declared = {f.name: f for f in fields(cls) if f.metadata.get("paths")}
         _refuse_unknown(cls, attributes, declared)
         given = Fields(attributes, f"layer_attrs of {json.where}")
@@ -96,6 +97,12 @@ class Layer:
             for name, f in declared.items()
         }
         return cls(**values)
+
+    @classmethod
+    @cache
+    def _hints(cls) -> Mapping[str, Any]:
+        # Resolving annotations takes longer than all else that an import does for a layer.
+        return typing.get_type_hints(cls)
 
 
 def _refuse_unknown(cls: type[Layer], attributes: Mapping[str, object], declared: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.op import Emitter, Op
 from hugectr2onnx.ir.ops.elementwise import Sigmoid
 from hugectr2onnx.ir.ops.reduce import emit_mean
-from hugectr2onnx.ir.types import Array, TensorType
+from hugectr2onnx.ir.types import Array, TensorType, f32
 
 
 @dataclass(frozen=True)
@@ -73,3 +73,36 @@ def _emit_mix(out: Emitter, x: str, mean: str, var: str, alpha: float, eps: floa
     p = out.node("Sigmoid", out.node("Div", out.node("Sub", x, mean), deviation))
     rest = out.node("Mul", out.node("Sub", out.const(1.0), p), out.const(alpha))
     return out.node("Add", out.node("Mul", p, x), out.node("Mul", rest, x))
+
+
+@dataclass(frozen=True)
+class EqualShares(Op):
+    """`1 / rows` for each row of x: x is [B, ...], the result [B]. They add up to 1."""
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank < 1:
+            raise ShapeError(f"{x} has no rows to share among")
+        return f32(x.shape[0])
+
+    def evaluate(self, x: Array) -> Array:
+        return np.full(len(x), 1 / max(len(x), 1))
+
+    def emit(self, out: Emitter, x: str) -> str:
+        rows = out.node("Shape", x, start=0, end=1)
+        return out.node("Softmax", out.node("ConstantOfShape", rows), axis=0)
+
+
+@dataclass(frozen=True)
+class ColumnSum(Op):
+    """The sum of the rows of x, each times its share: shares are [B], x is [B, n], the result is [n]."""
+
+    def infer(self, shares: TensorType, x: TensorType) -> TensorType:
+        if x.rank != 2 or shares.shape != x.shape[:1]:
+            raise ShapeError(f"{x} cannot be summed with shares of {shares}")
+        return x.with_shape(x.shape[1])
+
+    def evaluate(self, shares: Array, x: Array) -> Array:
+        return np.asarray(shares @ x)
+
+    def emit(self, out: Emitter, shares: str, x: str) -> str:
+        return out.node("MatMul", shares, x)

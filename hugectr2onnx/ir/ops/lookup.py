@@ -6,12 +6,30 @@ default vector, normally zeros, and is counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
 from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir import paging
+from hugectr2onnx.ir.gathered import Gathered
+from hugectr2onnx.ir.key_index import MOST_INT32, KeyColumn, RangeIndex, column
 from hugectr2onnx.ir.op import Emitter, Op
+from hugectr2onnx.ir.ops.key_maps import (
+    NO_OFFSETS,
+    Direct,
+    KeyMap,
+    LabelEncoded,
+    emit_map,
+    emit_offsets,
+    is_padding,
+    rank3,
+)
+from hugectr2onnx.ir.ops.pooling import emit_count, emit_pool
+from hugectr2onnx.ir.ops.stored_rows import store
+from hugectr2onnx.ir.row_format import RowFormat, round_trip
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
 
 LARGEST_KEY = np.iinfo(np.int64).max
@@ -34,10 +52,7 @@ class SlotOffset(Op):
         return np.where(keys < 0, keys, np.minimum(keys, LARGEST_KEY - offsets) + offsets)
 
     def emit(self, out: Emitter, keys: str) -> str:
-        offsets = self._column()
-        highest = out.const(LARGEST_KEY - offsets, "i64")
-        moved = out.node("Add", out.node("Min", keys, highest), out.const(offsets, "i64"))
-        return out.node("Where", out.node("Less", keys, out.const(0, "i64")), keys, moved)
+        return emit_offsets(out, keys, self.offsets)
 
     def _column(self) -> Array:
         return np.array(self.offsets, np.int64).reshape(1, -1, 1)
@@ -45,11 +60,29 @@ class SlotOffset(Op):
 
 @dataclass(frozen=True)
 class Lookup(Op):
-    """Rows by key, pooled over the keys of a slot. Subclasses say how a key finds its row."""
+    """Rows by key, pooled over the keys of a slot. Subclasses say which row a key means."""
 
     combiner: str
     default: float = 0.0
     """Every component of the vector of a key that the table lacks."""
+    key_map: KeyMap | None = field(default=None, kw_only=True)
+    """How a key finds its row in ONNX; None is the plain way: a LabelEncoder, one gather, one reduction."""
+    offsets: tuple[int, ...] = field(default=NO_OFFSETS, kw_only=True)
+    """What each slot adds to its keys first, as `SlotOffset` does."""
+    row_format: RowFormat = field(default="fp32", kw_only=True)
+    """How the table is stored. The look-up means the rows that come back out of it."""
+
+    def take_slots(self, slots: Sequence[int]) -> Self:
+        """The look-up of some of its slots."""
+        return replace(self, offsets=tuple(self.offsets[slot] for slot in slots) if self.offsets else NO_OFFSETS)
+
+    def known(self, table_keys: Array) -> tuple[Array, Array, int]:
+        """The keys that a map must hold, what it gives for each of them, and what it gives for any other."""
+        raise NotImplementedError
+
+    def moved(self, keys: Array) -> Array:
+        """The keys with their offsets."""
+        return SlotOffset(self.offsets).evaluate(keys) if self.offsets else keys
 
     def pooled_type(self, keys: TensorType, table_keys: TensorType, vectors: TensorType) -> TensorType:
         """`f32[N, slot, vec]`; raises ShapeError where keys and table do not fit."""
@@ -62,30 +95,37 @@ class Lookup(Op):
     def pool(self, keys: Array, rows: Array, vectors: Array) -> Array:
         """The pooled vectors in float64; `rows` holds -1 where the table lacks the key."""
         gathered = np.full((*rows.shape, vectors.shape[1]), self.default, np.float64)
+        if self.row_format != "fp32":
+            gathered[...] = round_trip(self.tail(vectors)[:1], self.row_format)
         found = rows >= 0
-        gathered[found] = vectors[rows[found]]
+        gathered[found] = round_trip(paging.take(vectors, rows[found]), self.row_format)
         present = keys >= 0
         gathered[~present] = 0.0
         total = gathered.sum(2)
         count = np.maximum(present.sum(2)[..., None], 1)
         return np.asarray(total / count if self.combiner == "mean" else total)
 
-    def emit_pool(self, out: Emitter, keys: str, rows: str, vectors: str) -> str:
+    def emit_plain_pool(self, out: Emitter, keys: str, rows: str, vectors: str) -> str:
         """Gather and reduce; `rows` holds the number of rows where the table lacks the key or the key is padding."""
         table = out.array(vectors)
-        tail = np.zeros((1 if self.default == 0 else 2, table.shape[1]), np.float32)
-        tail[0] = self.default
         if self.default != 0:
             padding = out.node("Less", keys, out.const(0, "i64"))
             rows = out.node("Where", padding, out.const(len(table) + 1, "i64"), rows)
-        gathered = out.node("Gather", out.stacked(vectors, table, tail), rows, axis=0)
+        gathered = store(out, vectors, table, self.tail(table), self.row_format).emit_gather(out, rows)
         total = out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)
-        return out.node("Div", total, self._emit_count(out, keys)) if self.combiner == "mean" else total
+        return out.node("Div", total, emit_count(out, keys)) if self.combiner == "mean" else total
 
-    def _emit_count(self, out: Emitter, keys: str) -> str:
-        present = out.node("Cast", out.node("GreaterOrEqual", keys, out.const(0, "i64")), to=DType.F32)
-        count = out.node("ReduceSum", present, out.const([2], "i64"), keepdims=1)
-        return out.node("Max", count, out.const(1.0))
+    def emit_fast_pool(self, out: Emitter, keys: str, rows: str, vectors: str, part: Array | Gathered) -> str:
+        """The same with the cheapest reduction; `part` holds the rows in the order that the map counts them in."""
+        width = out.array(vectors).shape[1]
+        table = store(out, vectors, part, self.tail(out.array(vectors)), self.row_format, flat=width == 1)
+        return emit_pool(out, keys, rows, table, width, self.combiner == "mean")
+
+    def tail(self, table: Array) -> Array:
+        """The rows behind a table: what a missing key gets, and zeros for padding where that is something else."""
+        rows = np.zeros((1 if self.default == 0 else 2, table.shape[1]), np.float32)
+        rows[0] = self.default
+        return rows
 
 
 @dataclass(frozen=True)
@@ -96,12 +136,29 @@ class Embedding(Lookup):
         return self.pooled_type(keys, table_keys, vectors)
 
     def evaluate(self, keys: Array, table_keys: Array, vectors: Array) -> Array:
-        return self.pool(keys, rows_of(keys, table_keys), vectors)
+        return self.pool(keys, rows_of(self.moved(keys), table_keys), vectors)
 
     def emit(self, out: Emitter, keys: str, table_keys: str, vectors: str) -> str:
-        table = np.asarray(out.array(table_keys))
-        (rows,) = np.nonzero(table >= 0)
-        return self.emit_pool(out, keys, emit_map(out, keys, table[rows], rows, len(table)), vectors)
+        table = out.array(vectors)
+        if isinstance(self.key_map, Direct) and self.key_map.ordered:
+            positions = self.key_map.emit_position(out, keys, self.offsets)
+            return self.emit_fast_pool(out, keys, positions, vectors, self._ordered(table, out.array(table_keys)))
+        known, rows, count = self.known(out.array(table_keys))
+        if self.key_map is None:
+            return self.emit_plain_pool(out, keys, emit_map(out, keys, known, rows, count), vectors)
+        found = self.key_map.emit_rows(out, keys, self.offsets, known, rows, count, self.default != 0)
+        return self.emit_fast_pool(out, keys, found, vectors, table)
+
+    def known(self, table_keys: Array) -> tuple[Array, Array, int]:
+        return *_valid(table_keys), len(table_keys)
+
+    def _ordered(self, table: Array, table_keys: Array) -> Array | Gathered:
+        """The rows in the order of their keys, with the default vector where a key is missing."""
+        assert isinstance(self.key_map, Direct)
+        order = order_by_key(table_keys, self.key_map)
+        if len(order) == len(table) and np.array_equal(order, np.arange(len(table), dtype=order.dtype)):
+            return table
+        return Gathered(table, order, self.default)
 
 
 @dataclass(frozen=True)
@@ -118,28 +175,73 @@ class LocalizedEmbedding(Lookup):
         return self.pooled_type(keys, table_keys, vectors)
 
     def evaluate(self, keys: Array, table_keys: Array, vectors: Array, slot_ids: Array) -> Array:
-        rows = np.full(keys.shape, -1, np.int64)
+        rows, moved = np.full(keys.shape, -1, np.int64), self.moved(keys)
         for position, slot in enumerate(self.slots):
             (mine,) = np.nonzero(np.asarray(slot_ids) % self.n_gpus == slot % self.n_gpus)
-            local = rows_of(keys[:, position], np.asarray(table_keys)[mine])
+            local = rows_of(moved[:, position], np.asarray(table_keys)[mine])
             rows[:, position] = np.where(local >= 0, mine[local] if len(mine) else -1, -1)
         return self.pool(keys, rows, vectors)
 
     def emit(self, out: Emitter, keys: str, table_keys: str, vectors: str, slot_ids: str) -> str:
-        table, gpu = np.asarray(out.array(table_keys)), np.asarray(out.array(slot_ids)) % self.n_gpus
-        (rows,) = np.nonzero(table >= 0)
-        unique, ids = np.unique(table[rows], return_inverse=True)
-        places = np.full((len(unique) + 1, self.n_gpus), len(table), np.int64)
-        places[ids, gpu[rows]] = rows
-        key_id = emit_map(out, keys, unique, np.arange(len(unique)), len(unique))
+        table, gpu = out.array(table_keys), np.asarray(out.array(slot_ids)) % self.n_gpus
+        unique, ids, count = self.known(table)
+        valid, rows = _valid(table)
+        places = np.full((count + 1, self.n_gpus), len(table), np.int64)
+        places[np.searchsorted(unique, valid), gpu[rows]] = rows
+        if self.key_map is None:
+            key_id = emit_map(out, keys, unique, ids, count)
+        else:
+            key_id = self.key_map.emit_rows(out, keys, self.offsets, unique, ids, count, False)
+        row = self._emit_row(out, key_id, slot_ids, places)
+        if self.key_map is None:
+            return self.emit_plain_pool(out, keys, row, vectors)
+        if self.default != 0:
+            row = out.node("Where", is_padding(out, keys), rank3(out, len(table) + 1), row)
+        return self.emit_fast_pool(out, keys, row, vectors, out.array(vectors))
+
+    def known(self, table_keys: Array) -> tuple[Array, Array, int]:
+        """Numbers of different keys: which row a key means depends on the slot too."""
+        unique = np.unique(_valid(table_keys)[0])
+        return unique, np.arange(len(unique)), len(unique)
+
+    def _emit_row(self, out: Emitter, key_id: str, slot_ids: str, places: Array) -> str:
+        if self.key_map is not None and not isinstance(self.key_map, LabelEncoded):
+            key_id = out.node("Cast", key_id, to=DType.I64)
         slot_gpu = out.const(np.array(self.slots, np.int64).reshape(1, -1, 1) % self.n_gpus, "i64")
-        place = out.node("Add", out.node("Mul", key_id, out.const(self.n_gpus, "i64")), slot_gpu)
-        row = out.node("Gather", out.stacked(slot_ids, places.reshape(-1)), place, axis=0)
-        return self.emit_pool(out, keys, row, vectors)
+        place = out.node("Add", out.node("Mul", key_id, rank3(out, self.n_gpus)), slot_gpu)
+        return out.node("Gather", out.stacked(slot_ids, places.reshape(-1)), place, axis=0)
+
+    def take_slots(self, slots: Sequence[int]) -> Self:
+        return replace(super().take_slots(slots), slots=tuple(self.slots[slot] for slot in slots))
+
+
+def order_by_key(table_keys: Array, direct: Direct) -> Array:
+    """The row of each key from the lowest to the highest of the map, -1 where the table lacks it."""
+    index = column(table_keys).index
+    if isinstance(index, RangeIndex) and (index.low, len(index.table)) == (direct.low, direct.width):
+        return index.table
+    order = np.full(direct.width, -1, np.int32 if len(table_keys) < MOST_INT32 else np.int64)
+    if isinstance(index, RangeIndex):
+        order[index.low - direct.low :][: len(index.table)] = index.table
+    else:
+        known, rows = _valid(table_keys)
+        order[known - direct.low] = rows
+    return order
+
+
+def _valid(table_keys: Array) -> tuple[Array, Array]:
+    """The keys of 0 and more, and their rows: the others can never be asked for."""
+    known = column(table_keys)
+    if known.count == len(known):
+        return np.asarray(known), np.arange(len(known))
+    (rows,) = np.nonzero(np.asarray(known) >= 0)
+    return np.asarray(known)[rows], rows
 
 
 def rows_of(keys: Array, table_keys: Array) -> Array:
-    """The row of each key, -1 where the key is negative or absent; reads the table's keys once, chunk by chunk."""
+    """The row of each key, -1 where the key is negative or absent; without an index it reads the table's keys once."""
+    if isinstance(table_keys, KeyColumn):
+        return table_keys.index.rows(keys)
     wanted, back = np.unique(keys, return_inverse=True)
     rows = np.full(len(wanted), -1, np.int64)
     for start in range(0, len(table_keys) if len(wanted) else 0, CHUNK):
@@ -149,12 +251,3 @@ def rows_of(keys: Array, table_keys: Array) -> Array:
         rows[at[hits]] = start + hits
     rows[wanted < 0] = -1
     return rows[back].reshape(keys.shape)
-
-
-def emit_map(out: Emitter, keys: str, known: Array, values: Array, default: int) -> str:
-    """`values[i]` where the key is `known[i]`, else `default`, for any int64 at all."""
-    if len(known) == 0:
-        nothing = out.node("Mul", keys, out.const(0, "i64"))
-        return out.node("Add", nothing, out.const(default, "i64"))
-    tensors = {"keys_tensor": known, "values_tensor": values.astype(np.int64), "default_tensor": np.array([default])}
-    return out.node("LabelEncoder", keys, domain="ai.onnx.ml", **tensors)

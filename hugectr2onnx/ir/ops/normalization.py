@@ -36,6 +36,8 @@ class LayerNormalization(Op):
     """`(x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) * gamma + beta` along the last axis (layers 3.7)."""
 
     epsilon: float
+    fused: bool = False
+    """Whether it is written as ONNX's own operator (opset 17) instead of its expansion."""
 
     def infer(self, x: TensorType, gamma: TensorType, beta: TensorType) -> TensorType:
         if x.rank < 1 or not gamma.shape == beta.shape == x.shape[-1:]:
@@ -48,6 +50,8 @@ class LayerNormalization(Op):
         return np.asarray(centred / np.sqrt(variance + x.dtype.type(self.epsilon)) * gamma + beta)
 
     def emit(self, out: Emitter, x: str, gamma: str, beta: str) -> str:
+        if self.fused:
+            return out.node("LayerNormalization", x, gamma, beta, axis=-1, epsilon=self.epsilon)
         axis = out.type(x).rank - 1
         centred = out.node("Sub", x, emit_mean(out, x, axis))
         variance = emit_mean(out, out.node("Mul", centred, centred), axis)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.op import Emitter, Op
+from hugectr2onnx.ir.ops.attention import DROPPED
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Array, DType, TensorType
 
@@ -56,3 +57,52 @@ class SequenceMask(Op):
         before = np.arange(1, self.from_steps + 1, dtype=np.float32).reshape(-1, 1)
         after = np.arange(1, self.to_steps + 1, dtype=np.float32)
         return list(zip(lengths, [before, after][-len(lengths) :], strict=True))
+
+
+LARGEST_TABLE = 1 << 16
+"""Numbers in a table of all the biases that a length can mean."""
+INT32 = 6
+"""ONNX' number for it: onnxruntime sums it faster than int64."""
+
+
+@dataclass(frozen=True)
+class SequenceBias(Op):
+    """What a masked softmax subtracts for a SequenceMask, up to a number for each row: [B, 1, from_steps, to_steps].
+
+    `(mask - 1) * 10000`, and 0 in rows that the mask drops as a whole: softmax takes no notice of what all scores of a row
+    lose, and large numbers would round the scores away. Operands and steps are those of SequenceMask.
+    """
+
+    from_steps: int
+    to_steps: int
+
+    def infer(self, *lengths: TensorType) -> TensorType:
+        return self._mask().infer(*lengths)
+
+    def evaluate(self, *lengths: Array) -> Array:
+        mask = self._mask().evaluate(*lengths)
+        return np.asarray((mask - mask.max(-1, keepdims=True)) * mask.dtype.type(DROPPED))
+
+    def emit(self, out: Emitter, *lengths: str) -> str:
+        steps = max(self.from_steps, self.to_steps) if len(lengths) == 2 else self.to_steps
+        if len(set(lengths)) == 1 and (steps + 1) * self.from_steps * self.to_steps <= LARGEST_TABLE:
+            return self._emit_gather(out, lengths, steps)
+        columns = [Reshape((out.type(length).shape[0], 1, 1, 1)).emit(out, length) for length in lengths]
+        opened = out.node("GreaterOrEqual", columns[-1], out.const(1.0))
+        if len(lengths) == 2:
+            before = np.arange(1, self.from_steps + 1, dtype=np.float32).reshape(-1, 1)
+            opened = out.node("And", out.node("GreaterOrEqual", columns[0], out.const(before)), opened)
+        after = np.arange(1, self.to_steps + 1, dtype=np.float32)
+        kept = out.node("Or", out.node("GreaterOrEqual", columns[-1], out.const(after)), out.node("Not", opened))
+        return out.node("Where", kept, out.const(0.0), out.const(-DROPPED))
+
+    def _emit_gather(self, out: Emitter, lengths: tuple[str, ...], steps: int) -> str:
+        """One length alone decides: its steps are counted, so that no number is cast, and its bias is taken whole."""
+        counts = np.arange(steps + 1, dtype=np.float32).reshape(-1, 1)
+        biases = self.evaluate(*(counts for _ in lengths))
+        within = out.node("GreaterOrEqual", lengths[0], out.const(counts[1:, 0]))
+        count = out.node("ReduceSum", out.node("Cast", within, to=INT32), out.const([1], "i64"), keepdims=0)
+        return out.node("Gather", out.const(biases), count, axis=0)
+
+    def _mask(self) -> SequenceMask:
+        return SequenceMask(self.from_steps, self.to_steps)

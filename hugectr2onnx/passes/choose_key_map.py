@@ -1,0 +1,180 @@
+"""Choose how the keys of each look-up find their rows, from the keys themselves.
+
+direct         keys are dense: at most 4 numbers of their range for each key. Where the rows of the missing numbers take at
+               most a quarter of the table (or a row number for every number would take as much), the rows are put in the
+               order of the keys and the key is the row: one gather. Otherwise a row number for each number lies between.
+label-encoder  any other keys, up to 262,144: a LabelEncoder of that size opens in a tenth of a second.
+perfect-hash   more than that: standard operators, and nothing to parse when the model opens.
+
+A row number takes 4 bytes, so that a direct map never takes more than the 16 bytes a key of a LabelEncoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.key_index import KeyColumn, column, is_dense
+from hugectr2onnx.ir.ops.key_maps import Direct, KeyMap, LabelEncoded
+from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup, SlotOffset
+from hugectr2onnx.ir.ops.perfect_hash import PerfectHash
+from hugectr2onnx.ir.perfect_hash import HashFailed
+
+Strategy = Literal["auto", "direct", "label-encoder", "perfect-hash", "indices"]
+STRATEGIES = get_args(Strategy)
+MOST_ENCODED = 1 << 18
+LEAST_WASTE = 1 << 20
+LARGEST_FORCED = 1 << 32
+"""Numbers in the range of keys up to which `direct` can be forced."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for the table of an embedding, and why."""
+
+    table: str
+    strategy: str
+    why: str
+    rows: int
+    map_bytes: int
+    """Bytes of the map from key to row, missing rows of the table among them."""
+
+
+def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
+    """Raise UnsupportedError for a strategy or an embedding top that does not exist."""
+    tops = [top for node in graph if isinstance(node.op, Lookup) for top in node.sources]
+    for top in keys if isinstance(keys, Mapping) else ():
+        if top not in tops:
+            near = get_close_matches(top, tops, n=1)
+            raise UnsupportedError(
+                f"keys names {top!r}, which is no embedding's top ({near[0] + '?' if near else ', '.join(tops) or 'none'})"
+            )
+    for wanted in [keys] if isinstance(keys, str) else keys.values():
+        if wanted not in STRATEGIES:
+            raise UnsupportedError(f"keys is {wanted!r}; it must be one of {', '.join(STRATEGIES)}")
+
+
+def choose_key_map(graph: Graph, keys: str | Mapping[str, str] = "auto", *, automatic: bool = True) -> tuple[Choice, ...]:
+    """%e = embedding(%k, %keys, %vectors)  ->  %e = embedding(%k, %keys, %vectors) {key_map=direct[0, 299999]}
+
+    slot_offset in front of a direct look-up becomes its `offsets`. Without `automatic` only look-ups for which `keys` names
+    a strategy are changed. Raises UnsupportedError where a forced strategy cannot hold the keys.
+    """
+    return tuple(_choose_all(graph, keys, automatic))
+
+
+def _choose_all(graph: Graph, keys: str | Mapping[str, str], automatic: bool) -> Iterator[Choice]:
+    chosen: dict[tuple[object, ...], tuple[KeyMap, Choice]] = {}
+    for node in [node for node in graph if isinstance(node.op, Lookup)]:
+        table = ", ".join(node.sources) or node.name
+        wanted = wanted_strategy(node, keys)
+        if wanted == "auto" and not automatic:
+            continue
+        assert isinstance(node.op, Lookup)
+        # Look-ups of one table share its map, and with it one copy of the rows.
+        kind = (node.inputs[1], wanted, node.op.default != 0, type(node.op))
+        if kind not in chosen:
+            chosen[kind] = _choose(node, table, wanted)
+        key_map, choice = chosen[kind]
+        _replace(graph, node, key_map)
+        yield replace(choice, table=table)
+
+
+def wanted_strategy(node: Node, keys: str | Mapping[str, str]) -> str:
+    """What the caller wants for the table of a look-up."""
+    if isinstance(keys, str):
+        return keys
+    return next((keys[top] for top in node.sources if top in keys), "auto")
+
+
+def _keys(node: Node) -> KeyColumn:
+    const = node.inputs[1].const
+    assert const is not None
+    return column(const)
+
+
+def _choose(node: Node, table: str, wanted: str) -> tuple[KeyMap, Choice]:
+    known = _keys(node)
+    rows = known.count
+    if wanted in ("direct", "indices") or (wanted == "auto" and _fits_directly(node, known)):
+        return _direct(node, table, known, wanted)
+    if wanted == "label-encoder" or (wanted == "auto" and rows <= MOST_ENCODED):
+        why = "asked for" if wanted != "auto" else f"{rows:,} keys spread from {known.low} to {known.high}"
+        return LabelEncoded(), Choice(table, LabelEncoded.strategy, why, rows, 16 * rows)
+    return _hashed(node, table, known, wanted)
+
+
+def _hashed(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyMap, Choice]:
+    try:
+        assert isinstance(node.op, Lookup)
+        key_map = PerfectHash.build(*node.op.known(known))
+    except HashFailed as failure:
+        if wanted == "perfect-hash":
+            raise UnsupportedError(f"the keys of {table} resist a perfect hash: {failure}") from failure
+        why = f"no perfect hash was found: {failure}"
+        return LabelEncoded(), Choice(table, LabelEncoded.strategy, why, known.count, 16 * known.count)
+    why = "asked for" if wanted != "auto" else f"{known.count:,} keys are more than a LabelEncoder opens quickly"
+    return key_map, Choice(table, PerfectHash.strategy, why, known.count, key_map.nbytes)
+
+
+def _fits_directly(node: Node, known: KeyColumn) -> bool:
+    assert isinstance(node.op, Lookup)
+    # A missing key below the lowest must not be taken for padding: with a default vector the range begins at 0.
+    dense = is_dense(known) if node.op.default == 0 else known.high < max(4 * known.count, 1 << 16)
+    return dense and known.count > 0
+
+
+def _direct(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyMap, Choice]:
+    assert isinstance(node.op, Lookup)
+    row_bytes = 4 * _width(node)
+    low = 0 if node.op.default != 0 or _is_cheap(known.high + 1, known.count, row_bytes) else known.low
+    span = known.high + 1 - low
+    if span > LARGEST_FORCED:
+        raise UnsupportedError(
+            f"the keys of {table} cannot be direct: they lie between {known.low} and {known.high}, and a row number for "
+            f"each number takes {4 * span:,} bytes; use perfect-hash"
+        )
+    ordered = _is_cheap(span, known.count, row_bytes) and not isinstance(node.op, LocalizedEmbedding)
+    wasted = (span - known.count) * row_bytes if ordered else 4 * span
+    form = "rows in the order of the keys" if ordered else "a row number for each key"
+    different = len(node.op.known(known)[0]) if isinstance(node.op, LocalizedEmbedding) else known.count
+    why = f"{different:,} keys fill {different / max(span, 1):.0%} of the range {low} to {known.high}: {form}"
+    return Direct(low, known.high, ordered), Choice(
+        table, "indices" if wanted == "indices" else Direct.strategy, why, known.count, wasted
+    )
+
+
+def _is_cheap(span: int, count: int, row_bytes: int) -> bool:
+    """Whether rows for missing numbers take a quarter of the table at most, or no more than row numbers would."""
+    wasted = (span - count) * row_bytes
+    return wasted <= max(count * row_bytes // 4, 4 * span, LEAST_WASTE)
+
+
+def _width(node: Node) -> int:
+    width = node.inputs[2].type.shape[1]
+    assert isinstance(width, int)
+    return width
+
+
+def _replace(graph: Graph, node: Node, key_map: KeyMap) -> None:
+    assert isinstance(node.op, Lookup)
+    keys, offsets = _folded(node.inputs[0], node.op, key_map)
+    with graph.building(*node.sources):
+        chosen = graph.add(replace(node.op, key_map=key_map, offsets=offsets), keys, *node.inputs[1:])
+    graph.replace(node.results[0], chosen)
+    graph.erase_dead(node)
+
+
+def _folded(keys: Value, op: Lookup, key_map: KeyMap) -> tuple[Value, tuple[int, ...]]:
+    """The keys before their slot_offset and its offsets, where the map adds them on the way."""
+    foldable = isinstance(key_map, Direct) and key_map.low == 0 and op.default == 0 and not op.offsets
+    if foldable and isinstance(keys.op, SlotOffset):
+        return keys.inputs[0], keys.op.offsets
+    return keys, op.offsets
+
+
+__all__ = ["Choice", "Strategy", "check_strategies", "choose_key_map", "wanted_strategy"]

@@ -1,0 +1,47 @@
+"""EqualShares and ColumnSum: means over the batch as a product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.ops.dice import ColumnSum, EqualShares
+from hugectr2onnx.ir.types import N, TensorType, f32, i64
+
+
+def test_shares_are_one_number_a_row_whatever_the_rows_hold():
+    assert EqualShares().infer(i64(N, 3, 1)) == f32(N)
+    assert EqualShares().evaluate(np.zeros((4, 3, 1), np.int64)).tolist() == [0.25] * 4
+
+
+def test_rows_are_summed_by_their_shares():
+    assert ColumnSum().infer(f32(N), f32(N, 3)) == f32(3)
+    assert ColumnSum().evaluate(np.array([0.5, 2.0]), np.array([[1.0, 2], [3, 4]])).tolist() == [6.5, 9]
+
+
+@pytest.mark.parametrize("shares, x", [(f32(N), f32(2, 3)), (f32(N, 1), f32(N, 3)), (f32(N), f32(N))])
+def test_operands_that_do_not_fit_are_refused(shares: TensorType, x: TensorType):
+    with pytest.raises(ShapeError):
+        ColumnSum().infer(shares, x)
+
+
+def test_a_number_has_no_rows():
+    with pytest.raises(ShapeError):
+        EqualShares().infer(f32())
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_expansion_is_the_mean(batch):
+    import onnxruntime
+
+    graph = Graph()
+    x = graph.input("x", f32(N, 3))
+    graph.output({"y": ColumnSum()(EqualShares()(x), x)})
+    model = emit(graph, graph_name="t", opset=17, version="0", metadata={}).inline()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    array = np.random.default_rng(0).normal(size=(batch, 3)).astype(np.float32)
+    (y,) = session.run(["y"], {"x": array})
+    np.testing.assert_allclose(y, array.mean(0), rtol=1e-5, atol=1e-6)

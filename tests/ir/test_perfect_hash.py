@@ -1,0 +1,88 @@
+"""The perfect hash: every key finds its slot, no other key is taken for one, bad seeds are replaced."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hugectr2onnx.ir import perfect_hash
+from hugectr2onnx.ir.perfect_hash import EMPTY, HashFailed, HashTables, build
+
+MOST = 2**63 - 1
+
+
+def rows(tables: HashTables, keys: np.ndarray) -> np.ndarray:
+    """By the definition, in Python's integers."""
+    found = []
+    for key in keys.tolist():
+        a = key * tables.mix[0] % 2**64
+        x = (a + (a >> 32)) * tables.mix[1] % 2**64
+        y = x * int(tables.displacements[x >> tables.shift]) % 2**64
+        slot = ((y >> 32) * len(tables.keys)) >> 32
+        found.append(int(tables.rows[slot]) if tables.keys[slot] == key else -7)
+    return np.array(found)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.one_of(st.integers(0, MOST), st.integers(0, 99)), unique=True, max_size=200))
+def test_every_key_finds_its_row_and_no_other_does(keys: list[int]) -> None:
+    table = np.array(keys, np.int64)
+    tables = build(table, len(keys))
+    assert rows(tables, table).tolist() == list(range(len(keys)))
+    absent = np.setdiff1d(np.array([0, 1, 5, 98, 1 << 40, MOST - 1, MOST]), table)
+    assert (rows(tables, absent) == -7).all()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        np.arange(50_000),
+        np.arange(50_000) << 40,
+        np.arange(50_000) * 4096 + 7,
+        MOST - np.arange(50_000),
+        np.random.default_rng(0).permutation(np.unique(np.random.default_rng(1).integers(0, MOST, 50_000))),
+    ],
+    ids=["counted", "high bits", "strides", "from the top", "random"],
+)
+def test_structured_keys(keys: np.ndarray) -> None:
+    tables = build(keys, len(keys))
+    np.testing.assert_array_equal(tables.rows[tables.slots(keys)], np.arange(len(keys)))
+    assert tables.nbytes < 24 * len(keys)
+
+
+def test_an_empty_slot_gives_the_missing_row() -> None:
+    tables = build(np.arange(1000), 1000)
+    assert set(tables.rows[tables.keys == EMPTY].tolist()) == {1000}
+
+
+def test_a_seed_under_which_keys_collide_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, seeds = perfect_hash.mixed, []
+
+    def weak(keys: np.ndarray, mix: tuple[int, int]) -> np.ndarray:
+        seeds.append(mix)
+        return honest(keys & 15 if mix == seeds[0] else keys, mix)
+
+    monkeypatch.setattr(perfect_hash, "mixed", weak)
+    tables = build(np.arange(100), 100)
+    assert tables.seed == 1
+    np.testing.assert_array_equal(tables.rows[tables.slots(np.arange(100))], np.arange(100))
+
+
+def test_keys_that_stand_twice_fail_after_a_bounded_search() -> None:
+    with pytest.raises(HashFailed, match="16 seeds"):
+        build(np.array([1, 2, 1]), 3)
+
+
+def test_buckets_that_never_fit_fail_after_a_bounded_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perfect_hash, "slot_count", lambda keys: keys - 1)
+    monkeypatch.setattr(perfect_hash, "MOST_ROUNDS", 20)
+    with pytest.raises(HashFailed):
+        build(np.arange(50), 50)
+
+
+def test_the_same_keys_give_the_same_tables() -> None:
+    one, two = build(np.arange(99), 99), build(np.arange(99), 99)
+    np.testing.assert_array_equal(one.keys, two.keys)
+    assert one.mix == two.mix != build(np.arange(98), 98).mix

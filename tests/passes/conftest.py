@@ -1,0 +1,84 @@
+"""What the tests of passes share: a graph of one sample interface, and the proof that a pass kept what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.ir.evaluator import evaluate
+from hugectr2onnx.ir.feeds import feeds_for
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.types import N, f32
+from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.passes.rewriter import Fires
+
+Sound = Callable[..., Fires]
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return Graph("g")
+
+
+@pytest.fixture
+def x(graph: Graph) -> Value:
+    return graph.input("x", f32(N, 4))
+
+
+@pytest.fixture
+def sound() -> Sound:
+    """Run a pass and check what every pass must keep: the answers, the interface, the invariants; and that it settles."""
+
+    def run(each: Callable[[Graph], Fires], graph: Graph, *, tolerance: float = 0.0) -> Fires:
+        feeds = feeds_for(graph, 6, 0)
+        before = evaluate(graph, feeds)
+        interface = [(v.node.name, v.type) for v in graph.inputs], [(n, v.type) for n, v in graph.outputs.items()]
+        fires = each(graph)
+        verify(graph)
+        assert ([(v.node.name, v.type) for v in graph.inputs], [(n, v.type) for n, v in graph.outputs.items()]) == interface
+        for name, array in evaluate(graph, feeds).items():
+            if tolerance:
+                np.testing.assert_allclose(array, before[name], rtol=tolerance, atol=tolerance)
+            else:
+                np.testing.assert_array_equal(array, before[name])
+        text = str(graph)
+        assert each(graph) == {}
+        assert str(graph) == text
+        return fires
+
+    return run
+
+
+@pytest.fixture
+def body() -> Callable[[Graph], str]:
+    """The IR text without the frame, the inputs and the indentation."""
+
+    def lines(graph: Graph) -> str:
+        return "\n".join(line.strip() for line in str(graph).splitlines()[1:-1] if " = input()" not in line)
+
+    return lines
+
+
+@pytest.fixture
+def apply_pass() -> Callable[[Graph, Callable[[Graph], Fires]], str]:
+    """Run a pass that must fire, keep the answers within 1e-5, run on onnxruntime and settle; gives the IR text's body."""
+
+    def run(graph: Graph, each: Callable[[Graph], Fires]) -> str:
+        feeds = feeds_for(graph, 6, 0)
+        before = evaluate(graph, feeds)
+        assert each(graph)
+        verify(graph)
+        artifact = emit(graph, graph_name="test", opset=17, version="0", metadata={})
+        found = runtime.run(runtime.session(artifact), feeds)
+        for name, array in evaluate(graph, feeds).items():
+            np.testing.assert_allclose(array, before[name], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(found[name], before[name], rtol=1e-4, atol=1e-4)
+        text = "\n".join(line.strip() for line in str(graph).splitlines()[1:-1])
+        assert not each(graph)
+        return text
+
+    return run
