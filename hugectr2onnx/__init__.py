@@ -31,10 +31,12 @@ from hugectr2onnx.version import __version__
 if TYPE_CHECKING:
     from hugectr2onnx import converter
     from hugectr2onnx.backend.key_file import KeyMapper
+    from hugectr2onnx.budget import compile_measured
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
     from hugectr2onnx.frontend.weights import Weights
+    from hugectr2onnx.quality import evaluate_samples
 
 _HOMES = {
     "compile": "hugectr2onnx.compiler",
@@ -42,6 +44,8 @@ _HOMES = {
     "CompiledModel": "hugectr2onnx.compiled_model",
     "KeyMapper": "hugectr2onnx.backend.key_file",
     "Weights": "hugectr2onnx.frontend.weights",
+    "compile_measured": "hugectr2onnx.budget",
+    "evaluate_samples": "hugectr2onnx.quality",
 }
 
 
@@ -71,6 +75,8 @@ __all__ = [
     "WeightsError",
     "__version__",
     "compile",
+    "compile_measured",
     "convert",
     "converter",
+    "evaluate_samples",
 ]

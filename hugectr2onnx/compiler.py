@@ -17,10 +17,12 @@ from hugectr2onnx.errors import HugeCTR2ONNXError, UnsupportedError
 from hugectr2onnx.frontend import importer, opening
 from hugectr2onnx.frontend.embedding_collection import open_collection
 from hugectr2onnx.frontend.importer import Imported, ImportOptions
+from hugectr2onnx.frontend.keep_keys import digest, read_all
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.passes.choose_key_map import check_strategies, choose_key_map
 from hugectr2onnx.passes.use_rows import use_rows
 from hugectr2onnx.report import Progress, Report
+from hugectr2onnx.stored_tables import stored_tables
 from hugectr2onnx.version import __version__
 
 OPSETS = range(17, 24)
@@ -44,6 +46,8 @@ def compile(
     n_gpus: int | None = None,
     embedding_collection: object = None,
     keys: str | Mapping[str, str] = "auto",
+    embedding: str | Mapping[str, str] = "fp32",
+    keep_keys: Mapping[str, object] | None = None,
     keep_empty_dense: bool = False,
     validate: bool = False,
     dump: str | os.PathLike[str] | None = None,
@@ -62,7 +66,9 @@ def compile(
     embedding_collection: the look-ups that the JSON lacks and the folder of embedding_dump, as a mapping or a JSON file
     (see `frontend.embedding_collection`). keys: how keys find their rows, for all tables or {embedding top: ...}: "auto",
     "direct", "label-encoder", "perfect-hash" or "indices" (see `passes.choose_key_map`); below level 2 "auto" is a
-    LabelEncoder.
+    LabelEncoder. embedding: the format of the tables' rows, for all or {embedding top: ...}: "fp32", "fp16" or "int8" with
+    a scale for each row (see `ir.row_format`; `report.stored` has the errors). keep_keys: {embedding top: keys that will be
+    asked for}, an array, a raw int64 file, an .npy file or FILE.parquet::COLUMN; all other rows are dropped.
 
     simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
     the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
@@ -80,6 +86,8 @@ def compile(
         n_gpus=n_gpus,
         collection=open_collection(embedding_collection) if embedding_collection is not None else None,
         keep_empty_dense=keep_empty_dense,
+        row_formats=embedding,
+        keep_keys=read_all(keep_keys or {}),
     )
     if simplify and check and opt_level > 0:
         worker.prewarm()
@@ -124,6 +132,7 @@ def _note(report: Report, model: opening.OpenedModel, imported: Imported) -> Non
     report.dense_floats = imported.floats
     report.sources = dict(model.files)
     report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
+    report.stored = tuple(stored_tables(imported.graph, report.tables))
 
 
 def _prove(
@@ -172,6 +181,8 @@ def _metadata(
         "slot_size_array": list(options.slot_size_array) if options.slot_size_array else None,
         "n_gpus": options.n_gpus,
         "keys": keys if isinstance(keys, str) else dict(keys),
+        "embedding": options.row_formats if isinstance(options.row_formats, str) else dict(options.row_formats),
+        "keep_keys": {top: digest(wanted) for top, wanted in options.keep_keys.items()},
     }
     return {
         "hugectr2onnx.version": __version__,

@@ -41,7 +41,7 @@ class Samples:
 def read_samples(path: str | os.PathLike[str], session: Any) -> Samples:
     """The samples for a model. Raises FeedError, naming the array, for what is missing, unknown or of another kind."""
     name = os.fspath(path)
-    arrays = _load(name)
+    arrays = load_arrays(name)
     inputs = {each.name: each for each in session.get_inputs()}
     outputs = {each.name: each for each in session.get_outputs()}
     _check_names(name, arrays, inputs, outputs)
@@ -51,7 +51,8 @@ def read_samples(path: str | os.PathLike[str], session: Any) -> Samples:
     return Samples(name, rows, feeds, predictions)
 
 
-def _load(path: str) -> dict[str, Array]:
+def load_arrays(path: str) -> dict[str, Array]:
+    """The arrays of an .npz file by name; raises FeedError for a file that is none."""
     try:
         # Opened here, because numpy forgets to close a file that it cannot read.
         with open(path, "rb") as file:

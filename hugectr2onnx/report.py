@@ -12,6 +12,8 @@ from typing import Any
 from hugectr2onnx.backend.parity import Parity
 from hugectr2onnx.passes import PassRun
 from hugectr2onnx.passes.choose_key_map import Choice
+from hugectr2onnx.quality import Trial
+from hugectr2onnx.stored_tables import StoredTable
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage that begins and the share of the stages that are done."""
@@ -49,6 +51,10 @@ class Report:
     """Bytes by file: the graph JSON, the dense file, the files of the tables."""
     tables: dict[str, int] = field(default_factory=dict)
     """Rows by embedding top."""
+    stored: tuple[StoredTable, ...] = ()
+    """The format of each table's rows, its bytes before and after, its errors, the rows that keep_keys dropped."""
+    trials: tuple[Trial, ...] = ()
+    """AUC and log-loss on labelled samples by choice of formats, float32 first; none without samples."""
 
     @property
     def fires(self) -> dict[str, int]:
@@ -68,6 +74,8 @@ class Report:
         plain = {**vars(self), "passes": [_plain(run) for run in self.passes], "fires": self.fires}
         plain["stages"] = [asdict(stage) for stage in self.stages]
         plain["key_maps"] = [asdict(choice) for choice in self.key_maps]
+        plain["stored"] = [asdict(table) for table in self.stored]
+        plain["trials"] = [trial.to_dict() for trial in self.trials]
         plain["parity"] = asdict(self.parity) if self.parity else None
         return plain
 

@@ -16,9 +16,11 @@ from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend import graph_json, importer, json_text, opening
 from hugectr2onnx.frontend.clauses import GraphClauses
 from hugectr2onnx.frontend.importer import ImportOptions
+from hugectr2onnx.frontend.keep_keys import digest
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.onnx_file import as_artifact, read_model
+from hugectr2onnx.passes.use_rows import use_rows
 from hugectr2onnx.recorded import Samples, read_samples
 
 RTOL = ATOL = 1e-4
@@ -83,6 +85,9 @@ def verify(
     clauses = graph_json.read(graph, REGISTRY.keys())
     opened = opening.open_model(graph, weights, _fitted(options, clauses, model))
     imported = importer.build(opened.clauses, opened.sources, opened.options)
+    stated = _stated(model)
+    _check_kept(onnx_path, stated, options)
+    use_rows(imported.graph, _names(stated, "keys", "auto"))
     session = runtime.open_file(onnx_path)
     _check_interface(onnx_path, imported.graph, session)
     recorded = read_samples(samples, session) if samples is not None else None
@@ -100,12 +105,7 @@ def verify(
 def stored_options(model: onnx.ModelProto | StrPath) -> ImportOptions:
     """The options that a model was compiled with, from its metadata; the usual ones where it states none."""
     message = model if isinstance(model, onnx.ModelProto) else read_model(model)
-    stated = next((entry.value for entry in message.metadata_props if entry.key == OPTIONS_KEY), None)
-    if stated is None:
-        return ImportOptions()
-    given = json_text.parse(stated, f"the metadata {OPTIONS_KEY}", FeedError)
-    if not isinstance(given, dict):
-        raise FeedError(f"the metadata {OPTIONS_KEY} is no object: the file was changed")
+    given = _stated(message)
     sizes, gpus = given.get("slot_size_array"), given.get("n_gpus")
     return ImportOptions(
         convert_embedding=given.get("convert_embedding") is not False,
@@ -113,7 +113,37 @@ def stored_options(model: onnx.ModelProto | StrPath) -> ImportOptions:
         layer_attrs=_object(given, "layer_attrs"),
         slot_size_array=tuple(sizes) if isinstance(sizes, list) and all(type(size) is int for size in sizes) else None,
         n_gpus=gpus if type(gpus) is int else None,
+        row_formats=_names(given, "embedding", "fp32"),
     )
+
+
+def _stated(model: onnx.ModelProto) -> Mapping[str, Any]:
+    """What the metadata says of the compilation; nothing where it says nothing."""
+    stated = next((entry.value for entry in model.metadata_props if entry.key == OPTIONS_KEY), None)
+    given = json_text.parse(stated, f"the metadata {OPTIONS_KEY}", FeedError) if stated is not None else {}
+    if not isinstance(given, dict):
+        raise FeedError(f"the metadata {OPTIONS_KEY} is no object: the file was changed")
+    return given
+
+
+def _names(given: Mapping[str, Any], key: str, usual: str) -> str | dict[str, str]:
+    """One name for all tables, or one for each of some."""
+    value = given.get(key)
+    if isinstance(value, dict):
+        return {str(table): str(name) for table, name in value.items()}
+    return value if isinstance(value, str) else usual
+
+
+def _check_kept(path: StrPath, stated: Mapping[str, Any], options: ImportOptions) -> None:
+    """Raise FeedError unless the keys that were kept are given again: a file does not say which rows it lacks."""
+    kept = {top: digest(keys) for top, keys in options.keep_keys.items()}
+    wanted = _object(stated, "keep_keys")
+    for top in [*wanted, *kept]:
+        if wanted.get(top) != kept.get(top):
+            raise FeedError(
+                f"{os.fspath(path)}: was compiled with the keep_keys {wanted.get(top) or 'of none'} for {top}, not "
+                f"{kept.get(top) or 'none'}: give the same keep_keys again"
+            )
 
 
 def _object(given: Mapping[str, Any], key: str) -> dict[str, Any]:

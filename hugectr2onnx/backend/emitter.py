@@ -70,7 +70,7 @@ class OnnxEmitter:
         self._constants: dict[str, Array] = {}
         self._types: dict[str, TensorType] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._stacks: dict[tuple[object, ...], str] = {}
+        self._stacks: dict[tuple[object, ...], tuple[str, tuple[Part, ...]]] = {}
         self._written: set[str] = set()
         self._hint = ""
         self._sources: tuple[str, ...] = ()
@@ -153,8 +153,9 @@ class OnnxEmitter:
         if key not in self._stacks:
             stack = self._unique(f"{name}.rows")
             self._store(stack, Blob(parts))
-            self._stacks[key] = stack
-        return self._stacks[key]
+            # Large parts are known by where they lie, so they must go on lying there.
+            self._stacks[key] = stack, parts
+        return self._stacks[key][0]
 
     def array(self, name: str) -> Array:
         return self._constants[name]
@@ -182,7 +183,7 @@ class OnnxEmitter:
     def _store(self, name: str, blob: Blob) -> None:
         self._written.add(name)
         if blob.nbytes < INLINE_LIMIT:
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(blob.materialise()), name))
+            self.initializers.append(numpy_helper.from_array(np.asarray(blob.materialise(), order="C"), name))
             return
         tensor = onnx.TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(blob.dtype), dims=blob.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL

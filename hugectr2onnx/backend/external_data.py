@@ -45,6 +45,7 @@ def save(
     *,
     threshold: int = 1 << 20,
     limit: int = INLINE_LIMIT,
+    message: int = PROTOBUF_LIMIT - (1 << 16),
     shard_size: int | None = None,
     progress: Written | None = None,
 ) -> tuple[FileRecord, ...]:
@@ -53,7 +54,8 @@ def save(
     A model of at most `limit` bytes becomes one file. Otherwise every tensor above `threshold` bytes goes to
     `<name>.data` in the same folder, at offsets that are multiples of 4096, in the model's order; with `shard_size` to
     `<name>.data-00001-of-00003` and so on, each of that size unless one tensor alone is larger. Payloads are streamed
-    from their memory maps. OutputError names the path and says what to do; an existing model is then left as it was.
+    from their memory maps; what stays in the model file has `message` bytes at most. OutputError names the path and says
+    what to do; an existing model is then left as it was.
     """
     if shard_size is not None and shard_size < 1:
         raise OutputError(f"shard_size is {shard_size}; it is the bytes of a data file and must be at least 1.")
@@ -63,7 +65,7 @@ def save(
     shards = () if framed <= limit or not large else _shards(large, target, shard_size)
     outside = sum(large[name].nbytes for shard in shards for name in shard.offsets)
     rest = framed - outside + _PLACE * len(large)
-    _require_message(target, rest, max(limit, PROTOBUF_LIMIT - (1 << 16)) if limit == INLINE_LIMIT else limit)
+    _require_message(target, rest, message)
     total = rest + sum(shard.size for shard in shards)
     _require_space(target, total)
     stale = _data_files(target) - {shard.path for shard in shards}

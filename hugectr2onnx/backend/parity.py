@@ -107,6 +107,10 @@ def check(artifact: Artifact, expected: Sequence[Expectation]) -> Parity:
 def compare(expected: Sequence[Expectation], found: Sequence[Mapping[str, Array]]) -> Parity:
     """Compare answers with expectations; raises ParityError where an element is out of tolerance."""
     names = list(dict.fromkeys(name for answers in found for name in answers))
+    for each, answers in zip(expected, found, strict=True):
+        lost = [name for name in each.reference if name not in answers and not name.startswith(LOGITS)]
+        if lost:
+            raise ParityError(f"the model has no output {', '.join(map(repr, lost))}")
     outputs = []
     for name in names:
         pairs = [(each, answers[name]) for each, answers in zip(expected, found, strict=True) if name in answers]
@@ -159,7 +163,7 @@ def _verdict(
     bad: int,
 ) -> str:
     where = f"[{', '.join(map(str, place))}]"
-    values = f"{found[place]!r} instead of {reference[place]!r}"
+    values = f"{found[place]:.9g} instead of {reference[place]:.9g}"
     return (
         f"output {name!r} differs from the float64 reference in {bad} of {found.size} elements at a batch of "
         f"{each.batch}: {where} is {values}, off by {error[place]:.3g} where {tolerance[place]:.3g} is allowed ({RULE})"

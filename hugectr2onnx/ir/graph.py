@@ -118,11 +118,15 @@ class Graph:
         self._output: Node | None = None
         self._sources: tuple[str, ...] = ()
         self._added: list[Node] | None = None
+        self._order: list[Node] | None = None
+        self._count: int | None = None
 
     # Building
 
     def add(self, op: Op, *operands: Value, name: str = "") -> Value:
         """Append an operation and return its first result; raises ShapeError where the operands do not fit."""
+        if any(operand.graph is not self for operand in operands):
+            raise CompilerError(f"{op.mnemonic} was given values of another graph")
         inferred = op.infer(*(operand.type for operand in operands))
         types = inferred if isinstance(inferred, tuple) else (inferred,)
         node = Node(self, op, types, name, self._sources)
@@ -136,6 +140,7 @@ class Graph:
         """Declare an interface input; the order of the calls is the order of the interface."""
         value = self.add(Input(type), name=name)
         self._inputs.append(value.node)
+        self._changed()
         return value
 
     def const(self, array: Array | np.generic, name: str = "") -> Value:
@@ -147,6 +152,7 @@ class Graph:
         if self._output is not None:
             raise CompilerError("the graph has its outputs already")
         self._output = self.add(Output(tuple(values)), *values.values()).node
+        self._changed()
 
     @contextmanager
     def building(self, *sources: str) -> Iterator[list[Node]]:
@@ -177,6 +183,7 @@ class Graph:
         if node is self._output or isinstance(node.op, Input):
             raise CompilerError(f"{node} belongs to the interface and cannot be erased")
         self._nx.remove_node(node)
+        self._changed()
 
     def erase_dead(self, node: Node) -> tuple[list[Node], list[Node]]:
         """Erase the node and, upwards, all that only it used; returns the erased and the operands that stay."""
@@ -188,6 +195,7 @@ class Graph:
             met[dead] = None
             if dead in self._nx and not self._nx.succ[dead] and not isinstance(dead.op, Input | Output):
                 self._nx.remove_node(dead)
+                self._changed()
                 erased.append(dead)
                 stack.extend(operand.node for operand in dead.inputs)
         return erased, [each for each in met if each in self._nx]
@@ -197,6 +205,7 @@ class Graph:
         needed = nx.ancestors(self._nx, self.sink) | {self.sink} | set(self._inputs)
         dead = [node for node in self._nx if node not in needed]
         self._nx.remove_nodes_from(dead)
+        self._changed()
         return len(dead)
 
     def clone(self) -> Graph:
@@ -210,9 +219,11 @@ class Graph:
             other._wire(copy, [Value(copies[operand.node], operand.index) for operand in node.inputs])
         other._inputs = [copies[node] for node in self._inputs]
         other._output = copies[self._output] if self._output else None
+        other._changed()
         return other
 
     def _wire(self, node: Node, operands: Sequence[Value]) -> None:
+        self._changed()
         for slot, operand in enumerate(node.inputs):
             self._nx.remove_edge(operand.node, node, key=slot)
         for slot, operand in enumerate(operands):
@@ -243,6 +254,9 @@ class Graph:
         users = self._nx.succ[value.node].items()
         return tuple(Use(user, slot) for user, slots in users for slot, d in slots.items() if d["index"] == value.index)
 
+    def is_used(self, node: Node) -> bool:
+        return bool(self._nx.succ[node])
+
     def users(self, node: Node, limit: int) -> tuple[Node, ...]:
         """The nodes that use any result of a node, or none of them where there are more than `limit`."""
         users = self._nx.succ[node]
@@ -262,15 +276,29 @@ class Graph:
 
     def __len__(self) -> int:
         """How many operations there are, constants and the interface apart."""
-        return sum(not isinstance(node.op, Input | Output | Const) for node in self._nx)
+        if self._count is None:
+            self._count = sum(not isinstance(node.op, Input | Output | Const) for node in self._nx)
+        return self._count
 
     def __iter__(self) -> Iterator[Node]:
-        """Inputs as declared, then operands before users, by post-order from the output, dead nodes last."""
+        """Inputs as declared, then operands before users, by post-order from the output, dead nodes last.
+
+        The order is that of the moment when the iteration began; it is kept until the graph changes, because dozens of
+        passes ask for it and most of them change nothing.
+        """
+        if self._order is None:
+            self._order = list(self._ordered())
+        return iter(self._order)
+
+    def _ordered(self) -> Iterator[Node]:
         seen: set[Node] = set(self._inputs)
         yield from self._inputs
         roots = ([self._output] if self._output else []) + list(self._nx)
         for root in roots:
             yield from _post_order(root, seen)
+
+    def _changed(self) -> None:
+        self._order = self._count = None
 
     def edges(self) -> Iterable[tuple[Node, Node, int, int]]:
         """Every use as (producer, consumer, slot, output index), for the verifier."""

@@ -44,9 +44,8 @@ def row_bytes(format: RowFormat, width: int) -> int:
 
 
 def smallest(format: RowFormat, width: int) -> RowFormat:
-    """The format itself, or a more exact one that takes no more: a scale is worth it from 5 numbers a row on."""
-    at_most = row_bytes(format, width)
-    return next(each for each in FORMATS if row_bytes(each, width) <= at_most)
+    """The format itself, or a more exact one that takes no more bytes: a scale is worth it from 5 numbers a row on."""
+    return min(FORMATS[: FORMATS.index(format) + 1], key=lambda each: row_bytes(each, width))
 
 
 def scales_of(rows: Array) -> Array:

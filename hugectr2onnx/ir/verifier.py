@@ -51,8 +51,10 @@ def _verify_edges(graph: Graph) -> None:
         raise VerificationError("the edges of the graph disagree with the operands of its nodes")
     for node in graph:
         for operand in node.inputs:
-            if operand.node not in graph or operand.index >= len(operand.node.types):
-                raise VerificationError(f"{node} uses {operand!r}, which is not of this graph")
+            here = operand.node in graph and operand.graph is graph
+            if not here or operand.index >= len(operand.node.types):
+                used = f"result {operand.index} of {operand.node}"
+                raise VerificationError(f"{node} uses {used}, which is not of this graph")
 
 
 def _verify_types(node: Node) -> None:

@@ -57,8 +57,7 @@ def _scale_and_shift(norm: Value) -> tuple[Array, Array]:
 def _linear(op: object, x: Value, weight: Array, bias: Array) -> Value | None:
     """The linear with weights rounded once, unless rounding overflows or there is nothing finite to fold."""
     assert isinstance(op, Linear)
-    with np.errstate(all="ignore"):
-        w, b = weight.astype(np.float32), bias.astype(np.float32)
+    w, b = weight.astype(np.float32), bias.astype(np.float32)
     if not (np.isfinite(w).all() and np.isfinite(b).all()):
         return None
     return op(x, x.graph.const(w), x.graph.const(b))
@@ -71,4 +70,5 @@ def _of(value: Value) -> Array:
 
 def fold_batch_norm(graph: Graph) -> Fires:
     """%h = linear(%x, %w, %b); %y = batch_normalization(%h, ...)  ->  %y = linear(%x, %w', %b')"""
-    return apply(graph, [fold_norm_after_linear, fold_norm_after_product, fold_norm_before_linear])
+    with np.errstate(all="ignore"):  # what is not finite declines
+        return apply(graph, [fold_norm_after_linear, fold_norm_after_product, fold_norm_before_linear])

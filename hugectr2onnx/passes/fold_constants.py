@@ -27,12 +27,7 @@ def fold_arithmetic(graph: Graph) -> Fires:
 
 
 def _fold(graph: Graph, wanted: Callable[[Op], bool]) -> int:
-    folded = 0
-    for node in list(graph):
-        if wanted(node.op) and _is_foldable(node):
-            _replace_by_constants(graph, node)
-            folded += 1
-    return folded
+    return sum(_replace_by_constants(graph, node) for node in graph if wanted(node.op) and _is_foldable(node))
 
 
 def _is_foldable(node: Node) -> bool:
@@ -43,15 +38,22 @@ def _is_foldable(node: Node) -> bool:
     return small and all(isinstance(operand.op, Const) for operand in node.inputs)
 
 
-def _replace_by_constants(graph: Graph, node: Node) -> None:
+def _replace_by_constants(graph: Graph, node: Node) -> int:
+    """1, or 0 where a result that is finite in float64 would not be in float32."""
     with np.errstate(all="ignore"):
         computed = node.op.evaluate(*(_precise(operand) for operand in node.inputs))
-    arrays = computed if isinstance(computed, tuple) else (computed,)
+        wide = computed if isinstance(computed, tuple) else (computed,)
+        arrays = [
+            np.asarray(array, old.type.dtype.numpy, order="C") for old, array in zip(node.results, wide, strict=True)
+        ]
+    if any(not np.array_equal(np.isfinite(a), np.isfinite(b)) for a, b in zip(arrays, wide, strict=True)):
+        return 0
     for old, array in zip(node.results, arrays, strict=True):
-        new = graph.const(np.ascontiguousarray(array, old.type.dtype.numpy), old.node.name)
+        new = graph.const(array, old.node.name)
         new.node.sources = node.sources
         graph.replace(old, new)
     graph.erase_dead(node)
+    return 1
 
 
 def _precise(value: Value) -> Array:

@@ -14,7 +14,7 @@ built before it declined is erased again.
 from __future__ import annotations
 
 import inspect
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -64,12 +64,11 @@ class _Worklist:
 
     def __init__(self, graph: Graph, rules: Sequence[Rule]):
         self.graph = graph
-        self.rules: dict[type[Op], list[Rule]] = defaultdict(list)
-        for each in rules:
-            self.rules[each.pattern.root_type].append(each)
+        self.all_rules = rules
+        self.rules: dict[type[Op], list[Rule]] = {}
         self.depth = max((each.pattern.depth for each in rules), default=1)
         self.fires: Fires = Counter()
-        self.queue: deque[Node] = deque(node for node in graph if type(node.op) in self.rules)
+        self.queue: deque[Node] = deque(node for node in graph if self._rules_for(node))
         self.queued = set(self.queue)
         self.budget = 1000 + 20 * len(graph)
 
@@ -81,8 +80,15 @@ class _Worklist:
                 self._visit(node)
         return self.fires
 
+    def _rules_for(self, node: Node) -> list[Rule]:
+        """The rules whose root is the node's op or a class above it."""
+        kind = type(node.op)
+        if kind not in self.rules:
+            self.rules[kind] = [each for each in self.all_rules if issubclass(kind, each.pattern.root_type)]
+        return self.rules[kind]
+
     def _visit(self, node: Node) -> None:
-        for each in self.rules[type(node.op)]:
+        for each in self._rules_for(node):
             for value in node.results:
                 if self._try(each, value):
                     return
@@ -99,6 +105,9 @@ class _Worklist:
         self.graph.replace(old, new)
         erased, survivors = self.graph.erase_dead(old.node)
         _credit(added, erased)
+        for node in reversed(added):
+            if node in self.graph and not self.graph.is_used(node):
+                self.graph.erase(node)
         for node in (*added, *users, *survivors):
             self._push_up(node, self.depth)
         return True
@@ -113,7 +122,7 @@ class _Worklist:
 
     def _push_up(self, node: Node, levels: int) -> None:
         """Queue a node and the users that reach it within a pattern's depth; widely shared values are left to the next run."""
-        if node not in self.queued and type(node.op) in self.rules:
+        if node not in self.queued and self._rules_for(node):
             self.queue.append(node)
             self.queued.add(node)
         if levels > 1 and node in self.graph:

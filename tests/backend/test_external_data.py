@@ -130,7 +130,7 @@ def test_a_disk_without_room_is_named_before_anything_is_written(
 
 def test_a_model_too_large_even_without_its_tables(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="holds at most 100"):
-        save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=100)
+        save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=100, message=100)
     assert os.listdir(tmp_path) == []
 
 
@@ -174,7 +174,11 @@ def test_shards_hold_whole_tensors(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.onnx", *names]
     model = onnx.load(tmp_path / "a.onnx", load_external_data=False)
     places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in model.graph.initializer]
-    assert [(place["location"], place["offset"]) for place in places] == [(names[0], "0"), (names[1], "0"), (names[1], "12288")]
+    assert [(place["location"], place["offset"]) for place in places] == [
+        (names[0], "0"),
+        (names[1], "0"),
+        (names[1], "12288"),
+    ]
     np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
 
 

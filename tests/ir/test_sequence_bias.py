@@ -39,7 +39,11 @@ def test_the_expansion_agrees(case, small, opset, monkeypatch):
     monkeypatch.setattr(sequence_mask, "LARGEST_TABLE", 1 << 16 if small else 0)
     graph = Graph()
     one = graph.input("to", f32(N, 1))
-    operands = {"one length": (one,), "the same twice": (one, one), "two lengths": (graph.input("from", f32(N, 1)), one)}
+    operands = {
+        "one length": (one,),
+        "the same twice": (one, one),
+        "two lengths": (graph.input("from", f32(N, 1)), one),
+    }
     op = SequenceBias(1 if case == "one length" else 3, 4)
     graph.output({"y": op(*operands[case])})
     model = emit(graph, graph_name="t", opset=opset, version="0", metadata={}).inline()

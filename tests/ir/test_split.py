@@ -20,7 +20,9 @@ def test_each_piece_has_its_length():
     assert Split(1, (2, 1)).infer(f32(N, 3, 4)) == (f32(N, 2, 4), f32(N, 1, 4))
 
 
-@pytest.mark.parametrize("axis, sizes", [(1, (2, 2)), (1, (1, 1)), (1, (3, 0)), (1, ()), (0, (1, 1)), (2, (3,)), (-1, (3,))])
+@pytest.mark.parametrize(
+    "axis, sizes", [(1, (2, 2)), (1, (1, 1)), (1, (3, 0)), (1, ()), (0, (1, 1)), (2, (3,)), (-1, (3,))]
+)
 def test_sizes_that_do_not_fit_are_refused(axis, sizes):
     with pytest.raises(ShapeError, match="cannot be split into"):
         Split(axis, sizes).infer(f32(N, 3))

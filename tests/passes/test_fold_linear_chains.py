@@ -162,7 +162,9 @@ def test_declines_where_a_folded_weight_overflows(graph):
 @given(st.integers(1, 6), st.integers(6, 12), st.integers(1, 6), st.integers(0, 1 << 30))
 def test_the_algebra(k, middle, n, seed):
     rng = np.random.default_rng(seed)
-    arrays = [rng.normal(size=s).astype(np.float32) for s in ((k,), (k,), (k, middle), (middle,), (middle, n), (n,), (n,))]
+    arrays = [
+        rng.normal(size=s).astype(np.float32) for s in ((k,), (k,), (k, middle), (middle,), (middle, n), (n,), (n,))
+    ]
     graph = Graph()
     shift, scale, w1, b1, w2, b2, last = (graph.const(array) for array in arrays)
     first = Linear()((graph.input("x", f32(N, k)) + shift) * scale, w1, b1)

@@ -24,6 +24,9 @@ class Const(Op):
 
     array: Array = field(repr=False)
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def infer(self) -> TensorType:
         return TensorType(DType.of(self.array), self.array.shape)
 
