@@ -1,0 +1,123 @@
+"""Running a model whose tables are larger than anyone wants in memory, on the rows that it reads.
+
+The model's large tables lie in a file that is all hole. The model is run with the row numbers of its gathers as further
+outputs, the rows that it asked for are written into their places, and so on until it asks for nothing new. Nothing of the
+model is changed: the maps from key to row are proven as they are, on a table of full size, of which the rows that matter
+are there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.artifact import Artifact, Blob, located_tensor
+from hugectr2onnx.errors import CompilerError, OutputError
+from hugectr2onnx.ir.types import Array
+
+SMALLEST_TABLE = 1 << 20
+MOST_ROUNDS = 16
+ALIGNMENT = 4096
+
+
+def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = runtime.LARGE) -> list[dict[str, Array]]:
+    """The model's answers to each feed, on one thread; raises CompilerError for a model that onnxruntime rejects."""
+    tables = _tables(artifact) if artifact.nbytes > large else {}
+    if not tables:
+        session = runtime.session(artifact, options=_single_thread())
+        return [runtime.run(session, each) for each in feeds]
+    try:
+        with tempfile.TemporaryDirectory(prefix="hugectr2onnx-") as folder:
+            return _Run(artifact, tables, Path(folder)).answers(feeds)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot check the model in {tempfile.gettempdir()}: {error.strerror or error}. Set TMPDIR to a folder whose "
+            "file system has room, or compile with check=False."
+        ) from error
+
+
+def _tables(artifact: Artifact) -> dict[str, Blob]:
+    """The large tensors that are only ever gathered from by row."""
+    uses = [(node, slot, name) for node in artifact.skeleton.graph.node for slot, name in enumerate(node.input)]
+    other = {name for node, slot, name in uses if not (_is_gather(node) and slot == 0)}
+    return {
+        name: blob for name, blob in artifact.tensors.items() if blob.nbytes >= SMALLEST_TABLE and name not in other
+    }
+
+
+def _is_gather(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Gather" and all(attribute.i == 0 for attribute in node.attribute if attribute.name == "axis")
+
+
+class _Run:
+    """A model in a folder of its own, with its tables in one file of holes."""
+
+    def __init__(self, artifact: Artifact, tables: Mapping[str, Blob], folder: Path):
+        self.artifact = artifact
+        self.tables = tables
+        self.folder = folder
+        self.gathers = [(n.input[0], n.input[1]) for n in artifact.skeleton.graph.node if n.input[:1] and n.input[0] in tables]
+        self.filled = {name: np.empty(0, np.int64) for name in tables}
+        self.places: dict[str, Array] = {}
+        self._lay_out()
+
+    def answers(self, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+        """What the model answers once it asks for no row that is not there."""
+        probe = self._write("probe.onnx", [index for _, index in self.gathers])
+        for _ in range(MOST_ROUNDS):
+            session = runtime.open_file(probe, options=_single_thread())
+            asked = [runtime.run(session, each) | dict(each) for each in feeds]
+            if not sum(self._fill(table, [found[index] for found in asked]) for table, index in self.gathers):
+                session = runtime.open_file(self._write("model.onnx", []), options=_single_thread())
+                return [runtime.run(session, each) for each in feeds]
+        raise CompilerError("the model asks for other rows each time it runs")
+
+    def _lay_out(self) -> None:
+        path, end, offsets = self.folder / "tables", 0, {}
+        for name, blob in self.tables.items():
+            offsets[name] = end
+            end += -(-blob.nbytes // ALIGNMENT) * ALIGNMENT
+        with open(path, "wb") as file:
+            file.truncate(end)
+        self.located = {
+            tensor.name: located_tensor(tensor, path.name, offsets[tensor.name], self.tables[tensor.name].nbytes)
+            for tensor in self.artifact.skeleton.graph.initializer
+            if tensor.name in self.tables
+        }
+        for name, blob in self.tables.items():
+            little = blob.dtype.newbyteorder("<")
+            self.places[name] = np.memmap(path, little, "r+", offset=offsets[name], shape=blob.shape)
+
+    def _fill(self, table: str, indices: Sequence[Array]) -> int:
+        """Write the rows that are not there yet; returns how many."""
+        count = len(self.places[table])
+        asked = np.unique(np.concatenate([index.reshape(-1) for index in indices]).astype(np.int64) % count)
+        new = np.setdiff1d(asked, self.filled[table], assume_unique=True)
+        self.places[table][new] = self.tables[table].rows(new)
+        self.filled[table] = np.union1d(self.filled[table], new)
+        return len(new)
+
+    def _write(self, name: str, further: Sequence[str]) -> Path:
+        """The model file, with further outputs."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.artifact.skeleton)
+        public = {value.name for value in (*model.graph.input, *model.graph.output)}
+        new = [tensor for tensor in dict.fromkeys(further) if tensor not in public]
+        model.graph.output.extend(helper.make_empty_tensor_value_info(tensor) for tensor in new)
+        path = self.folder / name
+        with open(path, "wb") as file:
+            file.writelines(Artifact(model, self.artifact.tensors).stream(self.located))
+        return path
+
+
+def _single_thread() -> Any:
+    options = runtime.quiet_options()
+    options.intra_op_num_threads = 1
+    return options
