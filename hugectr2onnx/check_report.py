@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.frontend.clauses import EmbeddingClause, SparseInput
+
+if TYPE_CHECKING:
+    from hugectr2onnx.forecast import Forecast
 
 FLOAT_BYTES = 4
 KEY_BYTES = 8
@@ -142,6 +145,8 @@ class CheckReport:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     recovered: tuple[str, ...] = ()
+    forecast: Forecast | None = None
+    """What compiling will take; None without weights."""
 
     @property
     def ok(self) -> bool:
@@ -154,7 +159,10 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-ready data."""
-        return {"ok": self.ok, "exit_code": self.exit_code, **asdict(self)}
+        plain = {"ok": self.ok, "exit_code": self.exit_code, **asdict(self)}
+        if self.forecast is not None:
+            plain["forecast"]["output_bytes"] = self.forecast.output_bytes
+        return plain
 
 
 def place_layers(layers: Sequence[LayerCheck], found_bytes: int | None) -> tuple[LayerCheck, ...]:

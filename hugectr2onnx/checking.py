@@ -24,7 +24,8 @@ from hugectr2onnx.check_report import (
 )
 from hugectr2onnx.errors import HugeCTR2ONNXError, MissingInformationError, WeightsError
 from hugectr2onnx.file_judgement import judge_size, judge_statistics, layers_with_nan, no_statistics
-from hugectr2onnx.frontend import embedding, graph_json, interface, opening
+from hugectr2onnx.forecast import Forecast, TableForecast, expected_tables, forecast, no_room
+from hugectr2onnx.frontend import embedding, graph_json, interface, opening, table_wishes
 from hugectr2onnx.frontend import weights as weights_module
 from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseCounter, DenseFile
@@ -38,6 +39,7 @@ from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.frontend.weights import Weights
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, i64
+from hugectr2onnx.passes.choose_key_map import check_names
 
 BATCH_NORM = "BatchNorm"
 
@@ -46,14 +48,20 @@ T = TypeVar("T")
 
 
 def check(
-    graph: str | os.PathLike[str] | Mapping[str, object], weights: object = None, options: ImportOptions | None = None
+    graph: str | os.PathLike[str] | Mapping[str, object],
+    weights: object = None,
+    options: ImportOptions | None = None,
+    *,
+    keys: str | Mapping[str, str] = "auto",
+    output: str | os.PathLike[str] | None = None,
 ) -> CheckReport:
     """Everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
 
-    Without `weights` the report says which files are expected, and how large. Bad input never raises: it is a problem of
-    the report.
+    Without `weights` the report says which files are expected, and how large. With weights it forecasts what compiling
+    takes, `keys` being those of `compile`, and whether the disk of `output` can hold the model. Bad input never raises:
+    it is a problem of the report.
     """
-    return _Check(options or ImportOptions()).run(graph, weights)
+    return _Check(options or ImportOptions(), keys, output).run(graph, weights)
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,14 @@ class _Files:
 class _Check:
     """One dry run; `problems` and `warnings` fill as it goes."""
 
-    def __init__(self, options: ImportOptions):
+    def __init__(
+        self, options: ImportOptions, keys: str | Mapping[str, str] = "auto", output: str | os.PathLike[str] | None = None
+    ):
         self.options = options
+        self.keys = keys
+        self.output = output
+        self.forecasts: list[TableForecast] = []
+        self._has_sound_keys = True
         self.problems: list[HugeCTR2ONNXError] = []
         self.warnings: list[str] = []
         self._unrecovered: HugeCTR2ONNXError | None = None
@@ -79,6 +93,7 @@ class _Check:
         files = self._open(weights)
         if clauses is None:
             return CheckReport(problems=self._reported())
+        self._check_keys(clauses)
         tables = self._check_tables(clauses, files)
         recovered = self._recover(clauses, files)
         self.warnings += opening.collection_warnings(self.options)
@@ -86,7 +101,9 @@ class _Check:
         layers = tuple(_layers(clauses, importer))
         dense = self._check_dense(layers, files, is_recovered=recovered is not None)
         statistics = self._check_statistics(clauses, importer, files)
+        expected = self._forecast(dense, importer) if files.given else None
         return CheckReport(
+            forecast=expected,
             layers=place_layers(layers, dense.found_bytes),
             dense=dense,
             tables=tables,
@@ -131,6 +148,14 @@ class _Check:
         return recovered.notes
 
     # Embeddings
+
+    def _check_keys(self, clauses: GraphClauses) -> None:
+        collection = self.options.collection
+        tops = [clause.top for clause in clauses.embeddings]
+        tops += [lookup.top for lookup in collection.lookups] if collection else []
+        before = len(self.problems)
+        self._try(check_names, tops, self.keys)
+        self._has_sound_keys = len(self.problems) == before
 
     def _check_tables(self, clauses: GraphClauses, files: _Files) -> tuple[TableCheck, ...]:
         sparse = {entry.top: entry for entry in clauses.data.sparse}
@@ -182,8 +207,23 @@ class _Check:
         """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
         scratch = Graph()
         keys = scratch.input(clause.bottom, i64(N, source.slot_num, source.max_nnz))
-        wishes = TableWishes(self.options.n_gpus, keep=self.options.keep_keys.get(clause.top))
-        embedding.look_up(scratch, clause, keys, table, wishes, self.warnings.append)
+        format = table_wishes.format_of(self.options.row_formats, clause.top, clause.vec_size)
+        wishes = TableWishes(self.options.n_gpus, format, self.options.keep_keys.get(clause.top))
+        with scratch.building(clause.top):
+            scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, wishes, self.warnings.append)})
+        if self._has_sound_keys:
+            self.forecasts += expected_tables(scratch, self.keys)
+
+    def _forecast(self, dense: DenseCheck, importer: Importer) -> Forecast:
+        """What compiling takes; a disk without the room is a problem."""
+        collected = {lookup.top for lookup in self.options.collection.lookups} if self.options.collection else set()
+        if collected and self._has_sound_keys and not importer.errors:
+            # The walk had stand-ins for other tables only.
+            self.forecasts += [each for each in expected_tables(importer.graph, self.keys) if each.table in collected]
+        expected = forecast(dense.expected_bytes, self.forecasts, self.output)
+        error = no_room(self.output, expected.output_bytes, expected.free_bytes) if self.output is not None else None
+        self.problems += [error] if error else []
+        return expected
 
     # Layers
 

@@ -14,6 +14,7 @@ from hugectr2onnx.backend import external_data, runtime
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.backend.key_file import KeyFile
 from hugectr2onnx.backend.manifest import write_manifest
+from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.report import Report
 
@@ -94,6 +95,8 @@ class CompiledModel:
         Floats of another width become float32 and integers int64. Raises FeedError for inputs that are missing, unknown,
         or of another kind or shape.
         """
+        if not isinstance(feeds, Mapping):
+            raise FeedError(f"The feeds are a {type(feeds).__name__}: give a mapping of input names to arrays.")
         types = {value.node.name: value.type.dtype.numpy for value in self.ir.inputs}
         given = {name: array for name, array in feeds.items() if name in types or name not in self._labels}
         return runtime.run(self._session, {name: _widened(array, types.get(name)) for name, array in given.items()})
@@ -116,4 +119,6 @@ def _widened(value: Any, wanted: np.dtype[Any] | None) -> Any:
     same_kind = array.dtype.kind == wanted.kind or (
         wanted.kind == "i" and array.dtype.kind == "u" and array.itemsize < 8
     )
-    return array.astype(wanted) if same_kind else array
+    # What float32 cannot hold is infinite in HugeCTR too.
+    with np.errstate(over="ignore"):
+        return array.astype(wanted) if same_kind else array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 
 from hugectr2onnx import passes
@@ -13,9 +14,10 @@ from hugectr2onnx.backend import simplify as onnxsim
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.backend.key_file import KeyFile
 from hugectr2onnx.compiled_model import CompiledModel
-from hugectr2onnx.errors import HugeCTR2ONNXError, UnsupportedError
-from hugectr2onnx.frontend import importer, opening
+from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, UnsupportedError
+from hugectr2onnx.frontend import given, importer, opening
 from hugectr2onnx.frontend.embedding_collection import open_collection
+from hugectr2onnx.frontend.fields import shown
 from hugectr2onnx.frontend.importer import Imported, ImportOptions
 from hugectr2onnx.frontend.keep_keys import digest, read_all
 from hugectr2onnx.ir.verifier import verify
@@ -76,14 +78,15 @@ def compile(
 
     Raises HugeCTR2ONNXError: its subclasses say what is wrong, its message where and what to do.
     """
-    _check_options(opt_level, opset)
+    opt_level, opset = _check_options(opt_level, opset)
+    graph_name, folder = given.graph_name(graph_name), dump_folder(dump)
     report = Report(opt_level)
     options = ImportOptions(
         convert_embedding=convert_embedding,
-        input_shapes=input_shapes or {},
-        layer_attrs=layer_attrs or {},
-        slot_size_array=slot_size_array,
-        n_gpus=n_gpus,
+        input_shapes=given.shapes(input_shapes),
+        layer_attrs=given.attributes(layer_attrs),
+        slot_size_array=given.slot_sizes(slot_size_array),
+        n_gpus=given.gpus(n_gpus),
         collection=open_collection(embedding_collection) if embedding_collection is not None else None,
         keep_empty_dense=keep_empty_dense,
         row_formats=embedding,
@@ -104,7 +107,7 @@ def compile(
         expected = parity.expect(ir) if check else ()
     with report.stage("passes", progress):
         report.ops_before = len(ir)
-        report.passes = passes.run(ir, opt_level, validate=validate, dump=Path(dump) if dump else None)
+        report.passes = passes.run(ir, opt_level, validate=validate, dump=folder)
         report.key_maps = choose_key_map(ir, keys, automatic=opt_level >= 2)
         verify(ir)
         report.ops_after = len(ir)
@@ -119,11 +122,22 @@ def compile(
     return CompiledModel(artifact, ir, report, frozenset(model.labels), key_files)
 
 
-def _check_options(opt_level: int, opset: int) -> None:
-    if opt_level not in passes.PIPELINES:
-        raise UnsupportedError(f"opt_level is {opt_level!r}; it must be one of {', '.join(map(str, passes.PIPELINES))}")
-    if opset not in OPSETS:
-        raise UnsupportedError(f"opset is {opset!r}; it must be from {OPSETS.start} to {OPSETS.stop - 1}")
+def _check_options(opt_level: object, opset: object) -> tuple[int, int]:
+    if not isinstance(opt_level, Integral) or opt_level not in passes.PIPELINES:
+        levels = ", ".join(map(str, passes.PIPELINES))
+        raise UnsupportedError(f"opt_level is {shown(opt_level)}; it must be one of {levels}")
+    if not isinstance(opset, Integral) or opset not in OPSETS:
+        raise UnsupportedError(f"opset is {shown(opset)}; it must be from {OPSETS.start} to {OPSETS.stop - 1}")
+    return int(opt_level), int(opset)
+
+
+def dump_folder(dump: object) -> Path | None:
+    """Where IR texts go; raises OutputError for what is no folder."""
+    if dump is None:
+        return None
+    if not isinstance(dump, str | os.PathLike) or not isinstance(os.fspath(dump), str) or not os.path.isdir(dump):
+        raise OutputError(f"dump is {shown(dump)}; give a folder that exists")
+    return Path(dump)
 
 
 def _note(report: Report, model: opening.OpenedModel, imported: Imported) -> None:
@@ -169,9 +183,7 @@ def _try(artifact: Artifact, expected: Sequence[parity.Expectation], report: Rep
     return True
 
 
-def _metadata(
-    opt_level: int, options: ImportOptions, keys: str | Mapping[str, str], check: bool
-) -> dict[str, str]:
+def _metadata(opt_level: int, options: ImportOptions, keys: str | Mapping[str, str], check: bool) -> dict[str, str]:
     """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
     given = {
         "opt_level": opt_level,

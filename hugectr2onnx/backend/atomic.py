@@ -60,6 +60,8 @@ def atomic_files(*targets: str | os.PathLike[str]) -> Iterator[list[BinaryIO]]:
 
 def writable_path(target: str | os.PathLike[str]) -> Path:
     """The target with symbolic links followed; OutputError where a file cannot come to stand."""
+    if not isinstance(target, str | os.PathLike) or not isinstance(os.fspath(target), str):
+        raise OutputError(f"Cannot write {target!r}: it is no path. Give the path of a file.")
     with _as_output_errors(target):
         path = Path(os.path.realpath(target))
         if path.is_dir() or not path.name:

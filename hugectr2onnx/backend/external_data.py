@@ -77,7 +77,9 @@ def save(
                 file.write_blob(large[name], offset)
         for piece in artifact.stream(_located(artifact, large, shards)):
             hashed[-1].write(piece)
-        records = tuple(file.record(path.name) for file, path in zip(hashed, [*(s.path for s in shards), target], strict=True))
+        records = tuple(
+            file.record(path.name) for file, path in zip(hashed, [*(s.path for s in shards), target], strict=True)
+        )
         report.finish()
     # After the new model stands, nothing refers to them: a crash before this line leaves files too many, no more.
     for old in stale:

@@ -1,9 +1,9 @@
 """Key maps on disk for models whose inputs are rows: `KeyFile` writes one, `KeyMapper` answers from it.
 
-    8 bytes     b"h2okeys1"
-    4088 bytes  JSON: rows of the table, keys in the map, what each slot adds to its keys; padded with spaces
-    8 n bytes   the keys of 0 and more, ascending, int64 little-endian
-    8 n bytes   the row of each
+8 bytes     b"h2okeys1"
+4088 bytes  JSON: rows of the table, keys in the map, what each slot adds to its keys; padded with spaces
+8 n bytes   the keys of 0 and more, ascending, int64 little-endian
+8 n bytes   the row of each
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class KeyFile:
         facts = {"input": self.input, "table": self.table, "rows": len(keys), "keys": len(order)}
         head = MAGIC + json.dumps({**facts, "offsets": list(self.offsets)}).encode()
         if len(head) > HEAD:
-            raise OutputError(f"the key map of {self.table} has {len(self.offsets)} slot offsets, more than its head holds")
+            raise OutputError(
+                f"the key map of {self.table} has {len(self.offsets)} slot offsets, more than its head holds"
+            )
         payload = (head.ljust(HEAD), keys[order].astype(INT64).tobytes(), order.astype(INT64).tobytes())
         digest = hashlib.sha256()
         with atomic_files(self.path(model)) as (file,):
@@ -62,8 +64,8 @@ class KeyFile:
 class KeyMapper:
     """From keys to the rows that a model with `keys="indices"` takes; the map stays on disk, mapped.
 
-        mapper = KeyMapper.open("wdl.onnx.data1.keys")
-        session.run(None, {"dense": x, "data1": mapper.rows(keys)})
+    mapper = KeyMapper.open("wdl.onnx.data1.keys")
+    session.run(None, {"dense": x, "data1": mapper.rows(keys)})
     """
 
     def __init__(self, keys: NDArray[Any], rows: NDArray[Any], missing: int, offsets: tuple[int, ...], input: str):

@@ -16,13 +16,14 @@ from onnx import helper
 
 from hugectr2onnx.backend import touched_rows
 from hugectr2onnx.backend.artifact import Artifact
-from hugectr2onnx.errors import ParityError
+from hugectr2onnx.errors import ParityError, UnsupportedError
 from hugectr2onnx.ir.evaluator import evaluate_values
 from hugectr2onnx.ir.feeds import feeds_for, smallest_batch
-from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.elementwise import Sigmoid
+from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.reduce import Softmax
-from hugectr2onnx.ir.types import Array, Batch
+from hugectr2onnx.ir.types import Array, Batch, Dim, scale
 
 TOLERANCE = 1e-5
 NOISE_FACTOR = 8
@@ -30,6 +31,8 @@ BATCHES = (1, 7, 64)
 """One sample, an odd number, and enough for layers that mix samples; times the smallest batch that the graph allows."""
 MOST_ELEMENTS = 1 << 25
 """Elements of one tensor up to which the larger batches are tried."""
+MOST_ALONE = 1 << 26
+"""Elements of one tensor at the smallest batch, beyond which there is no check."""
 RULE = f"|d| <= max({TOLERANCE:g} + {TOLERANCE:g}*|ref|, {NOISE_FACTOR} x the error of the reference in float32)"
 LOGITS = "logits of "
 
@@ -73,9 +76,23 @@ def _batches(graph: Graph) -> list[int]:
     if not any(isinstance(dim, Batch) for value in graph.inputs for dim in value.type.shape):
         return [1, 2, 3]
     unit = smallest_batch(graph)
-    sizes = (type.elements for node in graph for type in node.types)
+    sizes = (_size(node) for node in graph)
     widest = max((size.factor for size in sizes if isinstance(size, Batch)), default=1)
+    if unit * widest > MOST_ALONE:
+        raise UnsupportedError(
+            f"this model takes batches of {unit} samples or a multiple of it, because Reshape, GRU or Gather layers count "
+            f"samples, and then has a tensor of {int(unit * widest):,} numbers: too many to check. If its sizes are "
+            "right, compile it with check=False"
+        )
     return [unit * batch for batch in BATCHES if batch == 1 or unit * batch * widest <= MOST_ELEMENTS]
+
+
+def _size(node: Node) -> Dim:
+    """The elements of the largest thing that a node makes, the vectors that a look-up gathers before it pools included."""
+    sizes = [type.elements for type in node.types]
+    if isinstance(node.op, Lookup):
+        sizes.append(scale(node.inputs[0].type.elements, int(node.types[0].concrete(1)[-1])))
+    return max(sizes, key=lambda size: size.factor if isinstance(size, Batch) else 0, default=0)
 
 
 def expect_for(graph: Graph, feeds: Mapping[str, Array], batch: int) -> Expectation:

@@ -65,7 +65,9 @@ def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any)
         external_data.save(artifact, path)
     except OutputError as error:
         folder.cleanup()
-        error.add_note("a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that")
+        error.add_note(
+            "a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that"
+        )
         raise
     opened = open_file(path, providers=providers, options=options)
     if os.name == "posix":

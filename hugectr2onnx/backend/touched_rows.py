@@ -27,7 +27,9 @@ MOST_ROUNDS = 16
 ALIGNMENT = 4096
 
 
-def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = runtime.LARGE) -> list[dict[str, Array]]:
+def run_all(
+    artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = runtime.LARGE
+) -> list[dict[str, Array]]:
     """The model's answers to each feed, on one thread; raises CompilerError for a model that onnxruntime rejects."""
     tables = _tables(artifact) if artifact.nbytes > large else {}
     if not tables:
@@ -53,7 +55,9 @@ def _tables(artifact: Artifact) -> dict[str, Blob]:
 
 
 def _is_gather(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Gather" and all(attribute.i == 0 for attribute in node.attribute if attribute.name == "axis")
+    return node.op_type == "Gather" and all(
+        attribute.i == 0 for attribute in node.attribute if attribute.name == "axis"
+    )
 
 
 class _Run:
@@ -63,7 +67,9 @@ class _Run:
         self.artifact = artifact
         self.tables = tables
         self.folder = folder
-        self.gathers = [(n.input[0], n.input[1]) for n in artifact.skeleton.graph.node if n.input[:1] and n.input[0] in tables]
+        self.gathers = [
+            (n.input[0], n.input[1]) for n in artifact.skeleton.graph.node if n.input[:1] and n.input[0] in tables
+        ]
         self.filled = {name: np.empty(0, np.int64) for name in tables}
         self.places: dict[str, Array] = {}
         self._lay_out()

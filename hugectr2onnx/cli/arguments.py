@@ -60,6 +60,55 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--n-gpus", type=int, metavar="N", help="of the training, for Localized tables with repeated keys"
     )
+    _add_tables(parser)
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    """How tables are stored."""
+    group = parser.add_argument_group("tables", "for all tables, or for that of one embedding top (may be repeated)")
+    group.add_argument(
+        "--embedding",
+        metavar="[TOP=]FORMAT",
+        action="append",
+        default=[],
+        help="the format of the rows: fp32, fp16, int8 (default fp32)",
+    )
+    group.add_argument(
+        "--keep-keys",
+        metavar="TOP=FILE",
+        type=named_file,
+        action="append",
+        default=[],
+        help="drop the rows of all keys but these: int64 file, .npy, or FILE.parquet::COLUMN",
+    )
+
+
+def add_keys(parser: argparse.ArgumentParser) -> None:
+    """How keys find their rows."""
+    parser.add_argument(
+        "--keys",
+        metavar="[TOP=]STRATEGY",
+        action="append",
+        default=[],
+        help="how keys find their rows: auto, direct, label-encoder, perfect-hash, indices (default auto)",
+    )
+
+
+def choice_of(given: list[str], flag: str, usual: str) -> str | dict[str, str]:
+    """One value for all tables, or {embedding top: value}. Raises UsageError for a mixture."""
+    named = {top: value for top, equals, value in (each.rpartition("=") for each in given) if equals}
+    plain = [each for each in given if "=" not in each]
+    if len(plain) + bool(named) > 1 or len(named) + len(plain) < len(given):
+        raise UsageError(f"{flag}: give one value for all tables, or TOP=VALUE once for each of some")
+    return named or (plain[0] if plain else usual)
+
+
+def named_file(text: str) -> tuple[str, str]:
+    """`TOP=FILE`."""
+    top, _, file = text.partition("=")
+    if not top or not file:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form TOP=FILE")
+    return top, file
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +144,15 @@ def required_weights(arguments: argparse.Namespace) -> Weights:
 
 
 def options_of(arguments: argparse.Namespace) -> ImportOptions:
-    """What the caller says about the model, its EmbeddingCollection opened. Raises GraphJsonError and WeightsError."""
+    """What the caller says about the model, its EmbeddingCollection and keys to keep opened.
+
+    Raises GraphJsonError and WeightsError.
+    """
     options = plain_options(arguments)
+    if arguments.keep_keys:
+        from hugectr2onnx.frontend.keep_keys import read_all
+
+        options = replace(options, keep_keys=read_all(dict(arguments.keep_keys)))
     if arguments.embedding_collection is None:
         return options
     from hugectr2onnx.frontend.embedding_collection import open_collection
@@ -114,6 +170,7 @@ def plain_options(arguments: argparse.Namespace) -> ImportOptions:
         layer_attrs=_layer_attrs(arguments.layer_attrs),
         slot_size_array=_slot_sizes(arguments.slot_size_array),
         n_gpus=arguments.n_gpus,
+        row_formats=choice_of(arguments.embedding, "--embedding", "fp32"),
     )
 
 

@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli import model_text
-from hugectr2onnx.cli.arguments import add_json, add_options, add_weights, options_of, weights_of
+from hugectr2onnx.cli.arguments import (
+    add_json,
+    add_keys,
+    add_options,
+    add_weights,
+    choice_of,
+    options_of,
+    weights_of,
+)
 from hugectr2onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -19,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="the graph JSON that Model.graph_to_json wrote")
     add_weights(parser)
     add_options(parser)
+    add_keys(parser)
+    parser.add_argument("-o", "--output", metavar="OUT.onnx", help="where the model shall go: is there room for it?")
     add_json(parser)
 
 
@@ -26,6 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     report, has_weights = checked(arguments)
     model_text.show_layers(output, report)
     model_text.show_files(output, report, has_weights)
+    model_text.show_forecast(output, report)
     model_text.show_verdict(output, report, arguments.graph, has_weights)
     if output.json:
         output.data(report.to_dict())
@@ -34,7 +45,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     """The report, and whether weights were given. Weights that cannot be found are one problem among the others."""
-    options = options_of(arguments)
+    options, keys = options_of(arguments), choice_of(arguments.keys, "--keys", "auto")
     from hugectr2onnx.check_report import Problem
     from hugectr2onnx.checking import check
     from hugectr2onnx.errors import WeightsError
@@ -44,4 +55,5 @@ def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     except WeightsError as error:
         report = check(arguments.graph, None, options)
         return replace(report, problems=(Problem.of(error), *report.problems)), True
-    return check(arguments.graph, weights, options), weights is not None
+    report = check(arguments.graph, weights, options, keys=keys, output=arguments.output)
+    return report, weights is not None

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hugectr2onnx.cli.arguments import add_json, add_options, add_weights, plain_options, required_weights
+from hugectr2onnx.cli.arguments import (
+    add_json,
+    add_keys,
+    add_options,
+    add_weights,
+    choice_of,
+    plain_options,
+    required_weights,
+)
+from hugectr2onnx.cli.compile_text import tell
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
-from hugectr2onnx.cli.tables import size
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.frontend.weights import Weights
-    from hugectr2onnx.report import Report
 
 LEVELS = (
     "0: one plain expansion per layer; 1: exact optimisations; 2 (the default): algebraic ones too, standard operators "
@@ -30,6 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-O", "--opt-level", type=int, choices=(0, 1, 2, 3), default=2, help=LEVELS)
     add_weights(parser)
     add_options(parser)
+    add_keys(parser)
+    group = parser.add_argument_group("quality", "what the predictions are worth before and after")
+    group.add_argument(
+        "--samples", metavar="FILE.npz", help="inputs and labels (0 or 1) by name: gives AUC and log-loss"
+    )
+    group.add_argument(
+        "--budget",
+        metavar="auc:99.9%",
+        help="of the AUC with fp32 rows, or logloss:0.1%%: where int8 (or --embedding) loses more, larger formats are taken",
+    )
     group = parser.add_argument_group("result")
     group.add_argument("--graph-name", default="hugectr", metavar="NAME", help="the name of the ONNX graph")
     group.add_argument("--opset", type=int, default=17, metavar="N", help="of the ONNX operators (default 17)")
@@ -37,6 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-check", action="store_true", help="do not compare the result with the float64 reference")
     group.add_argument("--validate", action="store_true", help="evaluate before and after every pass; slow")
     group.add_argument("--dump-ir", metavar="FOLDER", help="write the IR after every pass that changed it")
+    group.add_argument(
+        "--shard-size", type=byte_count, metavar="2GB", help="several data files of so many bytes beside the model"
+    )
+    group.add_argument(
+        "--manifest",
+        action=argparse.BooleanOptionalAction,
+        help="write manifest.json with checksums (default: where there are data files)",
+    )
     group.add_argument("--report", metavar="FILE.json", help="write the report of the compilation")
     add_json(parser)
 
@@ -52,13 +78,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     report_file = _checked_target(arguments.report, arguments, weights) if arguments.report else None
     if report_file == target:
         raise UsageError("-o and --report name the same file")
+    if arguments.budget and not arguments.samples:
+        raise UsageError("--budget needs --samples FILE.npz to judge by")
+    _require_room(arguments, weights)
     compiled = _compile(arguments, weights, output)
-    compiled.save(target)
+    with output.saving() as saved:
+        compiled.save(target, shard_size=arguments.shard_size, manifest=arguments.manifest, progress=saved)
     count = _written(target)
     data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
     if report_file is not None:
         _write_report(report_file, data)
-    _tell(output, arguments.output, count, compiled)
+    tell(output, arguments.output, count, compiled)
     if output.json:
         output.data(data)
     return 0
@@ -66,27 +96,63 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _compile(arguments: argparse.Namespace, weights: Weights, output: Output) -> CompiledModel:
     options = plain_options(arguments)
-    from hugectr2onnx.compiler import compile
-
+    given: dict[str, Any] = {
+        "convert_embedding": options.convert_embedding,
+        "input_shapes": options.input_shapes,
+        "layer_attrs": options.layer_attrs,
+        "slot_size_array": options.slot_size_array,
+        "n_gpus": options.n_gpus,
+        "embedding_collection": arguments.embedding_collection,
+        "keys": choice_of(arguments.keys, "--keys", "auto"),
+        "embedding": options.row_formats,
+        "keep_keys": dict(arguments.keep_keys),
+        "graph_name": arguments.graph_name,
+        "opset": arguments.opset,
+        "simplify": not arguments.no_simplify,
+        "check": not arguments.no_check,
+        "validate": arguments.validate,
+        "dump": _dump_folder(arguments.dump_ir),
+    }
     with output.progress() as progress:
-        return compile(
-            arguments.graph,
-            weights,
-            arguments.opt_level,
-            convert_embedding=options.convert_embedding,
-            input_shapes=options.input_shapes,  # type: ignore[arg-type]
-            layer_attrs=options.layer_attrs,
-            slot_size_array=options.slot_size_array,
-            n_gpus=options.n_gpus,
-            embedding_collection=arguments.embedding_collection,
-            graph_name=arguments.graph_name,
-            opset=arguments.opset,
-            simplify=not arguments.no_simplify,
-            check=not arguments.no_check,
-            validate=arguments.validate,
-            dump=_dump_folder(arguments.dump_ir),
-            progress=progress,
-        )
+        if arguments.samples is None:
+            from hugectr2onnx.compiler import compile
+
+            return compile(arguments.graph, weights, arguments.opt_level, progress=progress, **given)
+        from hugectr2onnx.budget import compile_measured
+
+        given["embedding"] = options.row_formats if arguments.embedding else None
+        measured = {"samples": arguments.samples, "budget": arguments.budget}
+        return compile_measured(arguments.graph, weights, arguments.opt_level, progress=progress, **measured, **given)
+
+
+def _require_room(arguments: argparse.Namespace, weights: Weights) -> None:
+    """Raise OutputError before the work where the disk cannot even hold the rows, by the sizes of the files alone."""
+    from hugectr2onnx.forecast import free_bytes, least_bytes, no_room
+    from hugectr2onnx.frontend.table_sizes import table_sizes
+
+    options = plain_options(arguments)
+    if arguments.budget and not arguments.embedding:
+        options = replace(options, row_formats="int8")
+    sizes = table_sizes(arguments.graph, weights, options)
+    kept = dict(arguments.keep_keys)
+    needed = least_bytes(0, (entry[1:] for entry in sizes if entry[0] not in kept))
+    error = no_room(arguments.output, needed, free_bytes(arguments.output))
+    if error is not None:
+        raise error
+
+
+def byte_count(text: str) -> int:
+    """`2GB`, `500MB`, `1000000`."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    number = text.rstrip("BbKkMmGgTt ")
+    unit = text[len(number) :].strip().upper()
+    try:
+        count = int(float(number) * units[unit])
+    except (KeyError, ValueError, OverflowError):
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 500MB or 2GB")
+    return count
 
 
 def _checked_target(given: str, arguments: argparse.Namespace, weights: Weights) -> Path:
@@ -97,7 +163,8 @@ def _checked_target(given: str, arguments: argparse.Namespace, weights: Weights)
     target = writable_path(given)
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise OutputError(f"Cannot write {target}: you may not write to its folder. Choose another folder.")
-    inputs = [Path(arguments.graph), weights.dense, weights.ntp, *weights.tables]
+    kept = [path for _, path in arguments.keep_keys]
+    inputs = [arguments.graph, weights.dense, weights.ntp, *weights.tables, arguments.samples, *kept]
     for path in inputs:
         if path is not None and os.path.realpath(path) == str(target):
             raise OutputError(f"Cannot write {target}: it is an input of this compilation. Choose another name.")
@@ -119,7 +186,9 @@ def _dump_folder(given: str | None) -> Path | None:
 def _written(target: Path) -> int:
     from hugectr2onnx.backend.external_data import data_path
 
-    files = [path for path in (target, data_path(target)) if path.is_file()]
+    data = data_path(target)
+    shards = [path for path in target.parent.iterdir() if path.name.startswith(f"{data.name}-")]
+    files = [path for path in (target, data, *shards) if path.is_file()]
     return sum(path.stat().st_size for path in files)
 
 
@@ -131,36 +200,3 @@ def _write_report(path: Path, data: dict[str, object]) -> None:
 
     with atomic_files(path) as (file,):
         file.write(json.dumps(plain(data), indent=2, allow_nan=False).encode() + b"\n")
-
-
-def _tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None:
-    report = compiled.report
-    for warning in report.warnings:
-        output.warning(warning)
-    for note in report.recovered:
-        output.say(f"recovered: {note}")
-    output.say(f"{name}: {size(count)}, {report.onnx_nodes} nodes, in {report.seconds:.1f} s", "good")
-    output.table(
-        ("", "name", "type"),
-        [("input", value.node.name, value.type) for value in compiled.ir.inputs]
-        + [("output", name, value.type) for name, value in compiled.ir.outputs.items()],
-    )
-    output.say(f"level {report.opt_level}: {report.ops_before} -> {report.ops_after} operations{_fires(report)}")
-    output.say(f"onnxsim: {report.simplify}")
-    output.say(f"parity: {_parity(report)}")
-
-
-def _fires(report: Report) -> str:
-    fires = [f"{rule} {count}" for rule, count in sorted(report.fires.items())]
-    return f" ({', '.join(fires)})" if fires else ""
-
-
-def _parity(report: Report) -> str:
-    if report.parity is None:
-        return "not checked"
-    worst = max(report.parity.outputs, key=lambda each: each.max_error / each.tolerance if each.tolerance else 0.0)
-    batches = ", ".join(map(str, report.parity.batches))
-    return (
-        f"passed at batches of {batches}; the largest error is {worst.max_error:.2g} in {worst.name}, where "
-        f"{worst.tolerance:.2g} is allowed"
-    )

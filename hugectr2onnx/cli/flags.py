@@ -12,6 +12,12 @@ FLAGS = {
     "iteration=": "--iteration N",
     "key_bytes": "--key-bytes 4 or 8",
     "embedding_collection": "--embedding-collection FILE.json",
+    "keep_keys": "--keep-keys TOP=FILE",
+    'embedding="': "--embedding FORMAT",
+    "embedding={": "--embedding TOP=FORMAT",
+    "keys=": "--keys STRATEGY",
+    "shard_size": "--shard-size 2GB",
+    "check=False": "--no-check",
     "slot_size_array has": "--slot-size-array 10,0,4",
 }
 """What messages call by its name in Python, and the flag for it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from hugectr2onnx.check_report import CheckReport, LayerCheck, TableCheck
 from hugectr2onnx.cli.flags import flags_for
 from hugectr2onnx.cli.output import Output
-from hugectr2onnx.cli.tables import size
+from hugectr2onnx.cli.tables import duration, size
 
 
 def show_layers(output: Output, report: CheckReport) -> None:
@@ -111,6 +111,28 @@ def _contents(table: TableCheck) -> tuple[object, ...]:
     keys = None if table.smallest_key is None else f"{table.smallest_key} to {table.largest_key}"
     name = Path(table.path).name if table.path else None if table.is_needed else "not needed"
     return name, table.rows, keys, table.expected_bytes, table.found_bytes
+
+
+def show_forecast(output: Output, report: CheckReport) -> None:
+    """What compiling will take."""
+    expected = report.forecast
+    if expected is None or not report.layers:
+        return
+    output.title("forecast")
+    output.table(
+        ("embedding", "keys", "rows as", "rows", "bytes", "map"),
+        [
+            (each.table, each.strategy, each.format, each.rows, size(each.row_bytes), size(each.map_bytes))
+            for each in expected.tables
+        ],
+        right=("rows", "bytes", "map"),
+    )
+    free = "" if expected.free_bytes is None else f" of {size(expected.free_bytes)} free"
+    output.say(
+        f"  output {size(expected.output_bytes)}{free} (layers {size(expected.dense_bytes)}, rows "
+        f"{size(expected.table_bytes)}, key maps {size(expected.map_bytes)}), memory about {size(expected.memory_bytes)}, "
+        f"time about {duration(expected.seconds)}"
+    )
 
 
 def show_verdict(output: Output, report: CheckReport, name: str, has_weights: bool) -> None:

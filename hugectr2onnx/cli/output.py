@@ -6,18 +6,21 @@ import json
 import math
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from hugectr2onnx.cli.flags import flags_for
-from hugectr2onnx.cli.tables import cell, plain_table, printable, rich_console, rich_table
+from hugectr2onnx.cli.tables import cell, duration, plain_table, printable, rich_console, rich_table, size
 from hugectr2onnx.errors import HugeCTR2ONNXError
 
 Progress = Callable[[str, float], None]
+Saved = Callable[[int, int], None]
 Rows = Sequence[Sequence[object]]
 
+SAY_EVERY = 0.2
 _COLOURS = {"error": "31", "warning": "33", "good": "32", "title": "1"}
 
 
@@ -111,6 +114,17 @@ class Output:
         done = round(20 * share)
         self._write(f"\r\x1b[K[{'#' * done}{'.' * (20 - done)}] {name}", end="")
 
+    @contextmanager
+    def saving(self) -> Iterator[Saved | None]:
+        """A callback that shows bytes, bytes a second and the time left on a terminal, None elsewhere."""
+        if not self._is_terminal or self.json:
+            yield None
+            return
+        try:
+            yield Pace(lambda text: self._write(f"\r\x1b[K{text}", end=""))
+        finally:
+            self._write("\r\x1b[K", end="")
+
     def close(self) -> None:
         """Flush, so that nothing can fail when the interpreter shuts down."""
         for stream in (self._data, self._human):
@@ -129,6 +143,24 @@ class Output:
             self._human.flush()
         except (OSError, ValueError):
             _abandon(self._human)
+
+
+class Pace:
+    """How fast bytes are written, said at most five times a second."""
+
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
+        self._show, self._clock = show, clock
+        self._start = clock()
+        self._said = -1.0
+
+    def __call__(self, done: int, total: int) -> None:
+        passed = self._clock() - self._start
+        if 0 <= passed - self._said < SAY_EVERY and self._said >= 0:
+            return
+        self._said = passed
+        rate = done / passed if passed > 0 else 0.0
+        pace = f", {size(int(rate))}/s, {duration((total - done) / rate)} left" if rate else ""
+        self._show(f"writing {size(done)} of {size(total)}{pace}")
 
 
 def failure_data(error: HugeCTR2ONNXError) -> dict[str, object]:

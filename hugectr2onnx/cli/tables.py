@@ -23,6 +23,13 @@ def size(count: int | None) -> str:
     return f"{count} B"
 
 
+def duration(seconds: float) -> str:
+    """Time for a reader: `12 s`, `3 min`, `1.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0.1):.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def cell(value: object) -> str:
     """One value: a dash where there is none, numbers in groups of three digits."""
     if value is None:

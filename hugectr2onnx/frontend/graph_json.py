@@ -88,9 +88,7 @@ def _entries(graph: Fields) -> tuple[Fields, ...]:
     count = len(graph.children("layers"))
     if count > MOST_LAYERS:
         raise GraphJsonError(f"layers: {count} of them; no HugeCTR model has more than {MOST_LAYERS}")
-    entries = tuple(
-        Fields(graph.value("layers")[index], f"layers[{index}]") for index in range(count)
-    )
+    entries = tuple(Fields(graph.value("layers")[index], f"layers[{index}]") for index in range(count))
     if not entries:
         raise GraphJsonError("layers: is empty; a graph begins with a Data layer")
     types = [entry.string("type") for entry in entries]

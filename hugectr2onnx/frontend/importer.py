@@ -22,7 +22,7 @@ from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerCl
 from hugectr2onnx.frontend.dense_file import DenseSource
 from hugectr2onnx.frontend.embedding_collection import Collection
 from hugectr2onnx.frontend.fields import Fields
-from hugectr2onnx.frontend.interface import plain_attributes
+from hugectr2onnx.frontend.interface import MOST_ELEMENTS, plain_attributes
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 from hugectr2onnx.frontend.layers.loss import Loss
 from hugectr2onnx.frontend.sparse_table import SparseTable
@@ -31,8 +31,6 @@ from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.types import Array, Batch, N, TensorType, f32
-
-MOST_ELEMENTS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -316,7 +314,7 @@ class Importer:
 
     def _set_outputs(self) -> None:
         if self._predictions:
-            self.graph.output(outputs.predictions(self._predictions, self.clauses))
+            self.graph.output(outputs.predictions(self._predictions, self.clauses, self.graph))
         else:
             self.graph.output(outputs.free_tops(self.values, self._consumed))
 

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 from hugectr2onnx.errors import GraphJsonError
 from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.fields import shown
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.layers.loss import Loss
 from hugectr2onnx.frontend.suggestion import nearest
-from hugectr2onnx.ir.types import Dim, N
+from hugectr2onnx.ir.types import Batch, Dim, N, elements
 
 LARGEST_DIM = 1 << 31
+MOST_ELEMENTS = 1 << 26
+"""Numbers of one sample in one tensor: parity holds some of them in float64."""
 
 
 def normalise_shape(name: str, shape: object) -> tuple[Dim, ...]:
     """A shape of `input_shapes` as dimensions: None, "N" and -1 stand for the batch. Raises GraphJsonError."""
-    if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
-        raise GraphJsonError(f"input_shapes[{name!r}] must be a sequence such as ('N', 13), not {shape!r}")
-    return tuple(_dim(name, dim) for dim in shape)
+    if hasattr(shape, "tolist"):
+        shape = shape.tolist()
+    if isinstance(shape, str | bytes) or not isinstance(shape, Sequence) or not shape:
+        raise GraphJsonError(
+            f"input_shapes[{ascii(name)[:60]}] must be a sequence such as ('N', 13), not {shown(shape)}"
+        )
+    dims = tuple(_dim(name, dim) for dim in shape)
+    if sum(isinstance(dim, Batch) for dim in dims) > 1:
+        raise GraphJsonError(f"input_shapes[{name!r}] has the batch twice")
+    size = elements(dims)
+    if (size.factor if isinstance(size, Batch) else size) > MOST_ELEMENTS:
+        raise GraphJsonError(f"input_shapes[{name!r}] has more than {MOST_ELEMENTS} numbers a sample")
+    return dims
 
 
 def _dim(name: str, dim: object) -> Dim:
-    if dim is None or dim == "N" or dim == -1:
+    if dim is None or (isinstance(dim, str) and dim == "N"):
         return N
-    if isinstance(dim, bool) or not hasattr(dim, "__index__") or not 0 < int(dim) < LARGEST_DIM:
-        raise GraphJsonError(f"input_shapes[{name!r}] has {dim!r}: a dimension is a positive number, None or 'N'")
-    return int(dim)
+    length = int(dim) if isinstance(dim, Integral) and not isinstance(dim, bool) else 0
+    if length != -1 and not 0 < length < LARGEST_DIM:
+        raise GraphJsonError(f"input_shapes[{name!r}] has {shown(dim)}: a dimension is a positive number, None or 'N'")
+    return N if length == -1 else length
 
 
 def extra_inputs(input_shapes: Mapping[str, Sequence[object]], clauses: GraphClauses) -> dict[str, tuple[Dim, ...]]:
@@ -62,10 +77,12 @@ def plain_attributes(attributes: Mapping[str, object]) -> Mapping[str, object]:
     """`layer_attrs` as JSON would have them: lists for arrays, -1 for the batch in a shape."""
     if not isinstance(attributes, Mapping):
         raise GraphJsonError(
-            f"layer_attrs must map a top to its attributes, such as {{'shape': [-1, 4]}}, not {attributes!r}"
+            f"layer_attrs must map a top to its attributes, such as {{'shape': [-1, 4]}}, not {shown(attributes)}"
         )
+    if odd := [name for name in attributes if not isinstance(name, str)]:
+        raise GraphJsonError(f"layer_attrs has {shown(odd[0])} for the name of an attribute")
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in attributes.items()}
     shape = plain.get("shape")
     if isinstance(shape, list | tuple):
-        plain["shape"] = [-1 if dim in (None, "N") else dim for dim in shape]
+        plain["shape"] = [-1 if dim is None or (isinstance(dim, str) and dim == "N") else dim for dim in shape]
     return plain

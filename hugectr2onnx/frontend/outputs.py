@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
 from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
-from hugectr2onnx.ir.graph import Value
+from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Batch, N
 
 
-def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClauses) -> dict[str, Value]:
+def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClauses, graph: Graph) -> dict[str, Value]:
     """The prediction of each loss, named after its label and in label order.
 
     Losses that share a label are named after their copies of it, or else after their own tops. Raises ShapeError for a
@@ -28,6 +28,12 @@ def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClaus
         raise GraphJsonError(
             "several losses share their label and their name, so their predictions cannot be told apart"
         )
+    inputs = {value.node.name for value in graph.inputs}
+    for name in names:
+        if name in inputs:
+            raise GraphJsonError(
+                f"a loss has the input {name!r} for its label, and its prediction would have that name too"
+            )
     places = sorted(range(len(names)), key=lambda i: order.get(labels[i], len(order)))
     for place in places:
         _require_rows(names[place], losses[place][1])

@@ -55,7 +55,8 @@ def dry_import(clauses: GraphClauses, options: ImportOptions) -> Importer:
 
 def _recover_projections(clauses: GraphClauses, options: ImportOptions, floats: int) -> Recovered:
     importer = dry_import(clauses, options)
-    unknown = [each for each in importer.summaries if _has_unknown_projection(clauses, options, each)]
+    networks = [each for each in importer.summaries if each.type == "MultiCross"]
+    unknown = [each for each in networks if _has_unknown_projection(clauses, options, each)]
     if importer.errors or not unknown or importer.floats == floats:
         return Recovered(options)
     left = floats - importer.floats + sum(each.floats for each in unknown)
@@ -77,11 +78,8 @@ def _recover_projections(clauses: GraphClauses, options: ImportOptions, floats: 
 def _has_unknown_projection(clauses: GraphClauses, options: ImportOptions, summary: LayerSummary) -> bool:
     clause = next(clause for clause in clauses.layers if clause.index == summary.index)
     given = clause.params.get("mc_param")
-    return (
-        summary.type == "MultiCross"
-        and not (isinstance(given, Mapping) and "projection_dim" in given)
-        and "projection_dim" not in options.layer_attrs.get(summary.tops[0], {})
-    )
+    stated = isinstance(given, Mapping) and "projection_dim" in given
+    return not stated and "projection_dim" not in options.layer_attrs.get(summary.tops[0], {})
 
 
 def _solutions(units: Sequence[int], floats: int, steps: list[int], most: int) -> Iterator[tuple[int, ...]]:

@@ -48,4 +48,6 @@ def check_tops(what: str, named: Collection[str], tops: Collection[str]) -> None
     """Raise UnsupportedError for a name that is no embedding's top."""
     for name in named:
         if name not in tops:
-            raise UnsupportedError(f"{what} names {str(name)[:60]!r}, which is no embedding's top ({nearest(name, tops)})")
+            raise UnsupportedError(
+                f"{what} names {str(name)[:60]!r}, which is no embedding's top ({nearest(name, tops)})"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,16 @@ def evaluate_values(
 ) -> list[Array]:
     """Any values of the graph. Tables are read row by row and never converted as a whole."""
     results: dict[Value, Array] = {}
+    kept, left = set(values), Counter(operand for node in graph for operand in node.inputs)
     with np.errstate(all="ignore"):
         for node in graph:
             for value, array in zip(node.results, _results(node, results, feeds, precision), strict=True):
                 results[value] = array
+            # What nothing reads any more goes: a model of many wide layers would not fit otherwise.
+            left.subtract(node.inputs)
+            for value in {*node.inputs, *node.results} - kept:
+                if left[value] == 0:
+                    results.pop(value, None)
     return [results[value] for value in values]
 
 

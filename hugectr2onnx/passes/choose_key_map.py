@@ -12,18 +12,19 @@ A row number takes 4 bytes, so that a direct map never takes more than the 16 by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal, get_args
 
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
-from hugectr2onnx.ir.key_index import KeyColumn, column, is_dense
+from hugectr2onnx.ir.key_index import MOST_INT32, KeyColumn, column, is_dense
 from hugectr2onnx.ir.ops.key_maps import Direct, KeyMap, LabelEncoded
 from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup, SlotOffset
 from hugectr2onnx.ir.ops.perfect_hash import PerfectHash
-from hugectr2onnx.ir.perfect_hash import HashFailed
+from hugectr2onnx.ir.perfect_hash import BUCKET, HashFailed, slot_count
+from hugectr2onnx.ir.row_format import row_bytes as bytes_of_row
 
 Strategy = Literal["auto", "direct", "label-encoder", "perfect-hash", "indices"]
 STRATEGIES = get_args(Strategy)
@@ -47,7 +48,11 @@ class Choice:
 
 def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
     """Raise UnsupportedError for a strategy or an embedding top that does not exist."""
-    tops = [top for node in graph if isinstance(node.op, Lookup) for top in node.sources]
+    check_names([top for node in graph if isinstance(node.op, Lookup) for top in node.sources], keys)
+
+
+def check_names(tops: Sequence[str], keys: str | Mapping[str, str]) -> None:
+    """The same where only the tops are known."""
     for top in keys if isinstance(keys, Mapping) else ():
         if top not in tops:
             near = get_close_matches(top, tops, n=1)
@@ -66,6 +71,33 @@ def choose_key_map(graph: Graph, keys: str | Mapping[str, str] = "auto", *, auto
     a strategy are changed. Raises UnsupportedError where a forced strategy cannot hold the keys.
     """
     return tuple(_choose_all(graph, keys, automatic))
+
+
+def expect_key_maps(graph: Graph, keys: str | Mapping[str, str] = "auto") -> tuple[Choice, ...]:
+    """What `choose_key_map` would choose, without building any map: the bytes of a perfect hash are then an estimate."""
+    nodes = [node for node in graph if isinstance(node.op, Lookup)]
+    return tuple(_expect(node, ", ".join(node.sources) or node.name, wanted_strategy(node, keys)) for node in nodes)
+
+
+def _expect(node: Node, table: str, wanted: str) -> Choice:
+    known = _keys(node)
+    if _is_hashed(node, known, wanted):
+        return Choice(table, PerfectHash.strategy, _why_hashed(known, wanted), known.count, _hash_bytes(known.count))
+    return _choose(node, table, wanted)[1]
+
+
+def _is_hashed(node: Node, known: KeyColumn, wanted: str) -> bool:
+    too_many = wanted == "auto" and known.count > MOST_ENCODED
+    return wanted == "perfect-hash" or (too_many and not _fits_directly(node, known))
+
+
+def _hash_bytes(count: int) -> int:
+    """Key and row number of each slot, a displacement for each bucket (`ir.perfect_hash`)."""
+    return slot_count(count) * (12 if count < MOST_INT32 else 16) + 8 * (1 << max(1, (count // BUCKET).bit_length()))
+
+
+def _why_hashed(known: KeyColumn, wanted: str) -> str:
+    return "asked for" if wanted != "auto" else f"{known.count:,} keys are more than a LabelEncoder opens quickly"
 
 
 def _choose_all(graph: Graph, keys: str | Mapping[str, str], automatic: bool) -> Iterator[Choice]:
@@ -118,7 +150,7 @@ def _hashed(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyM
             raise UnsupportedError(f"the keys of {table} resist a perfect hash: {failure}") from failure
         why = f"no perfect hash was found: {failure}"
         return LabelEncoded(), Choice(table, LabelEncoded.strategy, why, known.count, 16 * known.count)
-    why = "asked for" if wanted != "auto" else f"{known.count:,} keys are more than a LabelEncoder opens quickly"
+    why = _why_hashed(known, wanted)
     return key_map, Choice(table, PerfectHash.strategy, why, known.count, key_map.nbytes)
 
 
@@ -131,7 +163,7 @@ def _fits_directly(node: Node, known: KeyColumn) -> bool:
 
 def _direct(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyMap, Choice]:
     assert isinstance(node.op, Lookup)
-    row_bytes = 4 * _width(node)
+    row_bytes = bytes_of_row(node.op.row_format, _width(node))
     low = 0 if node.op.default != 0 or _is_cheap_below(known, row_bytes) else known.low
     span = known.high + 1 - low
     if span > LARGEST_FORCED:
@@ -183,4 +215,4 @@ def _folded(keys: Value, op: Lookup, key_map: KeyMap) -> tuple[Value, tuple[int,
     return keys, op.offsets
 
 
-__all__ = ["Choice", "Strategy", "check_strategies", "choose_key_map", "wanted_strategy"]
+__all__ = ["Choice", "Strategy", "check_strategies", "choose_key_map", "expect_key_maps", "wanted_strategy"]

@@ -1,0 +1,143 @@
+"""Results that cannot be written: the old file stays, and nothing half-written is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hugectr2onnx
+from hugectr2onnx import OutputError
+from hugectr2onnx.backend import external_data
+
+
+@pytest.fixture
+def compiled(model: Any) -> hugectr2onnx.CompiledModel:
+    return model.compile(2)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A folder with the file of an earlier run."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "wdl.onnx").write_bytes(b"old")
+    return tmp_path / "out" / "wdl.onnx"
+
+
+def refusal(compiled: hugectr2onnx.CompiledModel, path: Any) -> str:
+    with pytest.raises(OutputError) as caught:
+        compiled.save(path)
+    return str(caught.value)
+
+
+def test_a_folder(compiled: Any, tmp_path: Path) -> None:
+    assert "Give the path of a file, not of a folder" in refusal(compiled, tmp_path)
+
+
+def test_a_folder_that_is_missing(compiled: Any, tmp_path: Path) -> None:
+    assert "Create the folder first" in refusal(compiled, tmp_path / "missing" / "wdl.onnx")
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("name", ["", "\0", "\ud800", "x" * 5000])
+def test_names_that_no_file_has(compiled: Any, name: str, tmp_path: Path) -> None:
+    assert "Cannot write" in refusal(compiled, f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("path", [None, 5, b"wdl.onnx", [], object()])
+def test_what_is_no_path(compiled: Any, path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Cannot write" in refusal(compiled, path)
+
+
+@pytest.mark.parametrize(("code", "advice"), [
+    (errno.EROFS, "The file system is read-only"), (errno.EACCES, "Choose a folder that you may write to"),
+    (errno.ENOSPC, "Free space on the disk"), (errno.EDQUOT, "Free space within your quota"), (errno.EIO, "Cannot write"),
+])  # fmt: skip
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+def test_the_system_refuses(
+    compiled: Any, old: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int, advice: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    if step == "open":
+        monkeypatch.setattr("hugectr2onnx.backend.atomic.open", refuse, raising=False)
+    else:
+        monkeypatch.setattr(os, step, refuse)
+    assert advice in refusal(compiled, old)
+    assert os.listdir(old.parent) == ["wdl.onnx"]
+    assert old.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_read_only(compiled: Any, old: Path) -> None:
+    old.parent.chmod(0o500)
+    try:
+        assert "Permission denied" in refusal(compiled, old)
+    finally:
+        old.parent.chmod(0o700)
+
+
+def test_a_disk_that_has_no_room(compiled: Any, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 999, 1))
+    assert "the disk has 1 left" in refusal(compiled, old)
+    assert old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyboardInterrupt, SystemExit, MemoryError, OSError(errno.ENOSPC, "No space left on device")]
+)
+@pytest.mark.parametrize("external", [False, True], ids=["one file", "with data"])
+def test_interrupted_in_the_middle(
+    compiled: Any, old: Path, monkeypatch: pytest.MonkeyPatch, external: bool, failure: Any
+) -> None:
+    real = type(compiled.artifact).stream
+
+    def stream(*given: Any) -> Iterator[bytes]:
+        yield next(iter(real(*given)))
+        raise failure
+
+    monkeypatch.setattr(type(compiled.artifact), "stream", stream)
+    expected = OutputError if isinstance(failure, OSError) else failure
+    with pytest.raises(expected):
+        if external:
+            external_data.save(compiled.artifact, old, threshold=8, limit=1 << 14)
+        else:
+            compiled.save(old)
+    assert os.listdir(old.parent) == ["wdl.onnx"]
+    assert old.read_bytes() == b"old"
+
+
+def test_saving_after_a_failure_works(compiled: Any, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            compiled.save(old)
+    compiled.save(old)
+    assert os.listdir(old.parent) == ["wdl.onnx"]
+    assert old.read_bytes() != b"old"
+
+
+class TestConvert:
+    """NVIDIA's signature: whatever fails, no file appears and the old one stays."""
+
+    def test_a_model_that_does_not_fit(self, model: Any, old: Path) -> None:
+        graph = model.folder / "graph.json"
+        graph.write_text('{"layers": [')
+        with pytest.raises(hugectr2onnx.GraphJsonError):
+            hugectr2onnx.converter.convert(str(old), str(graph), str(model.folder / "model_dense_0.model"))
+        assert os.listdir(old.parent) == ["wdl.onnx"]
+        assert old.read_bytes() == b"old"
+
+    def test_a_folder_that_is_missing(self, model: Any, tmp_path: Path) -> None:
+        with pytest.raises(hugectr2onnx.HugeCTR2ONNXError):
+            hugectr2onnx.converter.convert(
+                tmp_path / "no" / "x.onnx", model.graph, model.folder / "model_dense_0.model"
+            )
+        assert not (tmp_path / "no").exists()
