@@ -71,7 +71,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     begin = time.perf_counter()
     compiled = compile(folder / "graph.json", folder, order["level"], keys=order["strategy"], simplify=False)
     compiled_at = time.perf_counter()
-    compiled.save(folder / "model.onnx")
+    compiled.save(folder / "model.onnx", external=True)
     done = time.perf_counter()
     choice = compiled.report.key_maps[0] if compiled.report.key_maps else None
     return {

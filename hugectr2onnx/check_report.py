@@ -146,7 +146,7 @@ class CheckReport:
     warnings: tuple[str, ...] = ()
     recovered: tuple[str, ...] = ()
     forecast: Forecast | None = None
-    """What compiling will take; None without weights."""
+    """What compiling will take; None without weights, and where anything else is wrong."""
 
     @property
     def ok(self) -> bool:

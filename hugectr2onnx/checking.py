@@ -101,7 +101,7 @@ class _Check:
         layers = tuple(_layers(clauses, importer))
         dense = self._check_dense(layers, files, is_recovered=recovered is not None)
         statistics = self._check_statistics(clauses, importer, files)
-        expected = self._forecast(dense, importer) if files.given else None
+        expected = self._forecast(dense, importer) if files.given and not self.problems else None
         return CheckReport(
             forecast=expected,
             layers=place_layers(layers, dense.found_bytes),

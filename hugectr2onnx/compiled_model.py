@@ -52,19 +52,22 @@ class CompiledModel:
         self,
         path: str | os.PathLike[str],
         *,
+        external: bool = False,
         shard_size: int | None = None,
         manifest: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Write the model, atomically: the old file stays until the new one is complete.
 
-        Tensors above 1 MB go to `<path>.data` beside it once the model has more than 16 MB, or to several files of
-        `shard_size` bytes; `manifest.json` in the same folder then lists them with their SHA-256 (manifest: True always,
-        False never). Rows are read, put in order and written in one stream: a table need not fit in memory. Key maps of
+        Tensors above 1 MB go to `<path>.data` beside it once the model outgrows protobuf's limits. external: at any size,
+        so that a model opens in milliseconds and its tables are mapped where they lie, not copied. shard_size: to several
+        files of so many bytes. `manifest.json` in the same folder then lists the files with their SHA-256 (manifest: True
+        always, False never). Rows are read, put in order and written in one stream: a table need not fit in memory. Key maps of
         `keys="indices"` go to `<path>.<top>.keys` (see `KeyMapper`). progress: called with the bytes written so far and in
         all. Raises OutputError.
         """
-        files = external_data.save(self.artifact, path, shard_size=shard_size, progress=progress)
+        inline = {"limit": 0} if external or shard_size is not None else {}
+        files = external_data.save(self.artifact, path, shard_size=shard_size, progress=progress, **inline)
         target = Path(os.path.realpath(path))
         maps = tuple(each.save(target) for each in self.key_files)
         if manifest or (manifest is None and len(files) > 1):

@@ -19,8 +19,6 @@ from hugectr2onnx.backend.wire import text_entry
 from hugectr2onnx.errors import OutputError
 
 ALIGNMENT = 4096
-INLINE_LIMIT = 16 << 20
-"""A model of so many bytes opens in some 20 ms; above it, tables are mapped where they lie and never copied."""
 _FRAME = 64
 """More bytes than the frame of an inline tensor takes in a model file."""
 _PLACE = 512
@@ -44,7 +42,7 @@ def save(
     path: str | os.PathLike[str],
     *,
     threshold: int = 1 << 20,
-    limit: int = INLINE_LIMIT,
+    limit: int = PROTOBUF_LIMIT - (1 << 16),
     message: int = PROTOBUF_LIMIT - (1 << 16),
     shard_size: int | None = None,
     progress: Written | None = None,

@@ -144,7 +144,7 @@ def test_a_model_above_all_limits_is_proven_saved_and_run(tmp_path: Path) -> Non
     assert compiled.report.parity is not None
     asked = keys[[0, 5, 599_999]].reshape(1, 3, 1)
     assert compiled.run({"data1": asked})["emb"][0, :, 0].tolist() == [0, 5, 599_999]
-    compiled.save(tmp_path / "m.onnx")
+    compiled.save(tmp_path / "m.onnx", external=True)
     session = runtime.open_file(tmp_path / "m.onnx")
     assert session.run(None, {"data1": asked})[0][0, :, 0].tolist() == [0, 5, 599_999]
     assert (tmp_path / "manifest.json").exists()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as np_arrays
 
-from hugectr2onnx.backend import external_data, parity, reorder, runtime
+from hugectr2onnx.backend import external_data, parity, reorder, runtime, touched_rows
 from hugectr2onnx.backend.artifact import Artifact, Blob
 from hugectr2onnx.backend.emitter import emit
 from hugectr2onnx.errors import UnsupportedError
@@ -245,6 +245,23 @@ def test_the_file_is_smaller_and_passes_parity(format: str, tmp_path: Path) -> N
     for each in expected:
         found = runtime.run(runtime.open_file(tmp_path / "m.onnx"), each.feeds)["y"]
         np.testing.assert_array_equal(found, each.reference["y"].astype(np.float32))
+
+
+@pytest.mark.parametrize("strategy", ["direct", "perfect-hash"])
+@pytest.mark.parametrize("format", SMALLER)
+def test_a_model_with_only_the_rows_it_reads(format: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tables larger than memory are checked: numbers and scales lie in a file of holes."""
+    monkeypatch.setattr(touched_rows, "SMALLEST_TABLE", 1 << 16)
+    graph = Graph()
+    vectors = np.random.default_rng(0).normal(size=(30_000, 48)).astype(np.float32)
+    known = graph.const(column(np.random.default_rng(1).permutation(30_000)))
+    asked = graph.input("k", i64(N, 3, 2))
+    graph.output({"y": Embedding("mean", -0.5, row_format=format)(asked, known, graph.const(vectors))})
+    expected = parity.expect(graph)
+    choose_key_map(graph, strategy)
+    artifact = emit(graph, graph_name="g", opset=17, version="0", metadata={})
+    answers = touched_rows.run_all(artifact, [each.feeds for each in expected], large=0)
+    assert parity.compare(expected, answers).outputs[0].max_error < 1e-6
 
 
 @pytest.mark.parametrize("format", FORMATS)
