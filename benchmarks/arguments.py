@@ -22,14 +22,18 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_runtime(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("models", nargs="*", metavar="MODEL", help="sample models; all of them if none is named")
-    verb.add_argument("--levels", type=numbers(0, 3), default=numbers(0, 3)("0,2,3"), help="0,2,3 (0 always takes part)")
+    verb.add_argument(
+        "--levels", type=numbers(0, 3), default=numbers(0, 3)("0,2,3"), help="0,2,3 (0 always takes part)"
+    )
     verb.add_argument("--batch", type=numbers(1, 1 << 20), default=numbers(1, 1 << 20)(BATCHES), help=BATCHES)
     verb.add_argument("--threads", type=numbers(1, 1024), default=[1, 2], help="1,2")
     verb.add_argument("--rounds", type=number(1), default=15, help="how often the candidates take turns (15)")
     verb.add_argument("--seconds", type=seconds, default=3.0, help="for all candidates of a case and its floor (3)")
     verb.add_argument("--sessions", type=number(1), default=3, help="how often everything is opened anew meanwhile (3)")
     verb.add_argument("--against", action="append", default=[], metavar="[MODEL:]NAME=FILE", help="another ONNX file")
-    verb.add_argument("--scale", choices=("small", "realistic"), default="realistic", help="widths and tables (realistic)")
+    verb.add_argument(
+        "--scale", choices=("small", "realistic"), default="realistic", help="widths and tables (realistic)"
+    )
     verb.add_argument("--rows", type=number(1), help="of every table, instead of the sample's own")
     verb.add_argument("--profile-runs", type=number(0), default=30, help="for the times by operator; 0 leaves them out")
     verb.add_argument("--no-spinning", action="store_true", help="worker threads sleep at once: for a busy machine")
@@ -39,13 +43,17 @@ def _add_runtime(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", type=Path, help="file for the JSON lines")
     verb.add_argument("--slowest", action="store_true", help="also list the slowest nodes and the parts of the floor")
     verb.add_argument("--baseline", type=Path, help="JSON lines of an earlier run to compare the ratios with")
-    verb.add_argument("--fail-if-slower", default="5%", help="by how much a ratio may fall before the exit code is 1 (5%%)")
+    verb.add_argument(
+        "--fail-if-slower", default="5%", help="by how much a ratio may fall before the exit code is 1 (5%%)"
+    )
 
 
 def _add_compile(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("models", nargs="*", metavar="MODEL", help="sample models; all of them if none is named")
     verb.add_argument("--levels", type=numbers(0, 3), default=[0, 1, 2, 3], help="0,1,2,3")
-    verb.add_argument("--scale", choices=("small", "realistic"), default="realistic", help="widths and tables (realistic)")
+    verb.add_argument(
+        "--scale", choices=("small", "realistic"), default="realistic", help="widths and tables (realistic)"
+    )
     verb.add_argument("--rows", type=number(1), help="of every table, instead of the sample's own")
     verb.add_argument("--repeat", type=number(1), default=1, help="take the median of so many compilations (1)")
     verb.add_argument("--no-check", action="store_true", help="without parity check and onnxsim")

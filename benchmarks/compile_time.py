@@ -43,7 +43,13 @@ def run(plan: CompilePlan, folder: Path, progress: Callable[[str], None]) -> Ite
             progress(f"{model}: level {level}")
             order |= {"verb": "compile", "level": level, "check": plan.check}
             runs = [ask(order) for _ in range(plan.repeat)]
-            case = {"kind": "compile", "model": model, "scale": plan.scale, "level": level, "input_bytes": written["bytes"]}
+            case = {
+                "kind": "compile",
+                "model": model,
+                "scale": plan.scale,
+                "level": level,
+                "input_bytes": written["bytes"],
+            }
             yield {**case, **combine(runs)}
 
 
@@ -51,7 +57,9 @@ def ask(order: Mapping[str, Any]) -> dict[str, Any]:
     """One order to a fresh process; raises BenchmarkError with what it said if it fails."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "ORT_DISABLE_TELEMETRY": "1"}
-    done = subprocess.run(COMMAND, input=json.dumps(order), capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        COMMAND, input=json.dumps(order), capture_output=True, text=True, env=environment, check=False
+    )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
         raise BenchmarkError(f"{order['verb']} of {order['model']} failed with status {done.returncode}: {said}")

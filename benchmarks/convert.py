@@ -50,9 +50,7 @@ def _base(folder: Path, keys: str, width: int) -> float:
     return min(float(each["compile_seconds"] + each["save_seconds"]) for each in found)
 
 
-def _table(
-    plan: ConvertPlan, folder: Path, keys: str, width: int, rows: int, base: float
-) -> Iterator[dict[str, Any]]:
+def _table(plan: ConvertPlan, folder: Path, keys: str, width: int, rows: int, base: float) -> Iterator[dict[str, Any]]:
     _require_space(folder, 3 * rows * (4 * width + 8))
     place = _write(folder, keys, width, rows)
     try:

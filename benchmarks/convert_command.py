@@ -21,7 +21,9 @@ HEADER = (
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--rows", type=_counts, default=_counts("1e4,1e5,1e6"), help="1e4,1e5,1e6 (1e7, 1e8 as the disk allows)")
+    verb.add_argument(
+        "--rows", type=_counts, default=_counts("1e4,1e5,1e6"), help="1e4,1e5,1e6 (1e7, 1e8 as the disk allows)"
+    )
     verb.add_argument("--vec", type=_counts, default=[16, 128], help="16,128")
     verb.add_argument("--keys", type=_names("dense", "hashed"), default=["dense", "hashed"], help="dense,hashed")
     verb.add_argument("--strategies", type=_names(*STRATEGIES), default=["auto"], help=",".join(STRATEGIES))

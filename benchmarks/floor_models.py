@@ -71,4 +71,6 @@ def _open(nodes: list[Any], inputs: Mapping[str, int], weights: Mapping[str, Arr
     constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph(nodes, "part", entries, outputs, constants)
     imports = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    return session(Artifact(helper.make_model(graph, opset_imports=imports, ir_version=8), {}), options=settings.options())
+    return session(
+        Artifact(helper.make_model(graph, opset_imports=imports, ir_version=8), {}), options=settings.options()
+    )

@@ -35,7 +35,9 @@ class Probe:
         watched |= {name for node in self._gathers for name in node.input}
         inputs = {entry.name for entry in artifact.skeleton.graph.input}
         self._watched = sorted(watched - self._initializers.keys() - inputs)
-        self._session = runtime.session(_exposing(artifact, self._watched), options=Settings(optimization="none").options())
+        self._session = runtime.session(
+            _exposing(artifact, self._watched), options=Settings(optimization="none").options()
+        )
 
     def look(self, feeds: Sequence[Feed]) -> tuple[FloorParts, list[dict[str, Array]]]:
         """The parts at the batch of these feeds, and for each feed the indices of every gather."""

@@ -144,5 +144,7 @@ def _save(figure: Any, folder: Path, name: str) -> list[Path]:
         figure.savefig(paths[0], metadata={"Date": None})
         figure.savefig(paths[1], dpi=150, metadata={"Software": None})
     except OSError as error:
-        raise BenchmarkError(f"Cannot write {folder}: {error.strerror}. Choose a folder that you may write to.") from error
+        raise BenchmarkError(
+            f"Cannot write {folder}: {error.strerror}. Choose a folder that you may write to."
+        ) from error
     return paths

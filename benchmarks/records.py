@@ -116,7 +116,9 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BenchmarkError(f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to.") from error
+        raise BenchmarkError(
+            f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to."
+        ) from error
 
 
 def load(path: Path) -> list[dict[str, Any]]:
@@ -130,7 +132,9 @@ def load(path: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise BenchmarkError(f"{path}, line {number}: not JSON ({error}). Give a file that --json wrote.") from error
+            raise BenchmarkError(
+                f"{path}, line {number}: not JSON ({error}). Give a file that --json wrote."
+            ) from error
         if not isinstance(entry, dict):
             raise BenchmarkError(f"{path}, line {number}: expected an object. Give a file that --json wrote.")
         entries.append(entry)

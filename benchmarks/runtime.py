@@ -115,4 +115,6 @@ def _require_different_names(candidates: Sequence[Candidate]) -> None:
     names = [each.name for each in candidates]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise BenchmarkError(f"Several candidates are called {', '.join(sorted(twice))}: give each --against its own name.")
+        raise BenchmarkError(
+            f"Several candidates are called {', '.join(sorted(twice))}: give each --against its own name."
+        )

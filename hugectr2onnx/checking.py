@@ -77,7 +77,10 @@ class _Check:
     """One dry run; `problems` and `warnings` fill as it goes."""
 
     def __init__(
-        self, options: ImportOptions, keys: str | Mapping[str, str] = "auto", output: str | os.PathLike[str] | None = None
+        self,
+        options: ImportOptions,
+        keys: str | Mapping[str, str] = "auto",
+        output: str | os.PathLike[str] | None = None,
     ):
         self.options = options
         self.keys = keys

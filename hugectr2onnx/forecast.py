@@ -61,7 +61,9 @@ class Forecast:
         return self.dense_bytes + self.table_bytes + self.map_bytes
 
 
-def forecast(dense_bytes: int, tables: Sequence[TableForecast], output: str | os.PathLike[str] | None = None) -> Forecast:
+def forecast(
+    dense_bytes: int, tables: Sequence[TableForecast], output: str | os.PathLike[str] | None = None
+) -> Forecast:
     """The sums over all tables."""
     stored = sum(table.row_bytes for table in tables)
     maps = sum(table.map_bytes for table in tables)

@@ -86,7 +86,9 @@ def evaluate_samples(
     outputs = [label for label in compiled.ir.outputs if label in arrays]
     inputs = [value.node.name for value in compiled.ir.inputs]
     if not outputs:
-        raise FeedError(f"{name}: holds no labels: add one array of 0 and 1 for each of {', '.join(compiled.ir.outputs)}")
+        raise FeedError(
+            f"{name}: holds no labels: add one array of 0 and 1 for each of {', '.join(compiled.ir.outputs)}"
+        )
     missing = [each for each in inputs if each not in arrays]
     if missing:
         raise FeedError(f"{name}: lacks the input {', '.join(missing)}; the inputs are {', '.join(inputs)}")

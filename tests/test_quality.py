@@ -186,7 +186,9 @@ def test_formats_that_do_not_exist(model: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize("level", range(4))
 @pytest.mark.parametrize("format", ["fp16", "int8"])
 @pytest.mark.parametrize("keys", ["auto", "label-encoder", "perfect-hash", "indices"])
-def test_every_level_passes_parity(level: int, format: str, keys: str, model: tuple[Path, Path], tmp_path: Path) -> None:
+def test_every_level_passes_parity(
+    level: int, format: str, keys: str, model: tuple[Path, Path], tmp_path: Path
+) -> None:
     compiled = hugectr2onnx.compile(*model, level, embedding=format, keys=keys, simplify=False)
     assert compiled.report.parity is not None
     assert compiled.report.parity.outputs[0].max_error < 1e-6

@@ -64,7 +64,7 @@ class Blob:
         for part in self.parts:
             mine = (numbers >= start) & (numbers < start + len(part))
             own = numbers[mine] - start
-            found[mine] = paging.take(part, own) if isinstance(part, np.ndarray) else part.rows(own)
+            found[mine] = part.rows(own) if isinstance(part, Gathered | Converted) else paging.take(part, own)
             start += len(part)
         return found
 
@@ -81,7 +81,7 @@ class Blob:
 
 
 def _whole(part: Part) -> NDArray[Any]:
-    return part if isinstance(part, np.ndarray) else part[:]
+    return part[:] if isinstance(part, Gathered | Converted) else part
 
 
 def _stacked_shape(parts: tuple[Part, ...]) -> tuple[int, ...]:

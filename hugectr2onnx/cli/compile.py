@@ -56,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--validate", action="store_true", help="evaluate before and after every pass; slow")
     group.add_argument("--dump-ir", metavar="FOLDER", help="write the IR after every pass that changed it")
     group.add_argument(
+        "--external-data",
+        action="store_true",
+        help="put large tensors beside the model at any size, so that it opens in milliseconds",
+    )
+    group.add_argument(
         "--shard-size", type=byte_count, metavar="2GB", help="several data files of so many bytes beside the model"
     )
     group.add_argument(
@@ -83,7 +88,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     _require_room(arguments, weights)
     compiled = _compile(arguments, weights, output)
     with output.saving() as saved:
-        compiled.save(target, shard_size=arguments.shard_size, manifest=arguments.manifest, progress=saved)
+        compiled.save(
+            target,
+            external=arguments.external_data,
+            shard_size=arguments.shard_size,
+            manifest=arguments.manifest,
+            progress=saved,
+        )
     count = _written(target)
     data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
     if report_file is not None:

@@ -64,7 +64,9 @@ def check_names(tops: Sequence[str], keys: str | Mapping[str, str]) -> None:
             raise UnsupportedError(f"keys is {wanted!r}; it must be one of {', '.join(STRATEGIES)}")
 
 
-def choose_key_map(graph: Graph, keys: str | Mapping[str, str] = "auto", *, automatic: bool = True) -> tuple[Choice, ...]:
+def choose_key_map(
+    graph: Graph, keys: str | Mapping[str, str] = "auto", *, automatic: bool = True
+) -> tuple[Choice, ...]:
     """%e = embedding(%k, %keys, %vectors)  ->  %e = embedding(%k, %keys, %vectors) {key_map=direct[0, 299999]}
 
     slot_offset in front of a direct look-up becomes its `offsets`. Without `automatic` only look-ups for which `keys` names

@@ -1,6 +1,6 @@
 """Softmax takes no notice of a number that is added to all its scores.
 
-    softmax(x + c) = softmax(x), where c is the same along the last axis
+softmax(x + c) = softmax(x), where c is the same along the last axis
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fold what is linear around a product with constant weights into its weights.
 
-    (x @ W1 + b1) @ W2 + b2  =  x @ (W1 W2) + (b1 W2 + b2)
-    (x @ W + b) * s + t      =  x @ (W * s) + (b * s + t)
-    (x * s + t) @ W + b      =  x @ (s[:, None] * W) + (t W + b)
+(x @ W1 + b1) @ W2 + b2  =  x @ (W1 W2) + (b1 W2 + b2)
+(x @ W + b) * s + t      =  x @ (W * s) + (b * s + t)
+(x * s + t) @ W + b      =  x @ (s[:, None] * W) + (t W + b)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a linear is added to, where that is its own operand, is an identity in its weight.
 
-    x @ w + b + x = x @ (w + I) + b
+x @ w + b + x = x @ (w + I) + b
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sums of what weights multiply are products of matrices, or sums that come first.
 
-    sum_t p[n, t, 1] * h[n, t, d] = p[n, 1, t] @ h[n, t, d]
-    sum_(t, d) p[n, t] * h[n, t, d] = sum_t p[n, t] * (sum_d h[n, t, d])
+sum_t p[n, t, 1] * h[n, t, d] = p[n, 1, t] @ h[n, t, d]
+sum_(t, d) p[n, t] * h[n, t, d] = sum_t p[n, t] * (sum_d h[n, t, d])
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Softmaxes over equal pieces of one matrix as one Softmax: the gates of a mixture of experts (MMoE).
 
-    split(x) {sizes=[k, k]}, a softmax of each  =  split(softmax(x as [N, 2, k]) as [N, 2 k])
+split(x) {sizes=[k, k]}, a softmax of each  =  split(softmax(x as [N, 2, k]) as [N, 2 k])
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Products with few columns: what they cost is reading their operand, so read it once and do not copy it first.
 
-    concat(a, b) @ [Wa; Wb]  =  a @ Wa + b @ Wb
-    (s * x) @ W              =  s * (x @ W)          s being one number a row
-    x @ Wa, x @ Wb           =  split(x @ [Wa Wb])
+concat(a, b) @ [Wa; Wb]  =  a @ Wa + b @ Wb
+(s * x) @ W              =  s * (x @ W)          s being one number a row
+x @ Wa, x @ Wb           =  split(x @ [Wa Wb])
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def test_product_of_constants_is_work_that_folding_removes() -> None:
     assert parts_of(model, x=weights(2, 4)) == {}
 
 
-@pytest.mark.parametrize("matrix", [np.ones((4, 1)), np.full((4, 1), 0.25), np.eye(4)[:, :2]], ids=["sum", "mean", "selection"])
+@pytest.mark.parametrize(
+    "matrix", [np.ones((4, 1)), np.full((4, 1), 0.25), np.eye(4)[:, :2]], ids=["sum", "mean", "selection"]
+)
 def test_sum_or_selection_spelled_as_a_product_does_not_count(matrix: np.ndarray) -> None:
     nodes = [helper.make_node("MatMul", ["x", "m"], ["y"])]
     model = artifact(nodes, {"x": (FLOAT, ["N", 4])}, {"m": matrix.astype(np.float32)})

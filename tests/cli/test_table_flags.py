@@ -118,7 +118,9 @@ def test_mixtures_are_refused(given: list[str]) -> None:
         choice_of(given, "--embedding", "fp32")
 
 
-@pytest.mark.parametrize(("text", "count"), [("1000", 1000), ("500MB", 500_000_000), ("1.5 GB", 1_500_000_000), ("2g", 0)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("1000", 1000), ("500MB", 500_000_000), ("1.5 GB", 1_500_000_000), ("2g", 0)]
+)
 def test_sizes(text: str, count: int) -> None:
     if count:
         assert byte_count(text) == count

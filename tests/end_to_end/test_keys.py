@@ -87,7 +87,9 @@ def test_offsets_of_slots_are_added_by_the_mapper(tmp_path: Path) -> None:
     compiled = hugectr2onnx.compile(graph(embedding()), weights, keys="indices", **options)
     compiled.save(tmp_path / "m.onnx")
     mapper = hugectr2onnx.KeyMapper.open(tmp_path / "m.onnx.data1.keys")
-    np.testing.assert_array_equal(compiled.run({"data1": mapper.rows(ASKED)})["emb"], plain.run({"data1": ASKED})["emb"])
+    np.testing.assert_array_equal(
+        compiled.run({"data1": mapper.rows(ASKED)})["emb"], plain.run({"data1": ASKED})["emb"]
+    )
 
 
 def test_one_input_cannot_hold_the_rows_of_two_tables(tmp_path: Path) -> None:
@@ -122,7 +124,9 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     weights = files(tmp_path, write(tmp_path))
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        hugectr2onnx.compile(graph(embedding()), weights, keys="perfect-hash").save(tmp_path / name / "m.onnx", manifest=True)
+        hugectr2onnx.compile(graph(embedding()), weights, keys="perfect-hash").save(
+            tmp_path / name / "m.onnx", manifest=True
+        )
     for name in ("m.onnx", "manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

@@ -70,7 +70,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "odd.npy").write_bytes(b"12345")
     np.savez(tmp_path / "several.npz", a=[1])
     (tmp_path / "several.npz").rename(tmp_path / "several.npy")
-    for name, message in (("odd", "no multiple of 8"), ("odd.npy", "cannot be read as .npy"), ("several.npy", "one array")):
+    for name, message in (
+        ("odd", "no multiple of 8"),
+        ("odd.npy", "cannot be read as .npy"),
+        ("several.npy", "one array"),
+    ):
         with pytest.raises(WeightsError, match=message):
             read_keys(tmp_path / name, "keys")
 
@@ -163,7 +167,9 @@ def test_dropped_keys_are_keys_that_the_table_lacks(level: int, keys: str, tmp_p
 def test_which_row_a_repeated_key_means_does_not_change(tmp_path: Path) -> None:
     """Key 5 lives on both of two GPUs, key 6 on the first: slot 1 must not find it, though 5 is gone (formats 2.2)."""
     weights = files(tmp_path, [5, 6, 5], [0, 0, 1])
-    compiled = hugectr2onnx.compile(graph("LocalizedSlotSparseEmbeddingHash"), weights, keep_keys={"emb": [6]}, simplify=False)
+    compiled = hugectr2onnx.compile(
+        graph("LocalizedSlotSparseEmbeddingHash"), weights, keep_keys={"emb": [6]}, simplify=False
+    )
     found = compiled.run({"keys": np.array([[[6], [6]], [[5], [5]]])})["out"]
     np.testing.assert_array_equal(found, [[[3, 4], [0, 0]], [[0, 0], [0, 0]]])
 
@@ -175,7 +181,9 @@ def test_a_name_that_is_no_embedding(tmp_path: Path) -> None:
 
 def test_verifying_needs_the_same_keys(tmp_path: Path) -> None:
     weights, path = files(tmp_path, [10, 20, 30]), tmp_path / "m.onnx"
-    hugectr2onnx.compile(graph(), weights, embedding={"emb": "int8"}, keep_keys={"emb": [30, 10]}, simplify=False).save(path)
+    hugectr2onnx.compile(graph(), weights, embedding={"emb": "int8"}, keep_keys={"emb": [30, 10]}, simplify=False).save(
+        path
+    )
     options = stored_options(path)
     assert options.row_formats == {"emb": "int8"}
     with pytest.raises(FeedError, match=r"compiled with the keep_keys 2 keys, sha256 \w+ for emb, not none"):

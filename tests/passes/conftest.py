@@ -39,7 +39,10 @@ def sound() -> Sound:
         interface = [(v.node.name, v.type) for v in graph.inputs], [(n, v.type) for n, v in graph.outputs.items()]
         fires = each(graph)
         verify(graph)
-        assert ([(v.node.name, v.type) for v in graph.inputs], [(n, v.type) for n, v in graph.outputs.items()]) == interface
+        assert (
+            [(v.node.name, v.type) for v in graph.inputs],
+            [(n, v.type) for n, v in graph.outputs.items()],
+        ) == interface
         for name, array in evaluate(graph, feeds).items():
             if tolerance:
                 np.testing.assert_allclose(array, before[name], rtol=tolerance, atol=tolerance)

@@ -78,7 +78,9 @@ def test_low_rank_layers_become_products_with_a_bias(apply_pass):
     )
 
 
-@pytest.mark.parametrize("op, shapes", [(CrossNetwork(), [(3, 1), (3,)]), (LowRankCrossNetwork(), [(3, 2), (2, 3), (3,)])])
+@pytest.mark.parametrize(
+    "op, shapes", [(CrossNetwork(), [(3, 1), (3,)]), (LowRankCrossNetwork(), [(3, 2), (2, 3), (3,)])]
+)
 def test_declines_where_weights_are_not_constant(op, shapes):
     graph = Graph()
     x, *weights = (graph.input(f"x{i}", f32(*shape)) for i, shape in enumerate([(N, 3), *shapes]))

@@ -117,8 +117,10 @@ def test_what_was_split_before_is_split_once(graph, apply_pass):
     x = graph.input("x", f32(N, 64))
     first, second = Split(1, (1, 2))(linear(x, 3)).node.results
     graph.output({"a": first, "b": second, "c": linear(x, 4)})
-    assert apply_pass(graph, merge_narrow_products).splitlines()[2].startswith(
-        "%split, %split_2, %split_3 = split(%linear) {axis=1, sizes=[1, 2, 4]}"
+    assert (
+        apply_pass(graph, merge_narrow_products)
+        .splitlines()[2]
+        .startswith("%split, %split_2, %split_3 = split(%linear) {axis=1, sizes=[1, 2, 4]}")
     )
 
 

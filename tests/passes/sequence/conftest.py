@@ -68,5 +68,3 @@ def lines() -> Callable[[Graph], list[str]]:
         return [line.strip() for line in str(graph).splitlines()[1:-2] if "= input()" not in line]
 
     return text
-
-

@@ -16,7 +16,9 @@ from hugectr2onnx.passes.expand_attention import expand_attention
 RNG = np.random.default_rng(3)
 
 
-def attend(steps=3, keys=5, width=8, heads=2, *, mask: str = "", projected: bool = False, batch=N, shared: bool = False):
+def attend(
+    steps=3, keys=5, width=8, heads=2, *, mask: str = "", projected: bool = False, batch=N, shared: bool = False
+):
     graph = Graph("g")
     q = graph.input("q", f32(batch, steps, width))
     k, v = (graph.input(name, f32(batch, keys, width)) for name in ("k", "v"))
@@ -58,7 +60,9 @@ def test_narrow_heads_move_their_steps_to_the_end(prove, lines):
     ]
 
 
-@pytest.mark.parametrize("size", [{"width": 64}, {"steps": 140}, {"keys": 140}], ids=["wide", "many queries", "many keys"])
+@pytest.mark.parametrize(
+    "size", [{"width": 64}, {"steps": 140}, {"keys": 140}], ids=["wide", "many queries", "many keys"]
+)
 def test_wide_heads_and_long_sequences_go_heads_first(prove, lines, size):
     graph = attend(**size)
     prove(graph, expand_attention)

@@ -62,7 +62,14 @@ def test_operands_that_had_been_flattened(prove, lines):
         layered(shared="weights"),
         layered(merge=(0, 1, 2, 3)),
     ],
-    ids=["another scale", "no scale", "scaled twice", "scores somebody reads", "weights somebody reads", "heads not merged"],
+    ids=[
+        "another scale",
+        "no scale",
+        "scaled twice",
+        "scores somebody reads",
+        "weights somebody reads",
+        "heads not merged",
+    ],
 )
 def test_declines(graph):
     text = str(graph)

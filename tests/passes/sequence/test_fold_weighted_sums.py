@@ -49,7 +49,13 @@ def test_a_sum_over_everything_sums_an_item_first(prove, lines, keepdims):
 @pytest.mark.parametrize(
     "graph",
     [pooled(axis=2), pooled(axis=0), pooled(weight=3), pooled(shared=True), pooled(axis=0, flat=True)],
-    ids=["along the item", "over the batch", "a weight a number", "a product that somebody else reads", "flat, over the batch"],
+    ids=[
+        "along the item",
+        "over the batch",
+        "a weight a number",
+        "a product that somebody else reads",
+        "flat, over the batch",
+    ],
 )
 def test_declines(graph):
     text = str(graph)

@@ -84,7 +84,12 @@ def test_the_activation_comes_last(prove, lines):
 @pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize(
     "parts",
-    [("target", "items"), ("items", "product", "turned"), ("target", "target", "items", "sum"), ("target", "other", "items")],
+    [
+        ("target", "items"),
+        ("items", "product", "turned"),
+        ("target", "target", "items", "sum"),
+        ("target", "other", "items"),
+    ],
 )
 def test_other_combinations(prove, columns, parts):
     assert prove(scored(columns, parts), split_repeats) == {"split_linear": 1}
