@@ -57,7 +57,11 @@ def embed(layer: Layer, folder: Path, keys: Array) -> Array:
     hparam = layer["sparse_embedding_hparam"]
     width = hparam["embedding_vec_size"]
     rows = dict(
-        zip(np.fromfile(folder / "key", "<i8").tolist(), np.fromfile(folder / "emb_vector", "<f4").reshape(-1, width))
+        zip(
+            np.fromfile(folder / "key", "<i8").tolist(),
+            np.fromfile(folder / "emb_vector", "<f4").reshape(-1, width),
+            strict=True,
+        )
     )
     offsets = np.zeros(keys.shape[1], np.int64)
     if layer["type"].endswith("OneHot"):
