@@ -18,6 +18,14 @@ from hugectr2onnx.stored_tables import StoredTable
 Progress = Callable[[str, float], None]
 """Called with the name of a stage that begins and the share of the stages that are done."""
 
+SESSION_SETTINGS = {
+    "execution_mode": "ORT_SEQUENTIAL",
+    "inter_op_num_threads": "1",
+    "intra_op_num_threads": "1 up to batches of about 16, the physical cores above",
+    "session.intra_op.allow_spinning": "0 where other work shares the cores, else 1",
+}
+"""What onnxruntime should be told, by the benchmark: the graphs are chains, so branches in parallel gain nothing."""
+
 STAGES = ("read", "import", "reference", "passes", "emit", "simplify", "parity")
 
 
@@ -77,6 +85,7 @@ class Report:
         plain["stored"] = [asdict(table) for table in self.stored]
         plain["trials"] = [trial.to_dict() for trial in self.trials]
         plain["parity"] = asdict(self.parity) if self.parity else None
+        plain["session_settings"] = SESSION_SETTINGS
         return plain
 
     @contextmanager
