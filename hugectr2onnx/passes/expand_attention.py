@@ -35,8 +35,12 @@ def expand_heads(root: Value) -> Value | None:
         return None
     width = head_width(q.type, op.heads)
     keys, divisor = _scale_keys(k, width**0.5)
-    narrow = width <= WIDEST_NARROW and width * max(lengths) <= LARGEST_NARROW
-    return (_steps_last if narrow else _heads_first)(op, q, keys, v, mask, divisor)
+    return (_steps_last if is_narrow(width, *lengths) else _heads_first)(op, q, keys, v, mask, divisor)
+
+
+def is_narrow(width: int, *lengths: int) -> bool:
+    """Whether heads of this width have their steps moved to the end."""
+    return width <= WIDEST_NARROW and width * max(lengths) <= LARGEST_NARROW
 
 
 def _scale_keys(k: Value, divisor: float) -> tuple[Value, float]:

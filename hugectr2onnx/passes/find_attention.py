@@ -12,6 +12,7 @@ from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
 from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.ir.types import Dim
+from hugectr2onnx.passes.expand_attention import is_narrow
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 HEADS_FIRST = Transpose((0, 2, 1, 3))
@@ -38,6 +39,9 @@ def find_heads(weights: Value, values: Value, root: Value) -> Value | None:
     heads, width = weights.shape[1], product.inputs[0].shape[3]
     if not isinstance(heads, int) or not isinstance(width, int):
         return None
+    lengths = [length for length in (q.shape[1], k.shape[1]) if isinstance(length, int)]
+    if len(lengths) == 2 and not is_narrow(width, *lengths):
+        return None  # expand_attention would give back what is here, and so on without end
     if not math.isclose(factor / divisor, 1 / math.sqrt(width), rel_tol=SCALE_ERROR):
         return None
     return Attention(heads, masked=bool(mask))(q, k, v, *mask)
