@@ -175,3 +175,13 @@ def test_the_algebra(k, middle, n, seed):
     assert fold_linear_chains(graph)
     assert len(graph) == 1
     np.testing.assert_allclose(evaluate(graph, {"x": x})["y"], expected * last, rtol=1e-5, atol=1e-4)
+
+
+def test_a_product_takes_over_the_scale_before_it(graph):
+    x = graph.input("x", f32(N, 3))
+    graph.output({"y": (x * const(graph, 3)) @ const(graph, 3, 2)})
+    feeds = {"x": RNG.normal(size=(4, 3)).astype(np.float32)}
+    before = evaluate(graph, feeds)["y"]
+    assert fold_linear_chains(graph) == {"product_of_scaled": 1}
+    assert str(graph).splitlines()[2:4] == ["  %mat_mul = mat_mul(%x, %const) : f32[N, 2]", "  return y=%mat_mul"]
+    np.testing.assert_allclose(evaluate(graph, feeds)["y"], before, rtol=1e-5, atol=1e-6)
