@@ -51,7 +51,7 @@ def test_the_byte_vector_of_the_specification(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["batch_major", "feature_major"])
-@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
 def test_golden_lookups(layout: str, level: int, tmp_path: Path) -> None:
     with np.load(GOLDEN / f"EmbeddingCollection_{layout}.npz") as file:
         vector = dict(file)
