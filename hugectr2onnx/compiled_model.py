@@ -67,7 +67,9 @@ class CompiledModel:
         all. Raises OutputError.
         """
         inline = {"limit": 0} if external or shard_size is not None else {}
-        files = external_data.save(self.artifact, path, shard_size=shard_size, progress=progress, **inline)
+        files = external_data.save(
+            self.artifact, path, shard_size=shard_size, checksums=manifest, progress=progress, **inline
+        )
         target = Path(os.path.realpath(path))
         maps = tuple(each.save(target) for each in self.key_files)
         if manifest or (manifest is None and len(files) > 1):

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from hugectr2onnx.backend import reorder
-from hugectr2onnx.backend.reorder import Scratch
-from hugectr2onnx.backend.wire import Entry, Piece, serialise, stream, without
+from hugectr2onnx.backend.wire import Entry, serialise, stream, without
 from hugectr2onnx.errors import CompilerError, OutputError
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Converted, Gathered, Part
@@ -68,16 +66,10 @@ class Blob:
             start += len(part)
         return found
 
-    def chunks(self, size: int = 1 << 22, scratch: Scratch | None = None) -> Iterator[memoryview]:
-        """The payload as little-endian bytes in C order, at most `size` (or one row) at a time.
-
-        `scratch` is the place of the payload in the file that it goes to: rows that are put in another order may pass
-        through it, each ahead of the bytes that are given out.
-        """
+    def chunks(self, size: int = 1 << 22) -> Iterator[memoryview]:
+        """The payload as little-endian bytes in C order, at most `size` (or one row) at a time."""
         for part in self.parts:
-            yield from _part_chunks(part, max(1, size), scratch)
-            if scratch is not None:
-                scratch = Scratch(scratch.descriptor, scratch.offset + part.nbytes)
+            yield from part_chunks(part, max(1, size))
 
 
 def _whole(part: Part) -> NDArray[Any]:
@@ -92,16 +84,13 @@ def _stacked_shape(parts: tuple[Part, ...]) -> tuple[int, ...]:
     return (sum(len(part) for part in parts), *parts[0].shape[1:])
 
 
-def _part_chunks(part: Part, size: int, scratch: Scratch | None = None) -> Iterator[memoryview]:
+def part_chunks(part: Part, size: int) -> Iterator[memoryview]:
+    """One part as `Blob.chunks` gives it."""
     if not part.nbytes:
         return
-    if isinstance(part, Gathered):
-        for rows in reorder.chunks(part, size, scratch):
-            yield from _part_chunks(rows, size)
-        return
-    if isinstance(part, Converted):
+    if isinstance(part, Gathered | Converted):
         for rows in part.chunks():
-            yield from _part_chunks(rows, size)
+            yield from part_chunks(rows, size)
         return
     little = part.dtype.newbyteorder("<")
     if part.flags.c_contiguous and part.dtype == little:
@@ -157,15 +146,20 @@ class Artifact:
                 tensor.raw_data = b"".join(self.tensors[tensor.name].chunks())
         return model
 
-    def stream(self, located: Mapping[str, onnx.TensorProto] = MappingProxyType({})) -> Iterator[Piece]:
+    def stream(self, located: Mapping[str, onnx.TensorProto] = MappingProxyType({})) -> Iterator[bytes | memoryview]:
         """The bytes of a model file in pieces: tensors in `located` refer to a file, the others are inline."""
+        for piece in self.pieces(located):
+            yield from piece.chunks() if isinstance(piece, Blob) else (piece,)
+
+    def pieces(self, located: Mapping[str, onnx.TensorProto] = MappingProxyType({})) -> Iterator[bytes | Blob]:
+        """The same with each payload as a whole."""
         return stream(self.skeleton, [self._entry(tensor, located) for tensor in self.skeleton.graph.initializer])
 
-    def _entry(self, tensor: onnx.TensorProto, located: Mapping[str, onnx.TensorProto]) -> Entry:
+    def _entry(self, tensor: onnx.TensorProto, located: Mapping[str, onnx.TensorProto]) -> Entry[Blob]:
         if tensor.name in located or tensor.name not in self.tensors:
             return Entry(located.get(tensor.name, tensor))
         blob = self.tensors[tensor.name]
-        return Entry(without(tensor, "data_location", "external_data"), blob.nbytes, blob.chunks())
+        return Entry(without(tensor, "data_location", "external_data"), blob.nbytes, blob)
 
 
 def external_tensor(name: str, blob: Blob) -> onnx.TensorProto:

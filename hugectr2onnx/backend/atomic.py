@@ -113,10 +113,12 @@ def _set_aside(paths: list[Path]) -> list[tuple[Path, Path]]:
 
 
 def _finish(file: BinaryIO, target: Path) -> None:
+    """Close the file; its bytes are on the disk before they take the place of others, which a crash must not lose."""
     file.flush()
-    if target.exists() and os.name == "posix":
-        os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
-    os.fsync(file.fileno())
+    if target.exists():
+        if os.name == "posix":
+            os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
+        os.fsync(file.fileno())
     file.close()
 
 

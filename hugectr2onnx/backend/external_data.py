@@ -13,8 +13,8 @@ import onnx
 
 from hugectr2onnx.backend.artifact import PROTOBUF_LIMIT, Artifact, Blob, located_tensor
 from hugectr2onnx.backend.atomic import atomic_files, writable_path
-from hugectr2onnx.backend.hashed_file import HashedFile
 from hugectr2onnx.backend.manifest import FileRecord
+from hugectr2onnx.backend.model_file import ModelFile
 from hugectr2onnx.backend.wire import text_entry
 from hugectr2onnx.errors import OutputError
 
@@ -45,9 +45,12 @@ def save(
     limit: int = PROTOBUF_LIMIT - (1 << 16),
     message: int = PROTOBUF_LIMIT - (1 << 16),
     shard_size: int | None = None,
+    checksums: bool | None = None,
     progress: Written | None = None,
 ) -> tuple[FileRecord, ...]:
     """Write the model, whole or not at all: the same artifact gives the same bytes. Returns what was written.
+
+    `checksums`: whether the records have them, by default those of several files do.
 
     A model of at most `limit` bytes becomes one file. Otherwise every tensor above `threshold` bytes goes to
     `<name>.data` in the same folder, at offsets that are multiples of 4096, in the model's order; with `shard_size` to
@@ -69,20 +72,26 @@ def save(
     stale = _data_files(target) - {shard.path for shard in shards}
     with atomic_files(*(shard.path for shard in shards), target) as files:
         report = _Progress(progress, total)
-        hashed = [HashedFile(file, report) for file in files]
-        for shard, file in zip(shards, hashed, strict=False):
+        hashed = bool(shards) if checksums is None else checksums
+        written = [ModelFile(file, report, hashed=hashed) for file in files]
+        for shard, file in zip(shards, written, strict=False):
+            file.reserve(shard.size)
             for name, offset in shard.offsets.items():
-                file.write_blob(large[name], offset)
-        for piece in artifact.stream(_located(artifact, large, shards)):
-            hashed[-1].write(piece)
-        records = tuple(
-            file.record(path.name) for file, path in zip(hashed, [*(s.path for s in shards), target], strict=True)
-        )
+                file.write(bytes(offset - file.size))
+                file.write_blob(large[name])
+        for piece in artifact.pieces(_located(artifact, large, shards)):
+            _append(written[-1], piece)
+        names = [*(shard.path.name for shard in shards), target.name]
+        records = tuple(file.record(name) for name, file in zip(names, written, strict=True))
         report.finish()
     # After the new model stands, nothing refers to them: a crash before this line leaves files too many, no more.
     for old in stale:
         old.unlink(missing_ok=True)
     return records
+
+
+def _append(file: ModelFile, piece: bytes | Blob) -> None:
+    file.write_blob(piece) if isinstance(piece, Blob) else file.write(piece)
 
 
 class _Progress:

@@ -1,141 +1,178 @@
-"""Rows of a table in another order, as a stream of chunks: at random, in sorted windows or through a scratch file.
+"""Rows of a table in another order, in the file that they go to: threads sort them, the caller's thread alone writes.
 
-at random   a table of up to 128 MB: every chunk is gathered from anywhere in it.
-windows     a table that fits in half of the free memory: its pages stay in the system's cache. One block of the result at a
-            time is filled from the source in the source's order, so that pages are given back behind the reader.
-scratch     a larger table: read once from end to end, each row goes to the block of the result that it belongs to, in a file
-            (the place of the result itself); then each block is read back, put in order and given out. Two sequential
-            passes instead of a seek for each row.
+A file takes one write at a time, so that two threads that write only wait for one another.
+
+at random    a table of up to 192 MB: every chunk of the result is gathered from anywhere in it.
+two passes   a larger table. It is read once from end to end, and each row goes to the bucket of the result that it belongs
+             to, in the place of the result itself; then each bucket is read back, put in order and written again. No row
+             costs a seek, whatever the memory: the pages of the table are given back behind the reader.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from hugectr2onnx.backend.in_order import Buffers, in_order, thread_count
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 from hugectr2onnx.ir.row_format import encode
 from hugectr2onnx.ir.types import Array
 
-AT_RANDOM = 128 << 20
-BLOCK_BYTES = 96 << 20
+AT_RANDOM = 192 << 20
 CHUNK_BYTES = 1 << 22
-SCRATCH_CHUNK = 32 << 20
-BUFFERS = 4
-"""Chunks that are whole at one time when they are given out for writing."""
+MEMORY = 192 << 20
+MEMORY_PER_ROW = 8
+"""What the buffers of the two passes take at most, in all."""
+WRITE_BYTES = 1 << 18
+"""What the first pass writes in one go, if the memory suffices: shorter writes take up to three times as long."""
+
+Moved = Callable[[int], None]
+"""Called with the bytes that came further, each byte of the result counting once in all."""
 
 
 @dataclass(frozen=True)
-class Scratch:
+class Place:
     """A stretch of a file as large as the result, which may hold anything until the result is there."""
 
     descriptor: int
     offset: int
 
+    def read(self, rows: Array, at: int) -> None:
+        """Fill an array from `at` bytes on."""
+        data, offset = _bytes(rows), self.offset + at
+        while len(data):
+            count = os.preadv(self.descriptor, [data], offset)
+            if not count:
+                raise OSError(errno.EIO, "the file was cut short while it was written")
+            data, offset = data[count:], offset + count
 
-def chunks(part: Gathered, size: int = CHUNK_BYTES, scratch: Scratch | None = None) -> Iterator[Array]:
-    """All rows in order, some bytes at a time. Rows of a block are given out only after it was read from `scratch`."""
-    # Who gives a scratch file writes each chunk before it asks for the next but one.
-    buffers = BUFFERS if scratch is not None else 0
+    def write(self, rows: Array, at: int) -> None:
+        """Write an array at `at` bytes."""
+        data, offset = _bytes(rows), self.offset + at
+        while len(data):
+            count = os.pwrite(self.descriptor, data, offset)
+            data, offset = data[count:], offset + count
+
+
+def _bytes(rows: Array) -> memoryview:
+    return rows.reshape(-1).view(np.uint8).data
+
+
+def write(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
+    """Put all rows in their place; gives them in order, each array until the next but one is asked for."""
     if part.source.nbytes <= AT_RANDOM:
-        return part.chunks(size, buffers)
-    if scratch is None or part.source.nbytes <= free_memory() // 2:
-        return _windows(part, size, buffers)
-    return _external(part, size, scratch)
+        return _at_random(part, place, moved)
+    return _TwoPasses(part, place, moved).run()
 
 
-def free_memory() -> int:
-    """Bytes that the system could give for its cache; without bound where it does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):
-            return 1 << 62
+def _at_random(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
+    step = _step(part, CHUNK_BYTES)
+    buffers = Buffers((min(step, len(part)), *part.source.shape[1:]), part.source.dtype)
+
+    def gather(start: int) -> tuple[Array, Array]:
+        order, buffer = part.order[start : start + step], buffers.take()
+        return buffer, part.take(order, buffer[: len(order)])
+
+    start = 0
+    for buffer, rows in in_order(gather, range(0, len(part), step), thread_count()):
+        place.write(rows, start * part.stored_row_bytes)
+        start += len(rows)
+        moved(rows.nbytes)
+        yield rows
+        buffers.passed(buffer)
+    paging.Pages(part.source).release()
 
 
 def _step(part: Gathered, size: int) -> int:
     return max(1, size // max(1, part.row_bytes))
 
 
-def _windows(part: Gathered, size: int, buffers: int) -> Iterator[Array]:
-    """Blocks of the result, each filled in one walk over the source."""
-    source, step = np.asarray(part.source), _step(part, size)
-    pages, rows = paging.Pages(part.source), _step(part, BLOCK_BYTES)
-    for start in range(0, len(part), rows):
-        wanted, rank = _sorted(part.order[start : start + rows])
-        found = np.empty((len(wanted), *source.shape[1:]), source.dtype)
-        # A page holds several rows and its neighbours come with it: the distance walked decides what is mapped.
-        marks = np.searchsorted(wanted, np.arange(0, len(source), _step(part, paging.WINDOW_BYTES))).tolist()
-        for begin, end in zip(marks, [*marks[1:], len(wanted)], strict=True):
-            for at in range(begin, end, step):
-                some = slice(at, min(at + step, end))
-                np.take(source, wanted[some], axis=0, out=found[some], mode="clip")
-            pages.release()
-        yield from Gathered(found, rank, part.fill, part.format).chunks(size, buffers)
+@dataclass(frozen=True, eq=False)
+class _Sorted:
+    """A stretch of the source by buckets: its rows, which row of its bucket each will be, and how many each bucket gets."""
+
+    buffer: Array
+    rows: Array
+    ranks: Array
+    counts: Array
 
 
-def _external(part: Gathered, size: int, scratch: Scratch) -> Iterator[Array]:
-    rows = _step(part, BLOCK_BYTES)
-    _scatter(part, rows, scratch)
-    for start in range(0, len(part), rows):
-        wanted, rank = _sorted(part.order[start : start + rows])
-        found = np.empty((len(wanted), *part.source.shape[1:]), part.dtype)
-        _read_all(scratch.descriptor, found, scratch.offset + start * part.stored_row_bytes)
-        yield from Gathered(found, rank, part.stored_fill).chunks(size, BUFFERS)
+class _TwoPasses:
+    """The result in buckets of `rows` rows, of which the first pass fills each from its beginning; it reads as many at once."""
 
+    def __init__(self, part: Gathered, place: Place, moved: Moved):
+        self.part, self.place, self.moved = part, place, moved
+        self.threads = thread_count()
+        # For each thread a buffer that it reads into and one that it fills; two that wait, and two more of the caller's.
+        most = (MEMORY + MEMORY_PER_ROW * len(part)) // (2 * self.threads + 4)
+        size = min(most, math.isqrt(WRITE_BYTES * part.source.nbytes))
+        self.rows = _step(part, size)
+        self.count = -(-len(part) // self.rows)
+        # Sixteen bits are sorted by counting, which takes a fifth of the time.
+        self.bucket_type = np.uint16 if self.count < 1 << 16 else np.uint32
+        self.filled = np.zeros(self.count, np.int64)
+        self.ranks = np.empty(len(part), np.uint32)
+        shape = (self.rows, *part.source.shape[1:])
+        self.came, self.sorted = Buffers(shape, part.source.dtype), Buffers(shape, part.source.dtype)
 
-def _sorted(order: Array) -> tuple[Array, Array]:
-    """The rows that a block takes from the source, ascending, and which of them each row of the block is, -1 for none."""
-    places = np.argsort(order)
-    places = places[int(np.count_nonzero(order < 0)) :]
-    rank = np.full(len(order), -1, np.int32)
-    rank[places] = np.arange(len(places), dtype=np.int32)
-    return order[places], rank
+    def run(self) -> Iterator[Array]:
+        starts = range(0, len(self.part.source), self.rows)
+        for chunk in in_order(self._by_bucket, starts, self.threads):
+            self._append(chunk)
+            self.moved(chunk.rows.nbytes // 2)
+            self.sorted.give(chunk.buffer)
+        if self.part.dtype != self.part.source.dtype:
+            shape = (self.rows, *self.part.source.shape[1:])
+            self.came, self.sorted = Buffers(shape, self.part.dtype), Buffers(shape, self.part.dtype)
 
+        def sort(bucket: int) -> tuple[Array, Array]:
+            before, after = self.came.take(), self.sorted.take()
+            rows = self._sort(bucket, before, after)
+            self.came.give(before)
+            return after, rows
 
-def _read_all(descriptor: int, rows: Array, offset: int) -> None:
-    data = rows.reshape(-1).view(np.uint8).data
-    while len(data):
-        count = os.preadv(descriptor, [data], offset)
-        if not count:
-            raise OSError(errno.EIO, "the file was cut short while it was written")
-        data, offset = data[count:], offset + count
+        for bucket, (after, rows) in enumerate(in_order(sort, range(self.count), self.threads)):
+            self.place.write(rows, bucket * self.rows * self.part.stored_row_bytes)
+            self.moved(rows.nbytes - rows.nbytes // 2)
+            yield rows
+            self.sorted.passed(after)
 
+    def _by_bucket(self, start: int) -> _Sorted:
+        rows = self.part.source[start : start + self.rows]
+        places = self.part.places(start, start + len(rows))
+        # Rows that go nowhere have negative places and come behind the last bucket.
+        buckets = np.minimum((places // self.rows).astype(np.uint64), self.count).astype(self.bucket_type)
+        order = np.argsort(buckets, kind="stable")
+        counts = np.bincount(buckets, minlength=self.count)[: self.count]
+        order = order[: int(counts.sum())]
+        came, buffer = self.came.take(), self.sorted.take()
+        paging.read(rows, came[: len(rows)])
+        moved = came[: len(rows)].take(order, axis=0, out=buffer[: len(order)], mode="clip")
+        self.came.give(came)
+        ranks = (places % self.rows).astype(np.uint32).take(order)
+        return _Sorted(buffer, encode(moved, self.part.format), ranks, counts)
 
-def _scatter(part: Gathered, rows: int, scratch: Scratch) -> None:
-    """Every row of the source to its block, in the source's order."""
-    position = np.full(len(part.source), -1, part.order.dtype)
-    (present,) = np.nonzero(part.order >= 0)
-    position[part.order[present]] = present
-    del present
-    fill = np.zeros(-(-len(part) // rows), np.int64)
-    start = 0
-    for chunk in paging.chunks(part.source, SCRATCH_CHUNK):
-        places = position[start : start + len(chunk)]
-        start += len(chunk)
-        blocks = np.where(places < 0, len(fill), places // rows).astype(np.uint16)
-        order = np.argsort(blocks, kind="stable")
-        ends = np.cumsum(np.bincount(blocks, minlength=len(fill) + 1))
-        # Scratch rows take the place of the result, so they are as long as those of the result.
-        moved = encode(np.asarray(chunk).take(order, axis=0), part.format)
-        for block, (begin, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)):
-            if block < len(fill) and end > begin:
-                at = scratch.offset + (block * rows + int(fill[block])) * part.stored_row_bytes
-                _write_all(scratch.descriptor, moved[begin:end], at)
-                fill[block] += end - begin
+    def _append(self, chunk: _Sorted) -> None:
+        begin = 0
+        at = self.filled + np.arange(self.count) * self.rows
+        for to, count in zip(at.tolist(), chunk.counts.tolist(), strict=True):
+            if count:
+                self.ranks[to : to + count] = chunk.ranks[begin : begin + count]
+                self.place.write(chunk.rows[begin : begin + count], to * self.part.stored_row_bytes)
+                begin += count
+        self.filled += chunk.counts
 
-
-def _write_all(descriptor: int, rows: Array, offset: int) -> None:
-    data = rows.reshape(-1).view(np.uint8).data
-    while len(data):
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
+    def _sort(self, bucket: int, before: Array, after: Array) -> Array:
+        """The rows of a bucket, in order."""
+        start, count = bucket * self.rows, int(self.filled[bucket])
+        rows, after = before[:count], after[: len(self.part) - start]
+        self.place.read(rows, start * self.part.stored_row_bytes)
+        order = np.full(len(after), -1, np.int32)
+        order[self.ranks[start : start + count]] = np.arange(count, dtype=np.int32)
+        return Gathered(rows, order, self.part.stored_fill).take(order, after)

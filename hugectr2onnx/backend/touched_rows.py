@@ -1,9 +1,9 @@
 """Running a model whose tables are larger than anyone wants in memory, on the rows that it reads.
 
-The model's large tables lie in a file that is all hole. The model is run with the row numbers of its gathers as further
-outputs, the rows that it asked for are written into their places, and so on until it asks for nothing new. Nothing of the
-model is changed: the maps from key to row are proven as they are, on a table of full size, of which the rows that matter
-are there.
+The model's large tables lie in a file that is all hole. The part of the model that works out the row numbers of its gathers
+is run alone, the rows that it asked for are written into their places, and so on until it asks for nothing new; then the
+whole model is run. Nothing of the model is changed: the maps from key to row are proven as they are, on a table of full size,
+of which the rows that matter are there. To read a hole is slow, for the system reads megabytes of it ahead.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from onnx import helper
 
 from hugectr2onnx.backend import runtime
 from hugectr2onnx.backend.artifact import Artifact, Blob, located_tensor
+from hugectr2onnx.backend.wire import without
 from hugectr2onnx.errors import CompilerError, OutputError
 from hugectr2onnx.ir.types import Array
 
 SMALLEST_TABLE = 1 << 20
 MOST_ROUNDS = 16
 ALIGNMENT = 4096
+TABLES = "tables"
 
 
 def run_all(
@@ -71,56 +73,71 @@ class _Run:
             (n.input[0], n.input[1]) for n in artifact.skeleton.graph.node if n.input[:1] and n.input[0] in tables
         ]
         self.filled = {name: np.empty(0, np.int64) for name in tables}
-        self.places: dict[str, Array] = {}
+        self.offsets: dict[str, int] = {}
+        self.located: dict[str, onnx.TensorProto] = {}
         self._lay_out()
 
     def answers(self, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """What the model answers once it asks for no row that is not there."""
-        probe = self._write("probe.onnx", [index for _, index in self.gathers])
+        probe = self._write("probe.onnx", rows_of(self.artifact, [index for _, index in self.gathers]))
         for _ in range(MOST_ROUNDS):
             session = runtime.open_file(probe, options=_single_thread())
             asked = [runtime.run(session, each) | dict(each) for each in feeds]
             if not sum(self._fill(table, [found[index] for found in asked]) for table, index in self.gathers):
-                session = runtime.open_file(self._write("model.onnx", []), options=_single_thread())
+                session = runtime.open_file(self._write("model.onnx", self.artifact), options=_single_thread())
                 return [runtime.run(session, each) for each in feeds]
         raise CompilerError("the model asks for other rows each time it runs")
 
     def _lay_out(self) -> None:
-        path, end, offsets = self.folder / "tables", 0, {}
+        end = 0
         for name, blob in self.tables.items():
-            offsets[name] = end
+            self.offsets[name] = end
             end += -(-blob.nbytes // ALIGNMENT) * ALIGNMENT
-        with open(path, "wb") as file:
+        with open(self.folder / TABLES, "wb") as file:
             file.truncate(end)
         self.located = {
-            tensor.name: located_tensor(tensor, path.name, offsets[tensor.name], self.tables[tensor.name].nbytes)
+            tensor.name: located_tensor(tensor, TABLES, self.offsets[tensor.name], self.tables[tensor.name].nbytes)
             for tensor in self.artifact.skeleton.graph.initializer
             if tensor.name in self.tables
         }
-        for name, blob in self.tables.items():
-            little = blob.dtype.newbyteorder("<")
-            self.places[name] = np.memmap(path, little, "r+", offset=offsets[name], shape=blob.shape)
 
     def _fill(self, table: str, indices: Sequence[Array]) -> int:
         """Write the rows that are not there yet; returns how many."""
-        count = len(self.places[table])
-        asked = np.unique(np.concatenate([index.reshape(-1) for index in indices]).astype(np.int64) % count)
+        blob = self.tables[table]
+        asked = np.unique(np.concatenate([index.reshape(-1) for index in indices]).astype(np.int64) % blob.shape[0])
         new = np.setdiff1d(asked, self.filled[table], assume_unique=True)
-        self.places[table][new] = self.tables[table].rows(new)
+        rows = np.ascontiguousarray(blob.rows(new), blob.dtype.newbyteorder("<"))
+        with open(self.folder / TABLES, "r+b", buffering=0) as file:
+            for number, row in zip(new.tolist(), rows, strict=True):
+                file.seek(self.offsets[table] + number * row.nbytes)
+                file.write(row.tobytes())
         self.filled[table] = np.union1d(self.filled[table], new)
         return len(new)
 
-    def _write(self, name: str, further: Sequence[str]) -> Path:
-        """The model file, with further outputs."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self.artifact.skeleton)
-        public = {value.name for value in (*model.graph.input, *model.graph.output)}
-        new = [tensor for tensor in dict.fromkeys(further) if tensor not in public]
-        model.graph.output.extend(helper.make_empty_tensor_value_info(tensor) for tensor in new)
+    def _write(self, name: str, artifact: Artifact) -> Path:
         path = self.folder / name
         with open(path, "wb") as file:
-            file.writelines(Artifact(model, self.artifact.tensors).stream(self.located))
+            file.writelines(artifact.stream(self.located))
         return path
+
+
+def rows_of(artifact: Artifact, indices: Sequence[str]) -> Artifact:
+    """The part of a model that works out some of its tensors, as its outputs; those that are inputs need no work."""
+    graph, wanted, nodes = artifact.skeleton.graph, set(indices), []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            nodes.append(node)
+    made = {tensor for node in nodes for tensor in node.output}
+    model = onnx.ModelProto()
+    model.CopyFrom(without(artifact.skeleton, "graph"))
+    model.graph.CopyFrom(without(graph, "node", "initializer", "output"))
+    model.graph.node.extend(reversed(nodes))
+    model.graph.initializer.extend(tensor for tensor in graph.initializer if tensor.name in wanted)
+    model.graph.output.extend(
+        helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(indices) if name in made
+    )
+    return Artifact(model, {name: blob for name, blob in artifact.tensors.items() if name in wanted})
 
 
 def _single_thread() -> Any:

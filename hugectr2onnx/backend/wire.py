@@ -6,28 +6,28 @@ one. Field numbers are those of onnx.proto: ModelProto.graph 7, GraphProto.initi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import onnx
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from hugectr2onnx.errors import OutputError
 
-Piece = bytes | memoryview
+P = TypeVar("P")
 M = TypeVar("M", onnx.ModelProto, onnx.GraphProto, onnx.NodeProto, onnx.TensorProto)
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """One initializer: the tensor without payload, and the payload that is streamed in as its `raw_data`."""
+class Entry(Generic[P]):
+    """One initializer: the tensor without payload, and what stands for the payload that becomes its `raw_data`."""
 
     tensor: onnx.TensorProto
     payload_size: int = 0
-    payload: Iterable[Piece] = ()
+    payload: P | None = None
 
     def head(self) -> bytes:
         """Everything that comes before the payload."""
@@ -37,8 +37,8 @@ class Entry:
         return _header(_INITIALIZER, len(tensor) + self.payload_size) + tensor
 
 
-def stream(model: onnx.ModelProto, entries: Sequence[Entry]) -> Iterator[Piece]:
-    """The model file in pieces, with `entries` for initializers."""
+def stream(model: onnx.ModelProto, entries: Sequence[Entry[P]]) -> Iterator[bytes | P]:
+    """The model file in pieces, with `entries` for initializers and their payloads among the bytes."""
     graph = serialise(without(model.graph, "initializer"))
     heads = [entry.head() for entry in entries]
     size = len(graph) + sum(map(len, heads)) + sum(entry.payload_size for entry in entries)
@@ -46,7 +46,8 @@ def stream(model: onnx.ModelProto, entries: Sequence[Entry]) -> Iterator[Piece]:
     yield graph
     for head, entry in zip(heads, entries, strict=True):
         yield head
-        yield from entry.payload
+        if entry.payload is not None:
+            yield entry.payload
 
 
 def serialise(message: Any) -> bytes:

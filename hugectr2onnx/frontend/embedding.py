@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 import numpy as np
@@ -23,6 +24,7 @@ from hugectr2onnx.ir.types import Array, N, f32, i64
 ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
 HYBRID = "HybridSparseEmbedding"
 CHUNK_BYTES = 1 << 20
+LARGE = 32 << 20
 
 
 def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...]) -> dict[str, Value]:
@@ -56,8 +58,10 @@ def look_up(
     warn: Callable[[str], None],
 ) -> Value:
     """The pooled vectors f32[N, slot, vec] of one embedding layer."""
-    _check_table(clause, table, warn)
-    unique = column(table.keys).index.unique
+    with ThreadPoolExecutor(1) as pool:
+        damaged = pool.submit(has_nan, table.vectors)
+        unique = column(table.keys).index.unique
+    _check_table(clause, table, damaged.result(), warn)
     # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
     gpus = 1 if unique else _gpus(clause, table, wishes.n_gpus, warn)
     if wishes.keep is not None:
@@ -102,18 +106,35 @@ def _gpus(clause: EmbeddingClause, table: SparseTable, n_gpus: int | None, warn:
     return gpus
 
 
-def _check_table(clause: EmbeddingClause, table: SparseTable, warn: Callable[[str], None]) -> None:
+def _check_table(clause: EmbeddingClause, table: SparseTable, damaged: bool, warn: Callable[[str], None]) -> None:
     where = f"layers[{clause.index}] {clause.type} {clause.top}"
     negative = len(table.keys) - column(table.keys).count
     if negative:
         warn(f"{where}: {negative} rows have negative keys and can never be asked for: a negative key is padding")
-    if has_nan(table.vectors):
+    if damaged:
         warn(f"{where}: the vectors in {table.path} hold NaN or infinite numbers")
 
 
 def has_nan(array: Array) -> bool:
-    """Whether anything is not finite, in one pass over a memory map that keeps none of it in memory."""
-    return any(not np.isfinite(chunk).all() for chunk in paging.chunks(array, CHUNK_BYTES))
+    """Whether anything is not finite: one pass over a memory map that keeps none of it in memory, by two threads."""
+    half = len(array) // 2 if array.nbytes > LARGE else 0
+    with ThreadPoolExecutor(2) as pool:
+        return any(pool.map(_has_nan, (array[:half], array[half:])))
+
+
+def _has_nan(array: Array) -> bool:
+    step = max(1, CHUNK_BYTES * len(array) // max(array.nbytes, 1))
+    buffer = np.empty((min(step, len(array)), *array.shape[1:]), array.dtype)
+    zeros = np.zeros(buffer.size, array.dtype)
+    for start in range(0, len(array), step):
+        chunk = array[start : start + step]
+        rows = buffer[: len(chunk)].reshape(-1)
+        paging.read(chunk, buffer[: len(chunk)])
+        # A product with zeros is NaN where a factor is not finite, and it is quicker than looking at each number.
+        with np.errstate(invalid="ignore"):
+            if np.dot(rows, zeros[: rows.size]) != 0:
+                return True
+    return False
 
 
 def _exclusive_sum(sizes: tuple[int, ...]) -> list[int]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend.json_text import StrPath, reason
+from hugectr2onnx.ir.paging import Map
 
 
 def file_status(path: StrPath, what: str) -> os.stat_result:
@@ -48,7 +49,8 @@ def map_file(path: StrPath, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
         check_readable(path, what)
         return read_only(np.empty(0, dtype))
     try:
-        return np.memmap(path, dtype, mode="r", shape=(size // dtype.itemsize,))
+        with open(path, "rb") as file:
+            return np.frombuffer(Map.of(file.fileno()), dtype, size // dtype.itemsize)
     except (OSError, ValueError, MemoryError) as failure:
         why = reason(failure) if isinstance(failure, OSError | ValueError) else "not enough address space"
         raise WeightsError(f"{path}: cannot be mapped: {why}") from None

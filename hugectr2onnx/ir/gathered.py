@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -18,13 +19,16 @@ CHUNK_BYTES = 1 << 22
 class Gathered:
     """`source[order[i]]`, and rows full of `fill` where `order[i]` is negative. It stands for an array of that shape.
 
-    The rows come out as `format` stores them; `row_bytes` are those of the source.
+    The rows come out as `format` stores them; `row_bytes` are those of the source. `keys`: where `order` comes from, so that
+    the row of key k is number `k - low`.
     """
 
     source: Array
     order: Array
     fill: float = 0.0
     format: RowFormat = "fp32"
+    keys: Array | None = None
+    low: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,6 +63,19 @@ class Gathered:
         """The same rows of one number as numbers: only `reshape(-1)` of a table of one column."""
         return replace(self, source=self.source.reshape(*shape))
 
+    def places(self, start: int, stop: int) -> Array:
+        """Where some rows of the source go, negative for nowhere; a row of the source goes to one place at most."""
+        if self.keys is None:
+            return self._inverse[start:stop]
+        return np.asarray(self.keys[start:stop]) - self.low
+
+    @cached_property
+    def _inverse(self) -> Array:
+        places = np.full(len(self.source), -1, np.int64)
+        (present,) = np.nonzero(self.order >= 0)
+        places[self.order[present]] = present
+        return places
+
     def __len__(self) -> int:
         return len(self.order)
 
@@ -90,16 +107,10 @@ class Gathered:
             rows[order < 0] = self.fill
         return rows
 
-    def chunks(self, size: int = CHUNK_BYTES, buffers: int = 0) -> Iterator[Array]:
-        """All rows in order, some bytes at a time.
-
-        With `buffers` a chunk is overwritten when so many more were made: new memory for each costs as much as the rows.
-        """
+    def chunks(self, size: int = CHUNK_BYTES) -> Iterator[Array]:
+        """All rows in order, some bytes at a time."""
         step = max(1, size // max(1, self.row_bytes))
-        reused = [np.empty((min(step, len(self)), *self.source.shape[1:]), self.source.dtype) for _ in range(buffers)]
-        for number, start in enumerate(range(0, len(self), step)):
-            order = self.order[start : start + step]
-            yield self.take(order, reused[number % buffers][: len(order)] if buffers else None)
+        return (self[start : start + step] for start in range(0, len(self), step))
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,10 +75,23 @@ def test_a_full_disk_while_syncing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    write(tmp_path / "a.onnx", b"old")
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OutputError, match="No space left"):
         write(tmp_path / "a.onnx", b"new")
-    assert os.listdir(tmp_path) == []
+    assert (tmp_path / "a.onnx").read_bytes() == b"old"
+
+
+def test_only_what_takes_the_place_of_a_file_is_flushed_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    monkeypatch.setattr(atomic, "_sync_folder", lambda folder: None)
+    write(tmp_path / "a.onnx", b"first")
+    assert flushed == []
+    write(tmp_path / "a.onnx", b"second")
+    assert len(flushed) == 1
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -15,7 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hugectr2onnx.backend.artifact import Artifact, Blob, external_tensor
 from hugectr2onnx.backend.external_data import save
+from hugectr2onnx.backend.model_file import ModelFile
 from hugectr2onnx.errors import OutputError
+from hugectr2onnx.ir.gathered import Converted, Gathered
 
 LARGE = np.arange(3000, dtype=np.float32).reshape(1000, 3)
 SMALL = np.arange(30, dtype=np.float32).reshape(10, 3)
@@ -138,11 +141,12 @@ def test_a_failure_half_way_leaves_the_old_pair(tmp_path: Path, monkeypatch: pyt
     save_pair(tmp_path / "a.onnx")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def fail(blob: Blob, size: int = 0, scratch: object = None) -> None:
+    def fail(file: ModelFile, blob: Blob) -> None:
+        file.write(b"some of it")
         raise KeyboardInterrupt
 
     artifact = two_tables()
-    monkeypatch.setattr(Blob, "chunks", fail)
+    monkeypatch.setattr(ModelFile, "write_blob", fail)
     with pytest.raises(KeyboardInterrupt):
         save(artifact, tmp_path / "a.onnx", threshold=1000, limit=4000)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -218,3 +222,54 @@ def test_a_callback_that_stops_the_save_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=4000, progress=stop)
     assert os.listdir(tmp_path) == []
+
+
+def test_room_is_set_aside_before_a_table_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    with pytest.raises(OutputError, match="Free space on the disk"):
+        save_pair(tmp_path / "a.onnx")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_system_that_sets_no_room_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    save_pair(tmp_path / "a.onnx")
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
+
+
+def test_a_table_in_another_order_within_the_model_file_and_beside_it(tmp_path: Path) -> None:
+    """Two megabytes, so that threads put it in order; rows that are converted go the same way."""
+    table = np.random.default_rng(0).random((180_000, 3), np.float32)
+    order = np.random.default_rng(1).permutation(len(table)).astype(np.int32)
+    for part, expected in (
+        (Gathered(table, order), table[order]),
+        (Converted(table, "fp16"), table.astype(np.float16)),
+        (Gathered(table, order, 0.0, "fp16"), table[order].astype(np.float16)),
+    ):
+        kind = helper.np_dtype_to_tensor_dtype(expected.dtype)
+        graph = helper.make_graph(
+            [helper.make_node("Gather", ["table", "keys"], ["rows"])],
+            "g",
+            [helper.make_tensor_value_info("keys", TensorProto.INT64, ["N"])],
+            [helper.make_tensor_value_info("rows", kind, ["N", 3])],
+            [external_tensor("table", Blob((part,)))],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        for limit in (0, 1 << 30):
+            records = save(Artifact(model, {"table": Blob((part,))}), tmp_path / "a.onnx", limit=limit, checksums=True)
+            np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), expected[KEYS])
+            for record in records:
+                assert hashlib.sha256((tmp_path / record.name).read_bytes()).hexdigest() == record.sha256
+            stored = onnx.load(tmp_path / "a.onnx").graph.initializer[0]
+            np.testing.assert_array_equal(numpy_helper.to_array(stored), expected)
+
+
+def test_without_checksums(tmp_path: Path) -> None:
+    records = save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=4000, checksums=False)
+    assert [record.sha256 for record in records] == ["", ""]

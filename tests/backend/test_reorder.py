@@ -1,8 +1,8 @@
-"""Rows in another order: at random, in windows and through a scratch file, all the same bytes."""
+"""Rows in another order: at random and in two passes, all the same bytes."""
 
 from __future__ import annotations
 
-import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +10,27 @@ import pytest
 
 from hugectr2onnx.backend import reorder
 from hugectr2onnx.backend.artifact import Blob
-from hugectr2onnx.backend.reorder import Scratch
+from hugectr2onnx.backend.in_order import in_order
+from hugectr2onnx.backend.reorder import Place
+from hugectr2onnx.frontend.mapped_file import map_file
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 
 ROWS = 1000
-WAYS = ("random", "windows", "scratch")
+WAYS = ("random", "two passes")
 
 
-@pytest.fixture(params=["array", "map", "records"])
-def table(request: pytest.FixtureRequest, tmp_path: Path) -> np.ndarray:
-    """In memory, in a file of its own, and with a key between the rows as in single-file tables."""
+@pytest.fixture(params=["array", "map", "large file", "records"])
+def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """In memory, in a file of its own, in one that is kept open, and with a key between the rows as in single files."""
     rows = np.random.default_rng(0).random((ROWS, 3), np.float32)
     if request.param == "map":
         rows.tofile(tmp_path / "rows")
         return np.memmap(tmp_path / "rows", np.float32, "r", shape=(ROWS, 3))
+    if request.param == "large file":
+        monkeypatch.setattr(paging, "WINDOW_BYTES", 1)
+        rows.tofile(tmp_path / "rows")
+        return map_file(tmp_path / "rows", np.dtype("<f4"), "rows").reshape(ROWS, 3)
     if request.param == "records":
         records = np.zeros(ROWS, [("key", "<u4"), ("vector", "<f4", (3,))])
         records["vector"] = rows
@@ -44,32 +50,56 @@ ORDERS["with holes"] = np.concatenate([np.random.default_rng(3).permutation(ROWS
 )
 
 
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_gives_the_same_bytes(
-    table: np.ndarray, order: np.ndarray, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, size in (("BLOCK_BYTES", 1200), ("SCRATCH_CHUNK", 500)):
-        monkeypatch.setattr(reorder, name, size)
-    monkeypatch.setattr(paging, "WINDOW_BYTES", 800)
-    monkeypatch.setattr(reorder, "AT_RANDOM", 1 << 30 if way == "random" else -1)
-    monkeypatch.setattr(reorder, "free_memory", lambda: 0 if way == "scratch" else 1 << 40)
-    expected = np.array([[0.5] * 3 if row < 0 else table[row] for row in order], np.float32).reshape(-1, 3)
-    with open(tmp_path / "out", "w+b") as file:
+def written(part: Gathered, path: Path) -> tuple[bytes, list[bytes], list[int]]:
+    """What is in the file behind a head of 4 bytes, what was given out, and what was counted."""
+    moved: list[int] = []
+    with open(path, "w+b") as file:
         file.write(b"head")
         file.flush()
-        for chunk in Blob((Gathered(table, order, 0.5), np.ones((1, 3), np.float32))).chunks(
-            100, Scratch(file.fileno(), 4)
-        ):
-            file.write(chunk)
-    assert (tmp_path / "out").read_bytes() == b"head" + expected.tobytes() + np.ones(3, np.float32).tobytes()
+        given = [rows.tobytes() for rows in reorder.write(part, Place(file.fileno(), 4), moved.append)]
+    return path.read_bytes()[4:], given, moved
 
 
-def test_without_a_scratch_file_chunks_may_be_kept(table: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_way_gives_the_same_bytes(
+    table: np.ndarray, order: np.ndarray, way: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (("CHUNK_BYTES", 500), ("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
+        monkeypatch.setattr(reorder, name, size)
+    monkeypatch.setattr(reorder, "AT_RANDOM", 1 << 30 if way == "random" else -1)
+    monkeypatch.setattr(reorder, "thread_count", lambda: threads)
+    expected = np.array([[0.5] * 3 if row < 0 else table[row] for row in order], np.float32).reshape(-1, 3)
+    content, given, moved = written(Gathered(table, order, 0.5), tmp_path / "out")
+    assert content == b"".join(given) == expected.tobytes()
+    assert sum(moved) <= len(content)
+
+
+def test_rows_go_where_their_keys_say(table: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys 50, 52, ... in any order, two of them negative: the odd numbers between them are filled."""
+    monkeypatch.setattr(reorder, "AT_RANDOM", -1)
+    monkeypatch.setattr(reorder, "MEMORY", 6000)
+    keys = np.random.default_rng(4).permutation(ROWS) * 2 + 50
+    keys[[3, 700]] = [-1, np.iinfo(np.int64).min]
+    order = np.full(2 * ROWS, -1, np.int32)
+    order[keys[keys >= 0] - 50] = np.flatnonzero(keys >= 0)
+    expected = np.where(order[:, None] < 0, np.float32(0.5), table[order])
+    assert written(Gathered(table, order, 0.5, keys=keys, low=50), tmp_path / "out")[0] == expected.tobytes()
+
+
+def test_a_reader_that_stops_half_way(table: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reorder, "CHUNK_BYTES", 500)
+    with open(tmp_path / "out", "w+b") as file:
+        rows = reorder.write(Gathered(table, ORDERS["permuted"]), Place(file.fileno(), 0), lambda count: None)
+        np.testing.assert_array_equal(next(rows), table[ORDERS["permuted"]][:41])
+        rows.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hugectr2onnx-rows")]
+
+
+def test_chunks_without_a_file(table: np.ndarray) -> None:
     order = ORDERS["permuted"]
-    for limit in (1 << 30, -1):
-        monkeypatch.setattr(reorder, "AT_RANDOM", limit)
-        assert b"".join(Blob((Gathered(table, order),)).chunks(64)) == table[order].tobytes()
+    assert b"".join(Blob((Gathered(table, order),)).chunks(64)) == table[order].tobytes()
 
 
 def test_some_rows_and_all_rows_of_a_stack(table: np.ndarray) -> None:
@@ -87,9 +117,16 @@ def test_rows_of_one_number_as_numbers() -> None:
 
 def test_a_file_that_is_cut_short_meanwhile(tmp_path: Path) -> None:
     with open(tmp_path / "short", "w+b") as file, pytest.raises(OSError, match="cut short"):
-        reorder._read_all(file.fileno(), np.zeros(3), 0)
+        Place(file.fileno(), 0).read(np.zeros(3), 0)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="/proc is Linux's")
-def test_free_memory_is_known() -> None:
-    assert 0 < reorder.free_memory() < 1 << 60
+def test_an_error_of_a_thread_is_raised_where_its_result_would_be() -> None:
+    def work(number: int) -> int:
+        if number == 3:
+            raise OSError("no more")
+        return number
+
+    results = in_order(work, range(9), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="no more"):
+        next(results)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hugectr2onnx.errors import HugeCTR2ONNXError, MissingInformationError, WeightsError
 from hugectr2onnx.frontend import sparse_table
 from hugectr2onnx.frontend.sparse_table import keys_are_unique, open_table
+from hugectr2onnx.ir import paging
 
 DISTRIBUTED = "DistributedSlotSparseEmbeddingHash"
 LOCALIZED = "LocalizedSlotSparseEmbeddingHash"
@@ -66,7 +67,7 @@ class TestFolder:
 
     def test_nothing_is_copied_and_nothing_can_be_written(self, tmp_path: Path) -> None:
         table = open_table(folder(tmp_path / "t"), 2, DISTRIBUTED)
-        assert isinstance(table.vectors, np.memmap)
+        assert isinstance(paging.map_of(table.vectors), paging.Map)
         with pytest.raises(ValueError, match="read-only"):
             table.vectors[0] = 0
 

@@ -97,13 +97,13 @@ def test_a_disk_that_has_no_room(compiled: Any, old: Path, monkeypatch: pytest.M
 def test_interrupted_in_the_middle(
     compiled: Any, old: Path, monkeypatch: pytest.MonkeyPatch, external: bool, failure: Any
 ) -> None:
-    real = type(compiled.artifact).stream
+    real = type(compiled.artifact).pieces
 
-    def stream(*given: Any) -> Iterator[bytes]:
+    def pieces(*given: Any) -> Iterator[bytes]:
         yield next(iter(real(*given)))
         raise failure
 
-    monkeypatch.setattr(type(compiled.artifact), "stream", stream)
+    monkeypatch.setattr(type(compiled.artifact), "pieces", pieces)
     expected = OutputError if isinstance(failure, OSError) else failure
     with pytest.raises(expected):
         if external:

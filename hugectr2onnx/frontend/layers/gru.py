@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hugectr2onnx.errors import GraphJsonError, ShapeError
+import numpy as np
+
+from hugectr2onnx.errors import GraphJsonError, ShapeError, WeightsError
 from hugectr2onnx.frontend.layers.layer import Layer, Weight, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.gru import Gru
@@ -53,6 +55,7 @@ class GRU(Layer, types=("GRU",)):
                 f"a GRU over {x.type} has {states} hidden states, which do not fall into parts of the {rows} rows "
                 f"that the top has; check SeqLength {self.steps} and vector_size {self.vector_size} against the bottom"
             )
+        _require_finite(weight, recurrent, bias)
         y = Gru()(Reshape((self.steps, sequences, self.vector_size))(x), weight, recurrent, bias)
         if parts == 1:
             return Reshape((rows, self.num_output))(y)
@@ -74,6 +77,15 @@ class GRU(Layer, types=("GRU",)):
             f"GRU was built for {self.batchsize} sequences of {self.steps} steps, time-major, and returns the first of "
             "its hidden states, as many as the bottom has rows. HugeCTR can hardly train this layer, so check what it "
             "predicts"
+        )
+
+
+def _require_finite(*weights: Value) -> None:
+    """onnxruntime's GRU clamps NaN: predictions would be numbers where HugeCTR has none."""
+    if any(weight.const is not None and not np.isfinite(weight.const).all() for weight in weights):
+        raise WeightsError(
+            "the weights of this GRU hold NaN or infinite numbers, which onnxruntime would turn into sound-looking "
+            "predictions: take a snapshot from before the training failed"
         )
 
 

@@ -33,7 +33,7 @@ from hugectr2onnx.ir.row_format import RowFormat, round_trip
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
 
 LARGEST_KEY = np.iinfo(np.int64).max
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,9 @@ class Embedding(Lookup):
         """The rows in the order of their keys, with the default vector where a key is missing."""
         assert isinstance(self.key_map, Direct)
         order = order_by_key(table_keys, self.key_map)
-        if len(order) == len(table) and np.array_equal(order, np.arange(len(table), dtype=order.dtype)):
+        if len(order) == len(table) and _counts_up(order):
             return table
-        return Gathered(table, order, self.default)
+        return Gathered(table, order, self.default, keys=table_keys, low=self.key_map.low)
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,12 @@ def order_by_key(table_keys: Array, direct: Direct) -> Array:
         known, rows = _valid(table_keys)
         order[known - direct.low] = rows
     return order
+
+
+def _counts_up(order: Array) -> bool:
+    """Whether it is 0, 1, 2, ...: told from its beginning, as a rule."""
+    chunks = range(0, len(order), CHUNK)
+    return all(np.array_equal(order[at : at + CHUNK], np.arange(at, min(at + CHUNK, len(order)))) for at in chunks)
 
 
 def _valid(table_keys: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ com.microsoft's GatherBlockQuantized reads the same bytes, but takes 2 to 13 tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def _scales(part: Array | Gathered) -> Array | Gathered:
     if not isinstance(part, Gathered):
         return _measured(part)
     filled = scales_of(np.full(1, part.fill, np.float32))
-    return Gathered(_measured(part.source), part.order, float(filled[0]))
+    return replace(part, source=_measured(part.source), fill=float(filled[0]))
 
 
 def _measured(table: Array) -> Array:
