@@ -18,6 +18,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.model_file import ModelFile
 from hugectr2onnx.errors import ParityError
 
 DENSE = np.array([[1.0, 2.0], [0.0, -3.0], [4.0, 0.5]], np.float32)
@@ -196,10 +197,10 @@ def test_no_room_for_the_model(model: Any, run: Any, out: Path, monkeypatch: pyt
 
 
 def test_a_disk_that_fills_up(model: Any, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sync(_: int) -> None:
+    def write(file: ModelFile, piece: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(ModelFile, "write", write)
     result = run("compile", *model.arguments, "-o", out, *QUICK)
     assert result.code == 3
     assert "No space left on device" in result.err
