@@ -66,6 +66,17 @@ class CompiledModel:
         `keys="indices"` go to `<path>.<top>.keys` (see `KeyMapper`). progress: called with the bytes written so far and in
         all. Raises OutputError.
         """
+        with self.report.stage("write", None):
+            self._save(path, external, shard_size, manifest, progress)
+
+    def _save(
+        self,
+        path: str | os.PathLike[str],
+        external: bool,
+        shard_size: int | None,
+        manifest: bool | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
         inline = {"limit": 0} if external or shard_size is not None else {}
         files = external_data.save(
             self.artifact, path, shard_size=shard_size, checksums=manifest, progress=progress, **inline

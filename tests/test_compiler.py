@@ -149,6 +149,13 @@ def test_progress_names_the_stages(weights: hugectr2onnx.Weights) -> None:
     assert seen[-1] == ("done", 1.0)
 
 
+def test_writing_is_a_stage_of_its_own(weights: hugectr2onnx.Weights, tmp_path: Path) -> None:
+    compiled = hugectr2onnx.compile(graph(), weights, simplify=False)
+    assert "write" not in [stage.name for stage in compiled.report.stages]
+    compiled.save(tmp_path / "m.onnx")
+    assert compiled.report.stages[-1].name == "write"
+
+
 def test_integers_and_doubles_are_taken_as_they_come(weights: hugectr2onnx.Weights) -> None:
     compiled = hugectr2onnx.compile(graph(), weights)
     feeds = {"dense": FEEDS["dense"].astype(np.float64), "keys": np.full((4, 1, 2), 7, np.int32)}
