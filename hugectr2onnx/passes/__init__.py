@@ -44,6 +44,7 @@ from hugectr2onnx.passes.rewriter import Fires
 from hugectr2onnx.passes.simplify_dice import simplify_dice
 from hugectr2onnx.passes.sink_reshapes import sink_reshapes
 from hugectr2onnx.passes.split_repeats import split_repeats
+from hugectr2onnx.passes.stack_heads import stack_heads
 from hugectr2onnx.passes.validation import Validation
 
 Pass = Callable[[Graph], Fires]
@@ -69,6 +70,7 @@ ALGEBRAIC: tuple[Pass, ...] = (
     fold_linear_chains,
     flatten_linears,
     find_attention,
+    stack_heads,
     split_repeats,
     drop_shifts,
     broadcast_repeats,

@@ -7,7 +7,7 @@ import pytest
 
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.ops.elementwise import Elu, Relu, Sigmoid
-from hugectr2onnx.ir.ops.linear import Linear, MatMul
+from hugectr2onnx.ir.ops.linear import Linear, LinearOnto, MatMul
 from hugectr2onnx.ir.types import N, f32, scale
 
 X, W, B = np.array([[1.0, 2], [-3, 1]]), np.array([[1.0, 0, 2], [0, 1, -1]]), np.array([10.0, 0, -1])
@@ -71,3 +71,25 @@ def test_linear_refuses_what_does_not_fit_and_names_it(types):
     with pytest.raises(ShapeError) as caught:
         Linear().infer(*types)
     assert str(caught.value) == f"linear of {types[0]} with a weight of {types[1]} and a bias of {types[2]}"
+
+
+def test_linear_onto_agrees(agree):
+    types = f32(N, 3), f32(3, 5), f32(N, 5)
+    assert LinearOnto().infer(*types) == f32(N, 5)
+    agree(LinearOnto(), *types)
+    y = np.full((2, 3), 10.0)
+    np.testing.assert_array_equal(LinearOnto().evaluate(X, W, y), [[11, 12, 10], [7, 11, 3]])
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        (f32(N, 3), f32(3, 5), f32(5)),
+        (f32(N, 3), f32(4, 5), f32(N, 5)),
+        (f32(N, 2, 3), f32(3, 5), f32(N, 2, 5)),
+    ],
+    ids=str,
+)
+def test_linear_onto_refuses_what_does_not_fit(types):
+    with pytest.raises(ShapeError):
+        LinearOnto().infer(*types)

@@ -49,3 +49,19 @@ class Linear(Op):
         result = self.activation.emit(out, y)
         assert isinstance(result, str)
         return result
+
+
+@dataclass(frozen=True)
+class LinearOnto(Op):
+    """`x @ w + y`: matrices all three."""
+
+    def infer(self, x: TensorType, w: TensorType, y: TensorType) -> TensorType:
+        if not x.rank == w.rank == 2 or x.shape[1] != w.shape[0] or y.shape != (x.shape[0], w.shape[1]):
+            raise ShapeError(f"{x} @ {w} cannot be added to {y}")
+        return y
+
+    def evaluate(self, x: Array, w: Array, y: Array) -> Array:
+        return np.asarray(x @ w + y)
+
+    def emit(self, out: Emitter, x: str, w: str, y: str) -> str:
+        return out.node("Gemm", x, w, y)

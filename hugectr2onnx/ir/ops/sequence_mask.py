@@ -106,3 +106,41 @@ class SequenceBias(Op):
 
     def _mask(self) -> SequenceMask:
         return SequenceMask(self.from_steps, self.to_steps)
+
+
+@dataclass(frozen=True)
+class SequenceSides(Op):
+    """What a SequenceBias is the product of: [B, steps, 2], a column for the queries and one for the keys.
+
+    `SequenceBias(...)[b, 0, f, t] = -10000 * sides[b, f, 0] * sides[b, t, 1]`. The second column says that a position lies
+    behind its sequence, of the length [B, 1]. The first says that a query is masked at all: where it lies within the
+    sequence itself or, with `every_query`, where the sequence has a position. Without `every_query` one of the two holds.
+    """
+
+    steps: int
+    every_query: bool = False
+
+    def infer(self, length: TensorType) -> TensorType:
+        SequenceMask(1, self.steps).infer(length)
+        return length.with_shape(length.shape[0], self.steps, 2)
+
+    def evaluate(self, length: Array) -> Array:
+        reached = np.reshape(length, (-1, 1)) >= self._needed()
+        return np.where(reached, *self._values()).reshape(-1, self.steps, 2).astype(length.dtype)
+
+    def emit(self, out: Emitter, length: str) -> str:
+        reached = out.node("GreaterOrEqual", length, out.const(self._needed()))
+        sides = out.node("Where", reached, *map(out.const, self._values()))
+        return Reshape((out.type(length).shape[0], self.steps, 2)).emit(out, sides)
+
+    def _needed(self) -> Array:
+        """The length from which on a side changes, position by position."""
+        needed = np.repeat(np.arange(1, self.steps + 1, dtype=np.float32), 2)
+        if self.every_query:
+            needed[::2] = 1
+        return needed
+
+    def _values(self) -> tuple[Array, Array]:
+        """The sides where that length is reached, and where it is not."""
+        reached = np.tile(np.array([1, 0], np.float32), self.steps)
+        return reached, 1 - reached

@@ -1,4 +1,4 @@
-"""fold_residual: the shortcut around a linear goes into its weight."""
+"""fold_residual: the shortcut around a linear goes into its weight, another product under it."""
 
 from __future__ import annotations
 
@@ -51,3 +51,36 @@ def test_a_linear_that_somebody_else_reads_stays():
     h = Linear()(x, w, b)
     graph.output({"y": h + x, "h": h})
     assert not fold_residual(graph)
+
+
+def two_products(
+    rows=N, *, width: int = 4, activation: object = None, bias: float = 1.0, shared: bool = False
+) -> Graph:
+    graph = Graph("g")
+    operands = graph.input("c", f32(rows, 3)), graph.input("x", f32(rows, 4))
+    products = []
+    for operand in operands:
+        w = graph.const(RNG.normal(size=(operand.type.shape[-1], width)).astype(np.float32))
+        products.append(Linear(activation)(operand, w, graph.const(np.full(width, bias, np.float32))))  # type: ignore[arg-type]
+    graph.output({"y": products[0] + products[1], **({"c4": products[0]} if shared else {})})
+    return graph
+
+
+def test_a_product_is_added_to_what_another_wrote(prove, lines):
+    graph = two_products()
+    assert prove(graph, fold_residual) == {"add_product": 1}
+    assert [line.split(" = ")[1] for line in lines(graph)] == [
+        "linear(%x, %const, %const_2) : f32[N, 4]",
+        "linear_onto(%c, %const_3, %linear) : f32[N, 4]",
+    ]
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [two_products(activation=Relu()), two_products(bias=3e38), two_products(shared=True)],
+    ids=["an activation in between", "biases that overflow", "a product that somebody else reads"],
+)
+def test_products_that_stay_apart(graph):
+    text = str(graph)
+    assert not fold_residual(graph)
+    assert str(graph) == text
