@@ -80,13 +80,13 @@ def _gate(dice: Value) -> Value:
     assert isinstance(op, Dice)
     shares = _shares(x)
     centred = x - ColumnSum()(shares, x)
-    variance = ColumnSum()(shares, centred * centred)
-    return Sigmoid()(centred / Sqrt()(variance + op.eps))
+    variance = ColumnSum(op.eps)(shares, centred * centred)
+    return Sigmoid()(centred / Sqrt()(variance))
 
 
 def _shares(x: Value) -> Value:
     rows = x.shape[0]
-    return x.graph.const(np.full(rows, 1 / rows, np.float32)) if isinstance(rows, int) else EqualShares()(x)
+    return x.graph.const(np.full((1, rows), 1 / rows, np.float32)) if isinstance(rows, int) else EqualShares()(x)
 
 
 def _inverse_deviation(dice: Value) -> Array:
@@ -111,7 +111,7 @@ def _merge_shares(graph: Graph) -> int:
     merged = 0
     for node in [node for node in graph if isinstance(node.op, EqualShares)]:
         shares = node.results[0]
-        kept = first.setdefault(shares.shape[0], shares)
+        kept = first.setdefault(shares.shape[1], shares)
         if kept != shares:
             graph.replace(shares, kept)
             graph.erase(node)

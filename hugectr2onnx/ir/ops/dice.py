@@ -77,32 +77,36 @@ def _emit_mix(out: Emitter, x: str, mean: str, var: str, alpha: float, eps: floa
 
 @dataclass(frozen=True)
 class EqualShares(Op):
-    """`1 / rows` for each row of x: x is [B, ...], the result [B]. They add up to 1."""
+    """`1 / rows` for each row of x, side by side: x is [B, ...], the result [1, B]. They add up to 1."""
 
     def infer(self, x: TensorType) -> TensorType:
         if x.rank < 1:
             raise ShapeError(f"{x} has no rows to share among")
-        return f32(x.shape[0])
+        return f32(1, x.shape[0])
 
     def evaluate(self, x: Array) -> Array:
-        return np.full(len(x), 1 / max(len(x), 1))
+        return np.full((1, len(x)), 1 / max(len(x), 1))
 
     def emit(self, out: Emitter, x: str) -> str:
         rows = out.node("Shape", x, start=0, end=1)
-        return out.node("Softmax", out.node("ConstantOfShape", rows), axis=0)
+        column = out.node("Softmax", out.node("ConstantOfShape", rows), axis=0)
+        return out.node("Reshape", column, out.const([1, -1], "i64"))
 
 
 @dataclass(frozen=True)
 class ColumnSum(Op):
-    """The sum of the rows of x, each times its share: shares are [B], x is [B, n], the result is [n]."""
+    """The sum of the rows of x, each times its share, plus a number: shares are [1, B], x is [B, n], the result is [1, n]."""
+
+    plus: float = 0.0
 
     def infer(self, shares: TensorType, x: TensorType) -> TensorType:
-        if x.rank != 2 or shares.shape != x.shape[:1]:
+        if x.rank != 2 or shares.shape != (1, x.shape[0]):
             raise ShapeError(f"{x} cannot be summed with shares of {shares}")
-        return x.with_shape(x.shape[1])
+        return x.with_shape(1, x.shape[1])
 
     def evaluate(self, shares: Array, x: Array) -> Array:
-        return np.asarray(shares @ x)
+        return np.asarray(shares @ x + x.dtype.type(self.plus))
 
     def emit(self, out: Emitter, shares: str, x: str) -> str:
-        return out.node("MatMul", shares, x)
+        # As a Gemm also without a number: onnxruntime's MatMul takes longer to start.
+        return out.node("Gemm", shares, x, *([out.const(self.plus)] if self.plus else []))

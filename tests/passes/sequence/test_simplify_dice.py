@@ -39,18 +39,17 @@ def test_before_a_linear(prove, lines):
     graph = layer(Dice(0.2, 1e-3))
     assert prove(graph, simplify_dice) == {"expand_dice_before_linear": 1}
     assert lines(graph) == [
-        "%equal_shares = equal_shares(%x) : f32[N]",
-        "%column_sum = column_sum(%equal_shares, %x) : f32[3]",
+        "%equal_shares = equal_shares(%x) : f32[1, N]",
+        "%column_sum = column_sum(%equal_shares, %x) : f32[1, 3]",
         "%sub = sub(%x, %column_sum) : f32[N, 3]",
         "%mul = mul(%sub, %sub) : f32[N, 3]",
-        "%column_sum_2 = column_sum(%equal_shares, %mul) : f32[3]",
-        "%add = add(%column_sum_2, %const) : f32[3]",
-        "%sqrt = sqrt(%add) : f32[3]",
+        "%column_sum_2 = column_sum(%equal_shares, %mul) {plus=0.001} : f32[1, 3]",
+        "%sqrt = sqrt(%column_sum_2) : f32[1, 3]",
         "%div = div(%sub, %sqrt) : f32[N, 3]",
         "%sigmoid = sigmoid(%div) : f32[N, 3]",
-        "%add_2 = add(%sigmoid, %const_2) : f32[N, 3]",
-        "%mul_2 = mul(%add_2, %x) : f32[N, 3]",
-        "%linear = linear(%mul_2, %const_3, %b) : f32[N, 2]",
+        "%add = add(%sigmoid, %const) : f32[N, 3]",
+        "%mul_2 = mul(%add, %x) : f32[N, 3]",
+        "%linear = linear(%mul_2, %const_2, %b) : f32[N, 2]",
     ]
 
 
@@ -76,7 +75,9 @@ def test_two_dice_share_the_shares(lines):
     x = graph.input("x", f32(N, 3))
     graph.output({"y": Dice(0.1, 1e-3)(Dice(0.3, 1e-3)(x))})
     assert simplify_dice(graph)["merge_shares"] == 1
-    assert [line for line in lines(graph) if "equal_shares(" in line] == ["%equal_shares = equal_shares(%x) : f32[N]"]
+    assert [line for line in lines(graph) if "equal_shares(" in line] == [
+        "%equal_shares = equal_shares(%x) : f32[1, N]"
+    ]
 
 
 def test_a_fixed_batch_needs_no_counting(lines):
