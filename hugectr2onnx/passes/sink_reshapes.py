@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
+from hugectr2onnx.ir.ops.reduce import ReduceMean, Softmax
 from hugectr2onnx.ir.ops.shape import Reshape
-from hugectr2onnx.ir.pattern import P
+from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.ir.types import elements
 from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
 
@@ -44,7 +45,23 @@ def sink_below_mul(a: Value, b: Value, root: Value) -> Value | None:
     return _sink(a, b, root)
 
 
-RULES: tuple[Rule, ...] = (sink_below_add, sink_below_sub, sink_below_mul)
+@rule(P(Softmax, P(Reshape, Var("x"))))
+def sink_below_softmax(x: Value, root: Value) -> Value | None:
+    """reshape(softmax(reshape(x)))  ->  reshape(reshape(softmax(x))), where the first reshape keeps the last axis"""
+    meets = all(isinstance(use.node.op, Reshape) for use in root.uses)
+    return Reshape(root.shape)(Softmax()(x)) if meets and x.shape[-1:] == root.shape[-1:] else None
+
+
+@rule(P(Reshape, P(ReduceMean, Var("x"), name="mean")))
+def drop_averaged_axis(x: Value, mean: Value, root: Value) -> Value | None:
+    """reshape(reduce_mean(x))  ->  reduce_mean(x) {keepdims=False}, where the reshape only drops the axis"""
+    op = mean.op
+    assert isinstance(op, ReduceMean)
+    without = ReduceMean(op.axis, keepdims=False)
+    return without(x) if op.keepdims and without.infer(x.type) == root.type else None
+
+
+RULES: tuple[Rule, ...] = (sink_below_add, sink_below_sub, sink_below_mul, sink_below_softmax, drop_averaged_axis)
 
 
 def sink_reshapes(graph: Graph) -> Fires:

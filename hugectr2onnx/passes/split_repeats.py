@@ -8,7 +8,7 @@ whose first term is computed once for a target, and no columns are joined. Where
 
     item . (W2 - W3 + target * W4),
 
-one product of a matrix [k, d] with a vector [d] a sample.
+one product of a vector [d] with a matrix [d, k] a sample.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
 from hugectr2onnx.ir.ops.linear import Linear
-from hugectr2onnx.ir.ops.shape import Concat, Repeat, Reshape
+from hugectr2onnx.ir.ops.shape import Concat, Repeat, Reshape, Transpose
 from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.products import exact, rounded
@@ -98,14 +98,20 @@ def _scores(rest: Terms) -> list[Value]:
     scores = []
     for value, repeat, items in [found for value in rest if (found := _target_and_items(value))]:
         assert isinstance(repeat.op, Repeat)
-        target = repeat.inputs[0]
-        weight = target * _const(value, rest.pop(value).T)
+        rows, width = repeat.inputs[0].shape
+        weight = _as_made(repeat.inputs[0]) * _const(value, rest.pop(value).T)
         if items in rest:
             weight = weight + _const(value, rest.pop(items).T)
-        rows, width = target.shape
-        each = Reshape((rows, repeat.op.factor, width))(items) @ Reshape((rows, width, 1))(weight)
+        keys = Transpose((0, 2, 1))(Reshape((rows, repeat.op.factor, width))(items))
+        each = Reshape((rows, 1, width))(weight) @ keys
         scores.append(Reshape((value.shape[0], 1))(each))
     return scores
+
+
+def _as_made(target: Value) -> Value:
+    """[N, 1, d] where a target was that before it became [N, d], so that it need not be reshaped twice."""
+    before = target.inputs[0] if isinstance(target.op, Reshape) else target
+    return before if before.shape == (target.shape[0], 1, target.shape[1]) else target
 
 
 def _target_and_items(value: Value) -> tuple[Value, Value, Value] | None:

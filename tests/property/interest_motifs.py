@@ -21,6 +21,19 @@ def add_attention_unit(g: Growing) -> None:
     _weigh(g, weights, items, count)
 
 
+def add_weighted_history(g: Growing) -> None:
+    """DIN as NVIDIA's sample has it: the score of each item, the history that it weighs, and the history's mean."""
+    items, target, count = _history(g)
+    repeated = g.repeat(target, 1, count)
+    score = g.linear(g.join([repeated, items, g.same("ElementwiseMultiply", repeated, items)]), 1)
+    weights = g.same("Softmax", g.reshape(score, target.rows, count))
+    history = g.reshape(items, weights.rows, count * items.width)
+    weighted = g.same("ElementwiseMultiply", g.repeat(weights, 0, items.width), history)
+    for whole, type in ((weighted, "ReduceSum"), (history, "ReduceMean")):
+        reduced = g.reduce(g.reshape(whole, weights.rows, count, items.width), 1, type)
+        g.reshape(reduced, weights.rows, items.width)
+
+
 def add_two_targets(g: Growing) -> None:
     """One score of an item from a target, and from the item times another target that a linear makes."""
     items, target, count = _history(g)

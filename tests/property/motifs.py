@@ -11,7 +11,14 @@ from fractions import Fraction
 
 from .attention_motifs import add_attention, add_attention_by_layers
 from .growing import WIDEST, Growing, Tensor, divisors, flat, slotted
-from .interest_motifs import BINARY, add_attention_unit, add_repeats, add_repeats_of_both, add_two_targets
+from .interest_motifs import (
+    BINARY,
+    add_attention_unit,
+    add_repeats,
+    add_repeats_of_both,
+    add_two_targets,
+    add_weighted_history,
+)
 from .layers import EPS, add_columns_of_slots, add_gather, add_gru, add_matrix_multiply, add_selection
 
 Motif = Callable[[Growing], object]
@@ -232,6 +239,7 @@ MOTIFS: dict[str, Motif] = {
         add_attention,
         add_attention_by_layers,
         add_attention_unit,
+        add_weighted_history,
         add_two_targets,
         add_repeats,
         add_repeats_of_both,

@@ -6,6 +6,7 @@ import pytest
 
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
+from hugectr2onnx.ir.ops.reduce import ReduceMean, Softmax
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
 from hugectr2onnx.passes.sink_reshapes import sink_reshapes
@@ -50,3 +51,43 @@ def test_an_operand_that_broadcasts_keeps_its_shape():
     a, b = graph.input("a", f32(ROWS, 4)), graph.input("b", f32(N, 4))
     graph.output({"y": Reshape((N, 5, 4))(a) + Reshape((N, 1, 4))(b)})
     assert not sink_reshapes(graph)
+
+
+def weighed(shape=(N, 5), *, again: bool = True) -> Graph:
+    graph = Graph("g")
+    weights = Softmax()(Reshape(shape)(graph.input("x", f32(N, 1, 5))))
+    graph.output({"y": Reshape((N, 5, 1))(weights) if again else weights})
+    return graph
+
+
+def test_a_softmax_comes_before_the_reshape_if_another_follows(prove, lines):
+    graph = weighed()
+    assert prove(graph, sink_reshapes) == {"sink_below_softmax": 1}
+    assert lines(graph) == [
+        "%softmax = softmax(%x) : f32[N, 1, 5]",
+        "%reshape = reshape(%softmax) {shape=[N, 5]} : f32[N, 5]",
+        "%reshape_2 = reshape(%reshape) {shape=[N, 5, 1]} : f32[N, 5, 1]",
+    ]
+
+
+@pytest.mark.parametrize("graph", [weighed((N, 5, 1)), weighed(again=False)], ids=["other groups", "no other reshape"])
+def test_a_softmax_that_stays(graph):
+    text = str(graph)
+    assert not sink_reshapes(graph)
+    assert str(graph) == text
+
+
+def averaged(axis: int, shape) -> Graph:
+    graph = Graph("g")
+    graph.output({"y": Reshape(shape)(ReduceMean(axis)(graph.input("x", f32(N, 5, 4))))})
+    return graph
+
+
+def test_a_mean_drops_its_axis_itself(prove, lines):
+    graph = averaged(1, (N, 4))
+    assert prove(graph, sink_reshapes) == {"drop_averaged_axis": 1}
+    assert lines(graph) == ["%reduce_mean = reduce_mean(%x) {axis=1, keepdims=False} : f32[N, 4]"]
+
+
+def test_a_mean_under_another_shape_stays():
+    assert not sink_reshapes(averaged(1, (N, 2, 2)))

@@ -11,7 +11,7 @@ from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.linear import Linear
-from hugectr2onnx.ir.ops.shape import Concat, Repeat
+from hugectr2onnx.ir.ops.shape import Concat, Repeat, Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
 from hugectr2onnx.passes.split_repeats import split_repeats
 
@@ -19,11 +19,22 @@ DIN = ("target", "items", "difference", "product")
 
 
 def scored(
-    columns=1, parts=DIN, *, factor=5, width=3, axis=1, activation=None, difference=1.0, seed=0, shared=False
+    columns=1,
+    parts=DIN,
+    *,
+    factor=5,
+    width=3,
+    axis=1,
+    activation=None,
+    difference=1.0,
+    seed=0,
+    shared=False,
+    slot=False,
 ) -> Graph:
     graph = Graph("g")
     rng = np.random.default_rng(seed)
-    a, h = graph.input("a", f32(N, width)), graph.input("h", f32(Batch(N.factor * factor), width))
+    a = Reshape((N, width))(graph.input("a", f32(N, 1, width))) if slot else graph.input("a", f32(N, width))
+    h = graph.input("h", f32(Batch(N.factor * factor), width))
     target = Repeat(0, factor)(a)
     makers = {
         "target": lambda: target,
@@ -48,16 +59,23 @@ def test_one_column_is_a_product_with_a_vector_a_sample(prove, lines):
     graph = scored()
     assert prove(graph, split_repeats) == {"split_linear": 1}
     assert lines(graph) == [
-        "%reshape = reshape(%h) {shape=[N, 5, 3]} : f32[N, 5, 3]",
         "%mul = mul(%a, %const) : f32[N, 3]",
         "%add = add(%mul, %const_2) : f32[N, 3]",
-        "%reshape_2 = reshape(%add) {shape=[N, 3, 1]} : f32[N, 3, 1]",
-        "%mat_mul = mat_mul(%reshape, %reshape_2) : f32[N, 5, 1]",
+        "%reshape = reshape(%add) {shape=[N, 1, 3]} : f32[N, 1, 3]",
+        "%reshape_2 = reshape(%h) {shape=[N, 5, 3]} : f32[N, 5, 3]",
+        "%transpose = transpose(%reshape_2) {perm=[0, 2, 1]} : f32[N, 3, 5]",
+        "%mat_mul = mat_mul(%reshape, %transpose) : f32[N, 1, 5]",
         "%reshape_3 = reshape(%mat_mul) {shape=[5N, 1]} : f32[5N, 1]",
         "%linear = linear(%a, %const_3, %b) : f32[N, 1]",
         "%repeat = repeat(%linear) {axis=0, factor=5} : f32[5N, 1]",
         "%add_2 = add(%reshape_3, %repeat) : f32[5N, 1]",
     ]
+
+
+def test_a_target_that_was_a_slot_is_not_reshaped_twice(prove, lines):
+    graph = scored(slot=True)
+    prove(graph, split_repeats)
+    assert "%mul = mul(%a, %const) : f32[N, 1, 3]" in lines(graph)
 
 
 def test_several_columns_are_products_and_a_repetition(prove, lines):
