@@ -28,6 +28,7 @@ from hugectr2onnx.passes.flatten_linears import flatten_linears
 from hugectr2onnx.passes.fold_batch_norm import fold_batch_norm
 from hugectr2onnx.passes.fold_constants import fold_arithmetic, fold_constants
 from hugectr2onnx.passes.fold_interactions import fold_interactions
+from hugectr2onnx.passes.fold_layer_norms import fold_layer_norms
 from hugectr2onnx.passes.fold_linear_chains import fold_linear_chains
 from hugectr2onnx.passes.fold_residual import fold_residual
 from hugectr2onnx.passes.fold_weight_multiply import fold_weight_multiply
@@ -80,6 +81,7 @@ ALGEBRAIC: tuple[Pass, ...] = (
     fuse_layer_norm,
     sink_reshapes,
     fold_residual,
+    fold_layer_norms,
     distribute_narrow_products,
     merge_narrow_products,
     chain_sums,

@@ -1,4 +1,4 @@
-"""BatchNormalization and LayerNormalization."""
+"""BatchNormalization, LayerNormalization and UnitLength."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import ShapeError
-from hugectr2onnx.ir.ops.normalization import BatchNormalization, LayerNormalization
+from hugectr2onnx.ir.ops.normalization import BatchNormalization, LayerNormalization, UnitLength
 from hugectr2onnx.ir.types import N, f32
 
 BATCH = BatchNormalization(1e-5)
@@ -41,3 +41,16 @@ def test_shape_and_precision_are_those_of_the_operand(op, types, dtype):
 def test_operands_that_do_not_fit_are_refused(op, types):
     with pytest.raises(ShapeError, match=op.mnemonic):
         op.infer(*types)
+
+
+def test_unit_length_is_the_direction_of_a_row():
+    rows = np.array([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]])
+    assert UnitLength().evaluate(rows).tolist() == [[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]]
+    with pytest.raises(ShapeError):
+        UnitLength().infer(f32())
+
+
+@pytest.mark.parametrize("type", [f32(N, 3), f32(N, 2, 5)], ids=str)
+def test_unit_length_agrees(agree, type):
+    assert UnitLength().infer(type) == type
+    agree(UnitLength(), type)

@@ -58,6 +58,23 @@ class LayerNormalization(Op):
         return _emit_scaled(out, centred, variance, self.epsilon, gamma, beta)
 
 
+@dataclass(frozen=True)
+class UnitLength(Op):
+    """`x / sqrt(sum(x^2))` along the last axis; zeros stay zeros."""
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank < 1:
+            raise ShapeError(f"{x} has no axis along which it has a length")
+        return x
+
+    def evaluate(self, x: Array) -> Array:
+        length = np.sqrt(np.sum(x * x, -1, keepdims=True))
+        return np.asarray(x / np.where(length == 0, 1, length))
+
+    def emit(self, out: Emitter, x: str) -> str:
+        return out.node("LpNormalization", x, axis=-1, p=2)
+
+
 def _emit_scaled(out: Emitter, centred: str, variance: str, epsilon: float, gamma: str, beta: str) -> str:
     deviation = out.node("Sqrt", out.node("Add", variance, out.const(epsilon)))
     normal = out.node("Div", centred, deviation)
