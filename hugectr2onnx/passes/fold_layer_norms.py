@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.linear import Linear, LinearOnto, MatMul
+from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
 from hugectr2onnx.ir.ops.normalization import LayerNormalization, UnitLength
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import Array
@@ -88,7 +88,7 @@ def _turn(x: Value, turn: Array, rest: float) -> Value | None:
     if product and product.is_plain:
         bias = np.zeros(len(turn)) if product.bias is None else product.bias
         return multiply(product.x, _pad(product.weight @ turn), np.append(bias @ turn, rest))
-    if not isinstance(x.op, LinearOnto) or x.inputs[1].const is None:
+    if not isinstance(x.op, Accumulate) or x.inputs[1].const is None:
         return None
     weight, below = rounded(_pad(exact(x.inputs[1]) @ turn)), _turn(x.inputs[2], turn, rest)
     return None if weight is None or below is None else x.op(x.inputs[0], x.graph.const(weight), below)

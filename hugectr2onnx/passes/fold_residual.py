@@ -10,7 +10,7 @@ import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Add
-from hugectr2onnx.ir.ops.linear import Linear, LinearOnto
+from hugectr2onnx.ir.ops.linear import Accumulate, Linear
 from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.passes.products import exact, multiply, rounded
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
@@ -37,11 +37,11 @@ def fold_shortcut(x: Value, w: Value, b: Value, linear: Value) -> Value | None:
 def add_product(
     c: Value, v: Value, a: Value, x: Value, w: Value, b: Value, first: Value, linear: Value
 ) -> Value | None:
-    """linear(c, v, a) + linear(x, w, b)  ->  linear_onto(c, v, linear(x, w, a + b))"""
+    """linear(c, v, a) + linear(x, w, b)  ->  accumulate(c, v, linear(x, w, a + b))"""
     bias = rounded(exact(a) + exact(b))
     if not first.op == linear.op == Linear() or first.type != linear.type or first.type.rank != 2 or bias is None:
         return None
-    return LinearOnto()(c, v, linear.op(x, w, c.graph.const(bias)))
+    return Accumulate()(c, v, linear.op(x, w, c.graph.const(bias)))
 
 
 def fold_residual(graph: Graph) -> Fires:

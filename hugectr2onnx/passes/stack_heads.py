@@ -95,7 +95,7 @@ def _stack(root: Value, source: Value, projections: list[Projection], sides: Seq
     seen = x if sides is None else Concat(2)(x, sides(root.inputs[3].inputs[0]))
     length = seen.shape[2]
     weight, bias = _scoring(queries, keys, op.heads, sides)
-    asked = multiply(Reshape((rows, length))(seen), weight, bias)
+    asked = multiply(seen if bias is None else Reshape((rows, length))(seen), weight, bias)
     if asked is None:
         return None
     scores = Reshape((batch, every_head, length))(asked) @ Transpose((0, 2, 1))(seen)

@@ -7,7 +7,7 @@ import pytest
 
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.ops.elementwise import Elu, Relu, Sigmoid
-from hugectr2onnx.ir.ops.linear import Linear, LinearOnto, MatMul
+from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
 from hugectr2onnx.ir.types import N, f32, scale
 
 X, W, B = np.array([[1.0, 2], [-3, 1]]), np.array([[1.0, 0, 2], [0, 1, -1]]), np.array([10.0, 0, -1])
@@ -73,23 +73,27 @@ def test_linear_refuses_what_does_not_fit_and_names_it(types):
     assert str(caught.value) == f"linear of {types[0]} with a weight of {types[1]} and a bias of {types[2]}"
 
 
-def test_linear_onto_agrees(agree):
-    types = f32(N, 3), f32(3, 5), f32(N, 5)
-    assert LinearOnto().infer(*types) == f32(N, 5)
-    agree(LinearOnto(), *types)
-    y = np.full((2, 3), 10.0)
-    np.testing.assert_array_equal(LinearOnto().evaluate(X, W, y), [[11, 12, 10], [7, 11, 3]])
+def test_values_on_top_of_others():
+    np.testing.assert_array_equal(Accumulate().evaluate(X, W, np.ones((2, 3))), [[2, 3, 1], [-2, 2, -6]])
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_accumulate_agrees(agree, columns):
+    types = f32(N, 3), f32(3, columns), f32(N, columns)
+    assert Accumulate().infer(*types) == f32(N, columns)
+    agree(Accumulate(), *types)
 
 
 @pytest.mark.parametrize(
     "types",
     [
-        (f32(N, 3), f32(3, 5), f32(5)),
-        (f32(N, 3), f32(4, 5), f32(N, 5)),
-        (f32(N, 2, 3), f32(3, 5), f32(N, 2, 5)),
+        (f32(N, 3), f32(3, 2), f32(N, 1)),
+        (f32(N, 3), f32(3, 2), f32(2)),
+        (f32(N, 2, 3), f32(3, 2), f32(N, 2, 2)),
+        (f32(N, 3), f32(2, 2), f32(N, 2)),
     ],
     ids=str,
 )
-def test_linear_onto_refuses_what_does_not_fit(types):
+def test_accumulate_refuses_what_does_not_fit(types):
     with pytest.raises(ShapeError):
-        LinearOnto().infer(*types)
+        Accumulate().infer(*types)

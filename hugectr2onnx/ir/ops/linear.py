@@ -52,16 +52,17 @@ class Linear(Op):
 
 
 @dataclass(frozen=True)
-class LinearOnto(Op):
-    """`x @ w + y`: matrices all three."""
+class Accumulate(Op):
+    """`x @ w + c`: a product of matrices on top of what is there already, one Gemm."""
 
-    def infer(self, x: TensorType, w: TensorType, y: TensorType) -> TensorType:
-        if not x.rank == w.rank == 2 or x.shape[1] != w.shape[0] or y.shape != (x.shape[0], w.shape[1]):
-            raise ShapeError(f"{x} @ {w} cannot be added to {y}")
-        return y
+    def infer(self, x: TensorType, w: TensorType, c: TensorType) -> TensorType:
+        product = MatMul().infer(x, w)
+        if product.rank != 2 or c != product:
+            raise ShapeError(f"{x} @ {w} cannot be added to {c}")
+        return product
 
-    def evaluate(self, x: Array, w: Array, y: Array) -> Array:
-        return np.asarray(x @ w + y)
+    def evaluate(self, x: Array, w: Array, c: Array) -> Array:
+        return np.asarray(x @ w + c)
 
-    def emit(self, out: Emitter, x: str, w: str, y: str) -> str:
-        return out.node("Gemm", x, w, y)
+    def emit(self, out: Emitter, x: str, w: str, c: str) -> str:
+        return out.node("Gemm", x, w, c)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hugectr2onnx.ir.evaluator import evaluate, evaluate_values
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu
-from hugectr2onnx.ir.ops.linear import Linear, LinearOnto, MatMul
+from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
 from hugectr2onnx.ir.ops.normalization import LayerNormalization
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
@@ -42,7 +42,7 @@ class Block:
 
     def _onto(self, n, activation, shift):
         other = self.graph.input("c", f32(ROWS, 2))
-        return LinearOnto()(other, self.const(2, n), self._linear(n, activation, shift))
+        return Accumulate()(other, self.const(2, n), self._linear(n, activation, shift))
 
     def _sum(self, n, activation, shift):
         return self._linear(n, activation, shift) + self._product(n, activation, shift)

@@ -71,7 +71,7 @@ def test_a_product_is_added_to_what_another_wrote(prove, lines):
     assert prove(graph, fold_residual) == {"add_product": 1}
     assert [line.split(" = ")[1] for line in lines(graph)] == [
         "linear(%x, %const, %const_2) : f32[N, 4]",
-        "linear_onto(%c, %const_3, %linear) : f32[N, 4]",
+        "accumulate(%c, %const_3, %linear) : f32[N, 4]",
     ]
 
 
