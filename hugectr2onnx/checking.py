@@ -219,10 +219,11 @@ class _Check:
 
     def _forecast(self, dense: DenseCheck, importer: Importer) -> Forecast:
         """What compiling takes; a disk without the room is a problem."""
-        collected = {lookup.top for lookup in self.options.collection.lookups} if self.options.collection else set()
-        if collected and self._has_sound_keys and not importer.errors:
+        collection = self.options.collection
+        if collection and self._has_sound_keys and not importer.errors:
             # The walk had stand-ins for other tables only.
-            self.forecasts += [each for each in expected_tables(importer.graph, self.keys) if each.table in collected]
+            collected = {lookup.top for lookup in collection.lookups}
+            self.forecasts += expected_tables(importer.graph, self.keys, collected)
         expected = forecast(dense.expected_bytes, self.forecasts, self.output)
         error = no_room(self.output, expected.output_bytes, expected.free_bytes) if self.output is not None else None
         self.problems += [error] if error else []

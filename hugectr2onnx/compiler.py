@@ -69,8 +69,9 @@ def compile(
     (see `frontend.embedding_collection`). keys: how keys find their rows, for all tables or {embedding top: ...}: "auto",
     "direct", "label-encoder", "perfect-hash" or "indices" (see `passes.choose_key_map`); below level 2 "auto" is a
     LabelEncoder. embedding: the format of the tables' rows, for all or {embedding top: ...}: "fp32", "fp16" or "int8" with
-    a scale for each row (see `ir.row_format`; `report.stored` has the errors). keep_keys: {embedding top: keys that will be
-    asked for}, an array, a raw int64 file, an .npy file or FILE.parquet::COLUMN; all other rows are dropped.
+    a scale for each row (see `ir.row_format`; `report.stored` has the errors). keep_keys: {embedding top, or table of
+    an EmbeddingCollection: keys that will be asked for}, an array, a raw int64 file, an .npy file or FILE.parquet::COLUMN;
+    all other rows are dropped.
 
     simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
     the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
@@ -81,16 +82,17 @@ def compile(
     opt_level, opset = _check_options(opt_level, opset)
     graph_name, folder = given.graph_name(graph_name), dump_folder(dump)
     report = Report(opt_level)
+    kept = read_all(keep_keys or {})
     options = ImportOptions(
         convert_embedding=convert_embedding,
         input_shapes=given.shapes(input_shapes),
         layer_attrs=given.attributes(layer_attrs),
         slot_size_array=given.slot_sizes(slot_size_array),
         n_gpus=given.gpus(n_gpus),
-        collection=open_collection(embedding_collection) if embedding_collection is not None else None,
+        collection=open_collection(embedding_collection, kept) if embedding_collection is not None else None,
         keep_empty_dense=keep_empty_dense,
         row_formats=embedding,
-        keep_keys=read_all(keep_keys or {}),
+        keep_keys=kept,
     )
     if simplify and check and opt_level > 0:
         worker.prewarm()
@@ -146,7 +148,7 @@ def _note(report: Report, model: opening.OpenedModel, imported: Imported) -> Non
     report.dense_floats = imported.floats
     report.sources = dict(model.files)
     report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
-    report.stored = tuple(stored_tables(imported.graph, report.tables))
+    report.stored = tuple(stored_tables(imported.graph))
 
 
 def _prove(

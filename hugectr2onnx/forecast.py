@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,12 +80,19 @@ def forecast(
     )
 
 
-def expected_tables(graph: Graph, keys: str | Mapping[str, str]) -> Iterator[TableForecast]:
-    """The tables of a graph that no pass has touched, each once. Raises UnsupportedError as choosing their key maps would."""
+def expected_tables(
+    graph: Graph, keys: str | Mapping[str, str], tops: Collection[str] | None = None
+) -> Iterator[TableForecast]:
+    """The tables of a graph that no pass has touched, each once; with `tops` only those of these look-ups.
+
+    Raises UnsupportedError as choosing their key maps would.
+    """
     nodes = [node for node in graph if isinstance(node.op, Lookup)]
     seen = set()
     for node, choice in zip(nodes, expect_key_maps(graph, keys), strict=True):
         assert isinstance(node.op, Lookup)
+        if tops is not None and not set(node.sources) & set(tops):
+            continue
         if (place := (node.inputs[2], node.op.row_format)) in seen:
             continue
         seen.add(place)

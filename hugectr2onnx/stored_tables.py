@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node
-from hugectr2onnx.ir.ops.lookup import Lookup
+from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.ir.row_format import RowFormat, row_bytes, vectors_of
 
 
@@ -33,8 +33,8 @@ class StoredTable:
         return self.bytes_before - self.bytes_after
 
 
-def stored_tables(graph: Graph, rows_given: Mapping[str, int]) -> Iterator[StoredTable]:
-    """The tables of a graph, in the order of their look-ups; `rows_given` are the rows of the files by embedding top.
+def stored_tables(graph: Graph) -> Iterator[StoredTable]:
+    """The tables of a graph that no pass has touched, in the order of their look-ups.
 
     Reads a table once where it is not stored as it is. Raises UnsupportedError for a format that cannot hold its numbers.
     """
@@ -44,22 +44,22 @@ def stored_tables(graph: Graph, rows_given: Mapping[str, int]) -> Iterator[Store
             place = node.inputs[2], node.op.row_format
             if place not in seen:
                 seen.add(place)
-                yield _stored(node, node.op.row_format, rows_given)
+                yield _stored(node, node.op.row_format)
 
 
-def _stored(node: Node, format: RowFormat, rows_given: Mapping[str, int]) -> StoredTable:
-    table = ", ".join(node.sources) or node.name
+def _stored(node: Node, format: RowFormat) -> StoredTable:
     const = node.inputs[2].const
     assert const is not None
     rows, width = const.shape
-    measured = vectors_of(const).measured(format)
+    vectors = vectors_of(const)
+    measured = vectors.measured(format)
     if measured.max_error == float("inf"):
         raise UnsupportedError(
-            f"{table} cannot be {format}: "
+            f"{table_label(node)} cannot be {format}: "
             + ("it holds numbers beyond 65504" if format == "fp16" else "it holds NaN or infinite numbers")
-            + f'; keep it as it is with embedding={{"{table}": "fp32"}}'
+            + f'; keep it as it is with embedding={{"{node.sources[0]}": "fp32"}}'
         )
-    given = rows_given.get(table, rows)
+    before = 4 * (rows + vectors.dropped) * width
     after = rows * row_bytes(format, width)
     errors = measured.max_error, measured.rms_error
-    return StoredTable(table, format, rows, width, 4 * given * width, after, *errors, rows_dropped=given - rows)
+    return StoredTable(table_label(node), format, rows, width, before, after, *errors, rows_dropped=vectors.dropped)

@@ -79,7 +79,8 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
         type=named_file,
         action="append",
         default=[],
-        help="drop the rows of all keys but these: int64 file, .npy, or FILE.parquet::COLUMN",
+        help="drop the rows of all keys but these: int64 file, .npy, or FILE.parquet::COLUMN; TOP may be a table of an "
+        "EmbeddingCollection",
     )
 
 
@@ -157,7 +158,7 @@ def options_of(arguments: argparse.Namespace) -> ImportOptions:
         return options
     from hugectr2onnx.frontend.embedding_collection import open_collection
 
-    return replace(options, collection=open_collection(arguments.embedding_collection))
+    return replace(options, collection=open_collection(arguments.embedding_collection, options.keep_keys))
 
 
 def plain_options(arguments: argparse.Namespace) -> ImportOptions:

@@ -17,7 +17,7 @@ from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.key_index import column
-from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
+from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding, SlotOffset
 from hugectr2onnx.ir.row_format import vectors_of
 from hugectr2onnx.ir.types import Array, N, f32, i64
 
@@ -71,7 +71,7 @@ def look_up(
     operands = [
         keys,
         graph.const(table.keys, f"{clause.top}.keys"),
-        graph.const(vectors_of(table.vectors), f"{clause.top}.vectors"),
+        graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
     ]
     format = wishes.row_format
     if unique:

@@ -14,23 +14,26 @@ names, which get ids in the order in which they first appear, as in HugeCTR.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from hugectr2onnx.errors import GraphJsonError
+from hugectr2onnx.errors import GraphJsonError, UnsupportedError
 from hugectr2onnx.frontend import json_text
 from hugectr2onnx.frontend.clauses import DataClause, SparseInput
 from hugectr2onnx.frontend.embedding_dump import open_dump
 from hugectr2onnx.frontend.fields import Fields
+from hugectr2onnx.frontend.keep_keys import keep
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.suggestion import nearest
-from hugectr2onnx.frontend.table_wishes import format_of
+from hugectr2onnx.frontend.table_wishes import check_tops, format_of
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.lookup import Embedding
+from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.row_format import RowFormat, vectors_of
-from hugectr2onnx.ir.types import N, f32
+from hugectr2onnx.ir.types import Array, N, f32
 
+NOTHING_NAMED: Mapping[str, Array] = MappingProxyType({})
 COMBINERS = {"sum": "sum", "average": "mean", "mean": "mean", "concat": "concat"}
 
 
@@ -47,16 +50,18 @@ class CollectionLookup:
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """The look-ups of a model, and its tables by id."""
+    """The look-ups of a model, and its tables by id; `names` are those of the description, ids where it gives none."""
 
     lookups: tuple[CollectionLookup, ...]
     tables: Mapping[int, SparseTable]
+    names: Mapping[int, str]
 
 
-def open_collection(description: object) -> Collection:
+def open_collection(description: object, keep_keys: Mapping[str, Array] = NOTHING_NAMED) -> Collection:
     """Read a description (a mapping, or the path of a JSON file) and map its dump.
 
-    Raises GraphJsonError for a description that is wrong, WeightsError and UnsupportedError for a dump that is.
+    Tables that `keep_keys` names (`keep_keys.read_all`) come without the rows of all other keys. Raises GraphJsonError for a
+    description that is wrong, WeightsError and UnsupportedError for a dump that is.
     """
     plain = _load(description)
     fields = Fields(plain, "embedding_collection")
@@ -69,7 +74,10 @@ def open_collection(description: object) -> Collection:
                 raise GraphJsonError(
                     f"embedding_collection: the dump has tables {sorted(tables)}, not {table} of {lookup.top!r}"
                 )
-    return Collection(lookups, tables)
+    named = {id: name for name, id in names.items()}
+    named = {table: named.get(table, str(table)) for lookup in lookups for table in lookup.tables}
+    kept = {id: keep(tables[id], keep_keys[name]) for id, name in named.items() if name in keep_keys}
+    return Collection(lookups, {**tables, **kept}, named)
 
 
 def _load(description: object) -> Mapping[str, object]:
@@ -123,6 +131,23 @@ def check_lookups(collection: Collection, data: DataClause) -> None:
                 )
 
 
+def check_kept(collection: Collection | None, named: Iterable[str], tops: Sequence[str]) -> None:
+    """Raise UnsupportedError for a name of `keep_keys` that is neither an embedding's top nor a table, or two of these."""
+    lookups = collection.lookups if collection else ()
+    known = [*tops, *collection.names.values()] if collection else list(tops)
+    for name in named:
+        if known.count(name) > 1:
+            raise UnsupportedError(f"keep_keys names {name!r}, which stands for {known.count(name)} tables: rename one")
+        for lookup in lookups:
+            if collection and lookup.top == name and name not in known:
+                tables = ", ".join(dict.fromkeys(collection.names[table] for table in lookup.tables))
+                raise UnsupportedError(
+                    f"keep_keys names {name!r}, a look-up of the EmbeddingCollection, whose tables other look-ups may read "
+                    f"too: name the table ({tables})"
+                )
+    check_tops("keep_keys", list(named), known, "embedding's top or table of an EmbeddingCollection")
+
+
 def declare(
     graph: Graph,
     collection: Collection,
@@ -142,16 +167,20 @@ def declare(
             for table, bottom, combiner in zip(lookup.tables, lookup.bottoms, lookup.combiners, strict=True):
                 if table not in operands:
                     opened = collection.tables[table]
-                    names = f"table{table}.keys", f"table{table}.vectors"
+                    name = _tensor_name(table, collection.names[table])
                     operands[table] = (
-                        graph.const(opened.keys, names[0]),
-                        graph.const(vectors_of(opened.vectors), names[1]),
+                        graph.const(opened.keys, f"{name}.keys"),
+                        graph.const(vectors_of(opened.vectors), f"{name}{VECTORS}"),
                     )
                 width = collection.tables[table].vectors.shape[1]
                 format = format_of(formats, lookup.top, width)
                 parts.append(_look_up(keys[bottom], *operands[table], combiner, format))
             tops[lookup.top] = Concat(1)(*map(_flat, parts)) if lookup.batch_major else parts[0]
     return tops
+
+
+def _tensor_name(table: int, name: str) -> str:
+    return f"table{table}" if name == str(table) else name
 
 
 def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str, format: RowFormat) -> Value:

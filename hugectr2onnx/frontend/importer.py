@@ -46,7 +46,7 @@ class ImportOptions:
     keep_empty_dense: bool = False
     row_formats: str | Mapping[str, str] = "fp32"
     keep_keys: Mapping[str, Array] = field(default_factory=dict)
-    """By embedding top, ascending and each once (`keep_keys.read_all`)."""
+    """By embedding top, ascending and each once (`keep_keys.read_all`); those of an opened collection's tables among them."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Importer:
         formats, collection = self.options.row_formats, self.options.collection
         table_wishes.check_formats(formats)
         tops = [clause.top for clause in self.clauses.embeddings]
-        table_wishes.check_tops("keep_keys", self.options.keep_keys, tops)
+        embedding_collection.check_kept(collection, self.options.keep_keys, tops)
         collected = [lookup.top for lookup in collection.lookups] if collection else []
         table_wishes.check_tops("embedding", formats if isinstance(formats, Mapping) else (), [*tops, *collected])
 

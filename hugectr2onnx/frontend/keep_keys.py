@@ -17,6 +17,7 @@ from hugectr2onnx.frontend.json_text import reason
 from hugectr2onnx.frontend.mapped_file import file_size, map_file
 from hugectr2onnx.frontend.sparse_table import INT64, SparseTable
 from hugectr2onnx.ir import paging
+from hugectr2onnx.ir.row_format import vectors_of
 from hugectr2onnx.ir.types import Array
 
 COLUMN = "::"
@@ -27,9 +28,11 @@ _ACCEPTED = "give an array, a raw int64 file, an .npy file, or FILE.parquet::COL
 
 
 def read_all(keep_keys: Mapping[str, object]) -> dict[str, Array]:
-    """The keys to keep by embedding top."""
+    """The keys to keep by embedding top, or by table of an EmbeddingCollection."""
     if not isinstance(keep_keys, Mapping):
-        raise WeightsError(f"keep_keys is {type(keep_keys).__name__}, expected {{embedding top: keys}}; {_ACCEPTED}")
+        raise WeightsError(
+            f"keep_keys is {type(keep_keys).__name__}, expected {{embedding top or table: keys}}; {_ACCEPTED}"
+        )
     return {str(top): read_keys(given, f"keep_keys of {top}") for top, given in keep_keys.items()}
 
 
@@ -134,7 +137,9 @@ def keep(table: SparseTable, wanted: Array) -> SparseTable:
     if len(rows) == len(table.keys):
         return table
     slots = None if table.slot_ids is None else np.asarray(table.slot_ids)[rows]
-    return replace(table, keys=np.asarray(table.keys)[rows], vectors=_selected(table.vectors, rows), slot_ids=slots)
+    vectors = vectors_of(_selected(table.vectors, rows))
+    vectors.dropped = len(table.keys) - len(rows)
+    return replace(table, keys=np.asarray(table.keys)[rows], vectors=vectors, slot_ids=slots)
 
 
 def _rows_of(keys: Array, wanted: Array) -> Array:

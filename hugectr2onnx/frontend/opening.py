@@ -15,6 +15,7 @@ from hugectr2onnx.frontend import weights as weights_module
 from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses
 from hugectr2onnx.frontend.dense_file import DenseFile
 from hugectr2onnx.frontend.embedding import HYBRID, has_nan
+from hugectr2onnx.frontend.embedding_collection import Collection
 from hugectr2onnx.frontend.importer import ImportOptions, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.ntp_file import read_ntp
@@ -57,11 +58,16 @@ def open_model(
     statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
     warnings = (*_dense_warnings(dense, files), *collection_warnings(options))
     sources = Sources(dense, statistics, tables)
-    return OpenedModel(clauses, sources, recovered.options, recovered.notes, warnings, _sizes(files))
+    return OpenedModel(
+        clauses, sources, recovered.options, recovered.notes, warnings, _sizes(files, options.collection)
+    )
 
 
-def _sizes(files: Weights) -> dict[str, int]:
+def _sizes(files: Weights, collection: Collection | None) -> dict[str, int]:
     sizes: dict[str, int] = {}
+    for id, table in collection.tables.items() if collection else ():
+        parts = [table.path.with_name(name) for name in (f"key{id}", f"weight{id}")] if table.path else []
+        sizes |= {f"{part.parent.name}/{part.name}": part.stat().st_size for part in parts if part.is_file()}
     for path in (Path(given) for given in (files.dense, files.ntp, *files.tables) if given is not None):
         parts = [path / name for name in ("key", "slot_id", "emb_vector")] if path.is_dir() else [path]
         sizes |= {str(part.relative_to(path.parent)): part.stat().st_size for part in parts if part.is_file()}

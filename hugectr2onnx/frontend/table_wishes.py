@@ -44,10 +44,8 @@ def _known(format: object) -> RowFormat:
     raise UnsupportedError(f"embedding is {str(format)[:60]!r}; a row format is one of {', '.join(FORMATS)}")
 
 
-def check_tops(what: str, named: Collection[str], tops: Collection[str]) -> None:
+def check_tops(what: str, named: Collection[str], tops: Collection[str], expected: str = "embedding's top") -> None:
     """Raise UnsupportedError for a name that is no embedding's top."""
     for name in named:
         if name not in tops:
-            raise UnsupportedError(
-                f"{what} names {str(name)[:60]!r}, which is no embedding's top ({nearest(name, tops)})"
-            )
+            raise UnsupportedError(f"{what} names {str(name)[:60]!r}, which is no {expected} ({nearest(name, tops)})")

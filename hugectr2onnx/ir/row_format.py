@@ -101,6 +101,9 @@ class Measured:
 class Vectors(np.ndarray[Any, Any]):
     """The vectors of a table with what was measured of them; a view, never a copy."""
 
+    dropped = 0
+    """How many rows of the file are not among them."""
+
     @cached_property
     def _measured(self) -> dict[RowFormat, Measured]:
         return {}

@@ -21,7 +21,7 @@ from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.key_index import MOST_INT32, KeyColumn, column, is_dense
 from hugectr2onnx.ir.ops.key_maps import Direct, KeyMap, LabelEncoded
-from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup, SlotOffset
+from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup, SlotOffset, table_label
 from hugectr2onnx.ir.ops.perfect_hash import PerfectHash
 from hugectr2onnx.ir.perfect_hash import BUCKET, HashFailed, slot_count
 from hugectr2onnx.ir.row_format import row_bytes as bytes_of_row
@@ -78,7 +78,7 @@ def choose_key_map(
 def expect_key_maps(graph: Graph, keys: str | Mapping[str, str] = "auto") -> tuple[Choice, ...]:
     """What `choose_key_map` would choose, without building any map: the bytes of a perfect hash are then an estimate."""
     nodes = [node for node in graph if isinstance(node.op, Lookup)]
-    return tuple(_expect(node, ", ".join(node.sources) or node.name, wanted_strategy(node, keys)) for node in nodes)
+    return tuple(_expect(node, table_label(node), wanted_strategy(node, keys)) for node in nodes)
 
 
 def _expect(node: Node, table: str, wanted: str) -> Choice:
@@ -105,7 +105,7 @@ def _why_hashed(known: KeyColumn, wanted: str) -> str:
 def _choose_all(graph: Graph, keys: str | Mapping[str, str], automatic: bool) -> Iterator[Choice]:
     chosen: dict[tuple[object, ...], tuple[KeyMap, Choice]] = {}
     for node in [node for node in graph if isinstance(node.op, Lookup)]:
-        table = ", ".join(node.sources) or node.name
+        table = table_label(node)
         wanted = wanted_strategy(node, keys)
         if wanted == "auto" and not automatic:
             continue

@@ -1,4 +1,4 @@
-"""Row formats of EmbeddingCollection tables: one for all look-ups, or one for each top, on the command line too."""
+"""Row formats and kept keys of EmbeddingCollection tables: for all look-ups or for each, on the command line too."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def test_one_format_for_each_top(level: int, model: dict[str, Any]) -> None:
     found = compiled.run({"keys": np.array([[[9]], [[7]], [[8]]])})
     np.testing.assert_array_equal(found["a+"][:, 0], np.maximum([*ROWS[::-1], [0] * 5], 0))
     np.testing.assert_array_equal(found["b+"][:, 0], np.maximum([*AS_INT8[::-1], [0] * 5], 0))
-    assert {(each.table, each.format) for each in compiled.report.stored} == {("a", "fp32"), ("b", "int8")}
+    assert {(each.table, each.format) for each in compiled.report.stored} == {
+        ("a (table0)", "fp32"),
+        ("b (table0)", "int8"),
+    }
 
 
 def test_on_the_command_line(model: dict[str, Any], tmp_path: Path) -> None:
@@ -54,3 +57,22 @@ def test_on_the_command_line(model: dict[str, Any], tmp_path: Path) -> None:
     assert main(["inspect", *given, *collection]) == 0
     assert main(["compile", *given, *collection, "-o", out, "--embedding", "int8", "--no-simplify"]) == 0
     assert main(["verify", out, "--against", *given, *collection]) == 0
+
+
+def test_keys_to_keep_on_the_command_line(
+    model: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m_dense_0.model").write_bytes(b"")
+    np.save(tmp_path / "used.npy", np.array([9, 8]))
+    given = [str(model["graph"]), "--dense", str(tmp_path / "m_dense_0.model")]
+    given += ["--embedding-collection", str(model["embedding_collection"])]
+    out, kept = str(tmp_path / "m.onnx"), ["--keep-keys", f"0={tmp_path / 'used.npy'}"]
+    assert main(["check", *given, *kept, "--json"]) == 0
+    assert [each["rows"] for each in json.loads(capsys.readouterr().out)["forecast"]["tables"]] == [1]
+    assert main(["compile", *given, *kept, "-o", out, "--no-simplify", "--json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)["report"]["stored"]
+    assert (table["rows"], table["rows_dropped"], table["bytes_before"], table["bytes_after"]) == (1, 1, 40, 20)
+    assert main(["verify", out, "--against", *given, *kept]) == 0
+    assert main(["verify", out, "--against", *given]) == 3
+    assert main(["compile", *given, "--keep-keys", f"a={tmp_path / 'used.npy'}", "-o", out]) == 4
+    assert "name the table (0)" in capsys.readouterr().err

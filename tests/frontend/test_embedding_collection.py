@@ -85,6 +85,15 @@ def test_a_description_in_a_file_finds_its_dump_beside_it(tmp_path: Path) -> Non
     np.testing.assert_array_equal(compiled.run({"keys": keys})["vec"], [[[4, 6]], [[1, 2]], [[0, 0]]])
 
 
+def test_the_report_lists_the_files_of_the_dump(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path, [np.ones((3, 2))])
+    call = {"table": 0, "bottom": "keys", "top": "vec", "combiner": "sum"}
+    description = {"path": str(dump), "lookups": [call]}
+    compiled = hugectr2onnx.compile(graph([("keys", 1)]), {}, embedding_collection=description, simplify=False)
+    sizes = {"embedding_collection_0/key0": 128 + 3 * 8, "embedding_collection_0/weight0": 128 + 3 * 2 * 4}
+    assert compiled.report.sources == sizes
+
+
 def test_vectors_as_inputs_have_the_shapes_of_the_lookups(tmp_path: Path) -> None:
     dump = write_dump(tmp_path, [np.ones((2, 3)), np.ones((2, 5))])
     calls = [
@@ -97,6 +106,90 @@ def test_vectors_as_inputs_have_the_shapes_of_the_lookups(tmp_path: Path) -> Non
     description = {"path": str(dump), "lookups": calls}
     compiled = hugectr2onnx.compile(data, {}, embedding_collection=description, convert_embedding=False)
     assert [str(value.type) for value in compiled.ir.inputs] == ["f32[N, 1, 6]", "f32[N, 23]"]
+
+
+# Prune by use
+
+TABLES = [np.float32([[1, 2], [3, 4], [5, 6]]), np.float32([[10], [20], [30], [40]])]
+KEYS = [np.array([7, 2**62, 9]), np.array([-5, 0, 2**63 - 1, 3])]
+
+
+def two_tables(folder: Path) -> dict[str, Any]:
+    """Tables user and 1: one read feature-major, and both batch-major."""
+    dump = write_dump(folder / "dump", TABLES, KEYS)
+    calls = [
+        {"table": "user", "bottom": "u", "top": "vec", "combiner": "sum"},
+        {"table": ["user", "item"], "bottom": ["u", "i"], "top": "all", "combiner": ["concat", "average"]},
+    ]
+    return {"path": str(dump), "lookups": calls}
+
+
+FEEDS = {
+    "u": np.array([[[7, 2**62]], [[9, -1]], [[2**62, 2**62]]]),
+    "i": np.array([[[2**63 - 1, 3]], [[0, -5]], [[-1, -1]]]),
+}
+
+
+@pytest.mark.parametrize("keys", ["auto", "label-encoder", "perfect-hash"])
+@pytest.mark.parametrize("level", range(4))
+def test_dropped_keys_are_keys_that_the_table_lacks(level: int, keys: str, tmp_path: Path) -> None:
+    kept = {"user": [9, 7, 1], "item": np.array([2**63 - 1])}
+    compiled = hugectr2onnx.compile(
+        graph([("u", 2), ("i", 2)]),
+        {},
+        level,
+        embedding_collection=two_tables(tmp_path),
+        keep_keys=kept,
+        keys=keys,
+        simplify=False,
+    )
+    found = compiled.run(FEEDS)
+    np.testing.assert_array_equal(found["vec"], [[[1, 2]], [[5, 6]], [[0, 0]]])
+    np.testing.assert_array_equal(found["all"], [[1, 2, 0, 0, 15], [5, 6, 0, 0, 0], [0, 0, 0, 0, 0]])
+    stored = {each.table: each for each in compiled.report.stored}
+    assert set(stored) == {"vec (user)", "all (item)"}
+    user, item = stored["vec (user)"], stored["all (item)"]
+    assert (user.rows, user.rows_dropped, user.bytes_before, user.bytes_saved) == (2, 1, 24, 8)
+    assert (item.rows, item.rows_dropped, item.bytes_before, item.bytes_saved) == (1, 3, 16, 12)
+
+
+def test_a_table_without_a_name_goes_by_its_number(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path, TABLES, KEYS)
+    call = {"table": 1, "bottom": "i", "top": "vec", "combiner": "sum"}
+    description = {"path": str(dump), "lookups": [call]}
+    compiled = hugectr2onnx.compile(
+        graph([("i", 2)]), {}, embedding_collection=description, keep_keys={1: []}, embedding="fp16"
+    )
+    np.testing.assert_array_equal(compiled.run({"i": FEEDS["i"]})["vec"], np.zeros((3, 1, 1)))
+    (table,) = compiled.report.stored
+    assert (table.table, table.rows, table.rows_dropped, table.bytes_saved) == ("vec (table1)", 0, 4, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("usr", "no embedding's top or table of an EmbeddingCollection .*did you mean user"),
+        ("all", r"a look-up of the EmbeddingCollection.*name the table \(user, item\)"),
+    ],
+)
+def test_names_that_are_no_tables(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=f"keep_keys names '{name}', .*{message}"):
+        hugectr2onnx.compile(
+            graph([("u", 2), ("i", 2)]), {}, embedding_collection=two_tables(tmp_path), keep_keys={name: [1]}
+        )
+
+
+def test_a_name_of_two_tables(tmp_path: Path) -> None:
+    """The table named 1 has the id 0."""
+    dump = write_dump(tmp_path, TABLES, KEYS)
+    tables = {"u": "1", "i": 1}
+    calls = [{"table": table, "bottom": b, "top": f"{b}+", "combiner": "sum"} for b, table in tables.items()]
+    description = {"path": str(dump), "lookups": calls}
+    with pytest.raises(UnsupportedError, match="keep_keys names '1', which stands for 2 tables"):
+        hugectr2onnx.compile(graph([("u", 2), ("i", 2)]), {}, embedding_collection=description, keep_keys={"1": [7]})
+
+
+# Dumps that are wrong
 
 
 def break_meta(folder: Path, offset: int, value: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
+from hugectr2onnx.ir.graph import Node
 from hugectr2onnx.ir.key_index import MOST_INT32, KeyColumn, RangeIndex, column
 from hugectr2onnx.ir.op import Emitter, Op
 from hugectr2onnx.ir.ops.key_maps import (
@@ -33,6 +34,8 @@ from hugectr2onnx.ir.row_format import RowFormat, round_trip
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
 
 LARGEST_KEY = np.iinfo(np.int64).max
+VECTORS = ".vectors"
+"""The end of the name of a table's vectors; what stands before it names the table."""
 CHUNK = 1 << 20
 
 
@@ -213,6 +216,14 @@ class LocalizedEmbedding(Lookup):
 
     def take_slots(self, slots: Sequence[int]) -> Self:
         return replace(super().take_slots(slots), slots=tuple(self.slots[slot] for slot in slots))
+
+
+def table_label(node: Node) -> str:
+    """The table of a look-up for a reader: the embedding tops, and the table's own name where it has another."""
+    tops = ", ".join(node.sources) or node.name
+    vectors = node.inputs[2].node.name
+    table = vectors.removesuffix(VECTORS)
+    return tops if table in (vectors, *node.sources) else f"{tops} ({table})"
 
 
 def order_by_key(table_keys: Array, direct: Direct) -> Array:
