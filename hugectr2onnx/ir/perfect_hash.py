@@ -21,6 +21,8 @@ from hugectr2onnx.ir.types import Array
 LOAD = 0.8
 """Keys for each slot: a fuller table is smaller, but takes many times as long to build."""
 BUCKET = 5
+MOST_IN_BUCKET = 64
+"""Chance never puts so many keys into one bucket, whatever their number; an adversary might, and placing them takes forever."""
 MOST_SEEDS = 16
 MOST_ROUNDS = 4096
 CHUNK = 1 << 20
@@ -108,6 +110,8 @@ def _displace(keys: Array, mix: tuple[int, int], base: int, seed: int) -> Array 
     shift = np.uint64(_shift(len(keys)))
     buckets = np.int64(1) << (64 - int(shift))
     sizes = np.bincount((x >> shift).view(np.int64), minlength=int(buckets)).astype(np.int32)
+    if sizes.max(initial=0) > MOST_IN_BUCKET:
+        return None
     starts = np.concatenate([[0], np.cumsum(sizes[:-1], dtype=np.int64)])
     placing = _Placing(x, slot_count(len(keys)), np.ones(int(buckets), np.uint64), base, seed)
     for size in range(int(sizes.max(initial=0)), 0, -1):

@@ -6,7 +6,7 @@ saved as a key map. It runs before the reference is computed: the model, and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.key_index import KeyColumn, column
-from hugectr2onnx.ir.ops.lookup import Embedding, Lookup, SlotOffset
+from hugectr2onnx.ir.ops.lookup import LARGEST_KEY, Embedding, Lookup, SlotOffset
+from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.choose_key_map import wanted_strategy
@@ -33,54 +34,83 @@ class RowInput:
 def use_rows(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowInput, ...]:
     """%o = slot_offset(%k); %e = embedding(%o, %keys, %vectors)  ->  %e = embedding(%k, [0, 1, ...], %vectors)
 
-    Raises UnsupportedError where one input feeds several tables, or a row depends on the slot too.
+    Keys may be reshaped on their way. Raises UnsupportedError where one input feeds several tables or a look-up that takes
+    keys, or a row depends on the slot too.
     """
-    found: dict[str, RowInput] = {}
+    wanted = [node for node in graph if isinstance(node.op, Lookup) and wanted_strategy(node, keys) == "indices"]
+    found: dict[Value, RowInput] = {}
+    for node in wanted:
+        source, entry = _row_input(node)
+        for reader, offsets in _readers(node, source, ()):
+            _check_reader(node, reader, entry, offsets, reader in wanted)
+        found.setdefault(source, entry)
     rows: dict[Value, Value] = {}
-    for node in [node for node in graph if isinstance(node.op, Lookup)]:
-        if wanted_strategy(node, keys) == "indices":
-            entry = _row_input(node)
-            known = found.setdefault(entry.input, entry)
-            if known.keys is not entry.keys or known.offsets != entry.offsets:
-                raise _refuse(node, f"its input {entry.input} feeds {known.table} too, whose rows are others")
-            _replace(graph, node, rows)
+    for node in wanted:
+        _replace(graph, node, rows)
     return tuple(found.values())
 
 
-def _row_input(node: Node) -> RowInput:
-    """The input behind a look-up; nothing else may read it."""
-    keys = node.inputs[0]
-    offsets: tuple[int, ...] = ()
-    chain = [keys]
-    if isinstance(keys.op, SlotOffset):
-        offsets, keys = keys.op.offsets, keys.inputs[0]
-        chain.append(keys)
+def _row_input(node: Node) -> tuple[Value, RowInput]:
+    """The input behind a look-up, and what its rows mean."""
     if type(node.op) is not Embedding:
         raise _refuse(node, "its table holds a key several times, and the slot decides which row is meant")
-    if not isinstance(keys.op, Input):
+    source = node.inputs[0]
+    offsets: tuple[int, ...] = ()
+    while isinstance(source.op, SlotOffset | Reshape):
+        offsets = _sum(offsets, source.op.offsets) if isinstance(source.op, SlotOffset) else offsets
+        source = source.inputs[0]
+    if not isinstance(source.op, Input):
         raise _refuse(node, "its keys are no input of the model")
-    for value in chain:
-        for use in value.uses:
-            if not isinstance(use.node.op, Lookup | SlotOffset):
-                raise _refuse(node, f"{use.node.op.mnemonic} reads the keys of {keys.node.name} too")
-            if isinstance(use.node.op, Lookup) and use.node.inputs[1] != node.inputs[1]:
-                other = ", ".join(use.node.sources)
-                raise _refuse(node, f"its input {keys.node.name} feeds {other} too, whose rows are others")
     const = node.inputs[1].const
     assert const is not None
-    return RowInput(keys.node.name, ", ".join(node.sources), const, offsets)
+    return source, RowInput(source.node.name, ", ".join(node.sources), const, offsets)
+
+
+def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tuple[Node, tuple[int, ...]]]:
+    """The look-ups that read an input, each with what was added to the keys before."""
+    for use in value.uses:
+        op = use.node.op
+        if isinstance(op, Lookup):
+            yield use.node, offsets
+        elif isinstance(op, SlotOffset):
+            yield from _readers(node, use.node.results[0], _sum(offsets, op.offsets))
+        elif isinstance(op, Reshape):
+            yield from _readers(node, use.node.results[0], offsets)
+        else:
+            raise _refuse(node, f"{op.mnemonic} reads its keys too")
+
+
+def _sum(offsets: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
+    """Offsets one after the other: both saturate at the same number, so their order does not matter."""
+    return tuple(min(a + b, LARGEST_KEY) for a, b in zip(offsets, more, strict=True)) if offsets else more
+
+
+def _check_reader(node: Node, reader: Node, entry: RowInput, offsets: tuple[int, ...], takes_rows: bool) -> None:
+    other = ", ".join(reader.sources)
+    if reader.inputs[1].const is not entry.keys or offsets != entry.offsets:
+        raise _refuse(node, f"its input {entry.input} feeds {other} too, whose rows are others")
+    if not takes_rows:
+        raise _refuse(node, f"its input {entry.input} feeds {other} too, which takes keys")
 
 
 def _replace(graph: Graph, node: Node, rows: dict[Value, Value]) -> None:
-    keys, table_keys = node.inputs[0], node.inputs[1]
-    keys = keys.inputs[0] if isinstance(keys.op, SlotOffset) else keys
+    table_keys = node.inputs[1]
     if table_keys not in rows:
         numbers: KeyColumn = column(np.arange(table_keys.type.concrete(1)[0]))
         rows[table_keys] = graph.const(numbers, f"{table_keys.node.name}.rows")
     with graph.building(*node.sources):
-        replaced = graph.add(node.op, keys, rows[table_keys], *node.inputs[2:])
+        replaced = graph.add(node.op, _without_offsets(graph, node.inputs[0]), rows[table_keys], *node.inputs[2:])
     graph.replace(node.results[0], replaced)
     graph.erase_dead(node)
+
+
+def _without_offsets(graph: Graph, keys: Value) -> Value:
+    if isinstance(keys.op, Input):
+        return keys
+    before = _without_offsets(graph, keys.inputs[0])
+    if isinstance(keys.op, SlotOffset):
+        return before
+    return keys if before == keys.inputs[0] else graph.add(keys.op, before)
 
 
 def _refuse(node: Node, why: str) -> UnsupportedError:

@@ -70,6 +70,52 @@ def test_a_seed_under_which_keys_collide_is_replaced(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(tables.rows[tables.slots(np.arange(100))], np.arange(100))
 
 
+def unmixed(x: list[int], mix: tuple[int, int]) -> np.ndarray:
+    """The keys of 0 and more that `mix` makes x of: its steps, backwards."""
+    keys = []
+    for number in x:
+        a = number * pow(mix[1], -1, 2**64) % 2**64
+        high = (a - (a >> 32)) % 2**64 >> 32
+        a = (a - high) % 2**64
+        key = a * pow(mix[0], -1, 2**64) % 2**64
+        if key <= MOST and (a + (a >> 32)) * mix[1] % 2**64 == number:
+            keys.append(key)
+    return np.array(keys, np.int64)
+
+
+def mix_of_the_first_seed() -> tuple[int, int]:
+    return perfect_hash._odd(0, 0, 0), perfect_hash._odd(0, 0, 1)
+
+
+@pytest.fixture
+def known_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds that do not depend on the keys, so that an adversary can know them."""
+    monkeypatch.setattr(perfect_hash, "_digest", lambda keys: 0)
+
+
+def test_keys_made_to_share_a_bucket_get_another_seed(known_seeds: None) -> None:
+    """1,000 of 2,000 keys in one of 512 buckets, where there should be four: placing them would take forever."""
+    crowded = unmixed([(7 << 56) + (n << 20) for n in range(4000)], mix_of_the_first_seed())[:1000]
+    keys = np.concatenate([crowded, np.arange(1000)])
+    tables = build(keys, len(keys))
+    assert tables.seed > 0
+    np.testing.assert_array_equal(rows(tables, keys), np.arange(len(keys)))
+
+
+def test_keys_made_to_collide_in_all_bits_get_another_seed(known_seeds: None) -> None:
+    """a + (a >> 32) is the same for a = 1 and for a = 2^64 - 2^32 + 2, which wraps around."""
+    first = mix_of_the_first_seed()
+    back = pow(first[0], -1, 2**64)
+    pairs = [((2**32 - 1 << 32 | n + 1) * back % 2**64, n * back % 2**64) for n in range(20_000)]
+    keys = np.array([key for pair in pairs if max(pair) <= MOST for key in pair], np.int64)
+    assert len(keys) > 100
+    same = perfect_hash.mixed(keys, first).reshape(-1, 2)
+    np.testing.assert_array_equal(same[:, 0], same[:, 1])
+    tables = build(keys, len(keys))
+    assert tables.seed == 1
+    np.testing.assert_array_equal(rows(tables, keys), np.arange(len(keys)))
+
+
 def test_keys_that_stand_twice_fail_after_a_bounded_search() -> None:
     with pytest.raises(HashFailed, match="16 seeds"):
         build(np.array([1, 2, 1]), 3)
