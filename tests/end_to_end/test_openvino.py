@@ -36,10 +36,11 @@ def test_the_dense_part(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(found[label], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("format", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", ["wdl", "deepfm"])
-def test_direct_lookups(name: str, tmp_path: Path) -> None:
+def test_direct_lookups(name: str, format: str, tmp_path: Path) -> None:
     sample = write_sample(name, tmp_path / "model")
-    compiled = hugectr2onnx.compile(sample.graph, sample.weights, 2, keys="direct")
+    compiled = hugectr2onnx.compile(sample.graph, sample.weights, 2, keys="direct", embedding=format)
     feeds = sample_feeds(sample, 5, seed=1)  # known keys: OpenVINO's CPU keeps 32 bits of an int64
     found = run(compiled.model.SerializeToString(), feeds, tmp_path)
     for label, expected in compiled.run(feeds).items():

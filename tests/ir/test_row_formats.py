@@ -271,6 +271,27 @@ def test_two_look_ups_of_one_table_and_format_share_its_rows(format: str) -> Non
     assert artifact.nbytes < 30_001 * row_bytes(format, 16) + 8192
 
 
+@pytest.mark.parametrize(
+    ("width", "strategy", "hotness", "nodes"),
+    [
+        (5, None, 1, "LabelEncoder Gather Cast Gather Mul ReduceSum"),
+        (5, "label-encoder", 1, "LabelEncoder Reshape Gather Gather DequantizeLinear Reshape"),
+        (5, "label-encoder", 9, "LabelEncoder Reshape Gather Gather DequantizeLinear Reshape ReduceSum"),
+        (1, "label-encoder", 1, "LabelEncoder Gather Cast Gather Mul"),
+    ],
+)
+def test_bytes_become_floats_in_one_operator(width: int, strategy: str | None, hotness: int, nodes: str) -> None:
+    """But for the plain look-up of level 0, and rows of one number, which have no row to share a scale."""
+    graph = Graph()
+    asked = graph.input("k", i64(N, 2, hotness))
+    table = graph.const(column(np.array([5, 1 << 40]))), graph.const(np.ones((2, width), np.float32))
+    graph.output({"y": Embedding("sum", row_format="int8")(asked, *table)})
+    if strategy is not None:
+        choose_key_map(graph, strategy)
+    artifact = emit(graph, graph_name="g", opset=17, version="0", metadata={})
+    assert " ".join(node.op_type for node in artifact.skeleton.graph.node) == nodes
+
+
 # What the report says
 
 

@@ -121,7 +121,7 @@ class Lookup(Op):
     def emit_fast_pool(self, out: Emitter, keys: str, rows: str, vectors: str, part: Array | Gathered) -> str:
         """The same with the cheapest reduction; `part` holds the rows in the order that the map counts them in."""
         width = out.array(vectors).shape[1]
-        table = store(out, vectors, part, self.tail(out.array(vectors)), self.row_format, flat=width == 1)
+        table = store(out, vectors, part, self.tail(out.array(vectors)), self.row_format, fast=True)
         return emit_pool(out, keys, rows, table, width, self.combiner == "mean")
 
     def tail(self, table: Array) -> Array:

@@ -22,8 +22,8 @@ def emit_pool(out: Emitter, keys: str, rows: str, table: StoredRows, width: int,
     _, slots, hotness = keys_type.shape
     assert isinstance(slots, int) and isinstance(hotness, int)
     if hotness == 1:
-        one = rows if width == 1 else out.node("Reshape", rows, out.const(_flat(keys_type), "i64"))
-        return table.emit_gather(out, one)
+        one = rows if width == 1 or table.is_fused else out.node("Reshape", rows, out.const(_flat(keys_type), "i64"))
+        return table.emit_gather(out, one, _flat(keys_type))
     total = _emit_sum(out, rows, table, (slots, hotness, width), keys_type)
     return out.node("Div", total, emit_count(out, keys)) if mean else total
 
@@ -33,10 +33,11 @@ def _emit_sum(out: Emitter, rows: str, table: StoredRows, sizes: tuple[int, int,
     if width == 1:
         return out.node("ReduceSum", table.emit_gather(out, rows), out.const([2], "i64"), keepdims=1)
     if hotness > min(MOST_SPLIT, max(2, slots)):
-        return out.node("ReduceSum", table.emit_gather(out, rows), out.const([2], "i64"), keepdims=0)
+        gathered = table.emit_gather(out, rows, [*_flat(keys_type), hotness])
+        return out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)
     # From opset 18 on the number of parts is said.
     said: dict[str, Any] = {} if out.opset < 18 else {"num_outputs": hotness}
-    parts = [table.emit_gather(out, part) for part in out.nodes("Split", rows, outputs=hotness, axis=2, **said)]
+    parts = [table.emit_gather(out, part, [-1]) for part in out.nodes("Split", rows, outputs=hotness, axis=2, **said)]
     total = parts[0]
     for part in parts[1:]:
         total = out.node("Add", total, part)
