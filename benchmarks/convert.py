@@ -1,4 +1,4 @@
-"""Converting tables: time against `cp` of the same bytes in the same run, peak memory, opening, look-up latency by strategy."""
+"""Converting tables: time against `cp` of the same bytes in the same run, peak memory, opening, look-ups by map and format."""
 
 from __future__ import annotations
 
@@ -13,85 +13,150 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.convert_tables import TABLE
 from benchmarks.errors import BenchmarkError
+from hugectr2onnx.ir.row_format import RowFormat, row_bytes
 
 SMALL_ROWS = 1000
 """The table whose conversion is taken off the time of the others: what a model costs apart from its rows."""
 LIMITS = {"dense": 16, "hashed": 48}
 """Bytes of memory a key, beside 300 MB."""
+MAP_BYTES = 24
+"""Of the largest key map, for each row; for the room on the disk only."""
+SPARE_BYTES = 1 << 30
+GATHER = "gather"
+"""What stands for a strategy where rows are known."""
 
 
 @dataclass(frozen=True)
 class ConvertPlan:
-    """What to measure."""
+    """What to measure; `hotness` are the keys of each slot."""
 
     rows: Sequence[int]
     widths: Sequence[int]
     keys: Sequence[str]
     strategies: Sequence[str]
+    formats: Sequence[RowFormat]
     repeat: int
     cold: bool
+    hotness: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a plan."""
+
+    keys: str
+    rows: int
+    width: int
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * self.rows * self.width
 
 
 def run(plan: ConvertPlan, folder: Path, progress: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """A line for each table and strategy."""
-    for keys in plan.keys:
-        for width in plan.widths:
-            base = _base(folder, keys, width)
-            for rows in plan.rows:
-                progress(f"{rows:,} rows of {width}, {keys} keys")
-                yield from _table(plan, folder, keys, width, rows, base)
+    """A line for each table, strategy and format, and one for the gather of known rows.
+
+    Tables for which the disk has no room are left out; raises BenchmarkError where that leaves nothing.
+    """
+    tables = [Table(keys, rows, width) for keys in plan.keys for width in plan.widths for rows in plan.rows]
+    bases: dict[tuple[str, int], float] = {}
+    measured = False
+    for table in tables:
+        needed, free = bytes_needed(table, _variants(plan, table)), shutil.disk_usage(folder).free
+        what = f"{table.rows:,} rows of {table.width}, {table.keys} keys"
+        if needed > free:
+            progress(f"left out: {what} need {needed:,} bytes in {folder}, and {free:,} are left")
+            continue
+        progress(what)
+        kind = table.keys, table.width
+        bases[kind] = bases[kind] if kind in bases else _base(folder, *kind)
+        yield from _measure(plan, folder, table, bases[kind])
+        measured = True
+    if not measured:
+        raise BenchmarkError(f"{folder} has no room for any of the tables. Ask for fewer rows, or choose another disk.")
+
+
+def bytes_needed(table: Table, variants: Sequence[tuple[str, RowFormat]]) -> int:
+    """The table, a copy of it for `cp`, one for the compiler to work in, and all its models."""
+    models = sum(table.rows * (row_bytes(format, table.width) + MAP_BYTES) for _, format in variants)
+    return 3 * table.nbytes + 8 * table.rows + models + SPARE_BYTES
+
+
+def _variants(plan: ConvertPlan, table: Table) -> list[tuple[str, RowFormat]]:
+    sensible = [strategy for strategy in plan.strategies if _is_sensible(strategy, table)]
+    return [(strategy, format) for strategy in sensible for format in plan.formats]
+
+
+def _is_sensible(strategy: str, table: Table) -> bool:
+    if strategy == "direct":
+        return table.keys == "dense"
+    return strategy not in ("label-encoder", "plain") or table.rows <= 1_000_000
 
 
 def _base(folder: Path, keys: str, width: int) -> float:
-    place = _write(folder, keys, width, SMALL_ROWS)
-    found = [_ask({"verb": "convert", "folder": place, "strategy": "auto", "level": 2}) for _ in range(3)]
+    place = _write(folder, Table(keys, SMALL_ROWS, width), 1)
+    found = [_ask(_order(place, "auto", "fp32")) for _ in range(3)]
     shutil.rmtree(place)
     return min(float(each["compile_seconds"] + each["save_seconds"]) for each in found)
 
 
-def _table(plan: ConvertPlan, folder: Path, keys: str, width: int, rows: int, base: float) -> Iterator[dict[str, Any]]:
-    _require_space(folder, 3 * rows * (4 * width + 8))
-    place = _write(folder, keys, width, rows)
+def _measure(plan: ConvertPlan, folder: Path, table: Table, base: float) -> Iterator[dict[str, Any]]:
+    about = {"keys": table.keys, "rows": table.rows, "width": table.width, "hotness": plan.hotness, "cold": plan.cold}
+    place = _write(folder, table, plan.hotness)
     try:
-        for strategy in plan.strategies:
-            level = 0 if strategy == "plain" else 2
-            wanted = "auto" if strategy == "plain" else strategy
-            if not _is_sensible(strategy, keys, rows):
-                continue
-            runs = [_convert(place, wanted, level, plan.cold) for _ in range(plan.repeat)]
+        variants = _variants(plan, table)
+        lines = {}
+        for strategy, format in variants:
+            runs = [_convert(place, strategy, format, plan.cold) for _ in range(plan.repeat)]
             best = min(runs, key=lambda each: float(each["compile_seconds"] + each["save_seconds"]))
-            found = _ask({"verb": "look_up", "folder": place})
-            yield {
-                "kind": "convert", "keys": keys, "rows": rows, "width": width, "asked": strategy, "base_seconds": base,
-                **best, **found, **_rates(rows * width * 4, base, best),
-                "allowed_bytes": 300_000_000 + LIMITS[keys] * rows, "cold": plan.cold,
-            }  # fmt: skip
-            for path in place.glob("model.onnx*"):
-                path.unlink()
+            lines[_name(strategy, format)] = {"asked": strategy, "format": format, **best, **_rates(table, base, best)}
+        found = _look_up(place, table, variants, plan.hotness)
     finally:
         shutil.rmtree(place)
+    limit = found["limit"]
+    yield {"kind": GATHER, **about, **limit}
+    for name, line in lines.items():
+        times = found["models"][name]
+        shares = {batch: time / limit["microseconds"][batch] for batch, time in times["microseconds"].items()}
+        allowed = 300_000_000 + LIMITS[table.keys] * table.rows
+        own = {**line, **times, "of_gather": shares, "base_seconds": base, "allowed_bytes": allowed}
+        yield {"kind": "convert", **about, **own}
 
 
-def _is_sensible(strategy: str, keys: str, rows: int) -> bool:
-    if strategy == "direct":
-        return keys == "dense"
-    return strategy not in ("label-encoder", "plain") or rows <= 1_000_000
+def _look_up(
+    place: Path, table: Table, variants: Sequence[tuple[str, RowFormat]], hotness: int
+) -> dict[str, Mapping[str, Any]]:
+    models = {_name(strategy, format): strategy == "indices" for strategy, format in variants}
+    exact = [_name(strategy, format) for strategy, format in variants if format == "fp32"]
+    about = {"folder": place, "width": table.width, "hotness": hotness}
+    return _ask({"verb": "look_up", "models": models, "exact": exact, **about})
 
 
-def _convert(place: Path, strategy: str, level: int, cold: bool) -> dict[str, Any]:
+def _name(strategy: str, format: str) -> str:
+    return f"{strategy}_{format}"
+
+
+def _order(place: Path, strategy: str, format: str) -> dict[str, Any]:
+    level, wanted = (0, "auto") if strategy == "plain" else (2, strategy)
+    about = {"folder": place, "name": _name(strategy, format), "format": format}
+    return {"verb": "convert", "strategy": wanted, "level": level, **about}
+
+
+def _convert(place: Path, strategy: str, format: str, cold: bool) -> dict[str, Any]:
     """One conversion with a copy of the same bytes right before and after it."""
     copies = [_copy(place, cold)]
     if cold:
         _forget(place)
-    found = _ask({"verb": "convert", "folder": place, "strategy": strategy, "level": level})
+    found = _ask(_order(place, strategy, format))
     copies.append(_copy(place, cold))
     return {**found, "copy_seconds": min(c[0] for c in copies), "copy_sync_seconds": min(c[1] for c in copies)}
 
 
 def _copy(place: Path, cold: bool) -> tuple[float, float]:
     """Seconds of `cp`, and of `cp` with the bytes on the disk, as our files are when they get their name."""
-    source, target = place / "model0_sparse_0.model" / "emb_vector", place / "copy"
+    source, target = place / TABLE / "emb_vector", place / "copy"
     if cold:
         _forget(place)
     begin = time.perf_counter()
@@ -105,11 +170,11 @@ def _copy(place: Path, cold: bool) -> tuple[float, float]:
     return copied - begin, done - begin
 
 
-def _rates(size: int, base: float, best: Mapping[str, Any]) -> dict[str, float]:
+def _rates(table: Table, base: float, best: Mapping[str, Any]) -> dict[str, float]:
     own = max(best["compile_seconds"] + best["save_seconds"] - base, 1e-9)
     return {
         "seconds": own,
-        "bytes_per_second": size / own,
+        "bytes_per_second": table.nbytes / own,
         "of_cp": best["copy_seconds"] / own,
         "of_cp_and_sync": best["copy_sync_seconds"] / own,
     }
@@ -117,15 +182,16 @@ def _rates(size: int, base: float, best: Mapping[str, Any]) -> dict[str, float]:
 
 def _forget(place: Path) -> None:
     """Drop the table from the system's cache, as far as it lets us."""
-    for path in (place / "model0_sparse_0.model").iterdir():
+    for path in (place / TABLE).iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _write(folder: Path, keys: str, width: int, rows: int) -> Path:
-    place = folder / f"{keys}_{width}_{rows}"
-    _ask({"verb": "write", "folder": place, "keys": keys, "width": width, "rows": rows})
+def _write(folder: Path, table: Table, hotness: int) -> Path:
+    place = folder / f"{table.keys}_{table.width}_{table.rows}"
+    about = {"keys": table.keys, "width": table.width, "rows": table.rows, "hotness": hotness}
+    _ask({"verb": "write", "folder": place, **about})
     os.sync()
     return place
 
@@ -139,9 +205,3 @@ def _ask(order: Mapping[str, Any]) -> dict[str, Any]:
         raise BenchmarkError(f"The {order['verb']} step failed with exit code {done.returncode}: {last[0]}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise BenchmarkError(f"{folder}: {needed:,} bytes are needed and {free:,} are left. Ask for fewer rows.")

@@ -17,7 +17,7 @@ SHOWN_OPS = 7
 BAR_BATCH = 64
 FLOOR_COLOUR, OTHER_COLOUR = "0.35", "0.85"
 # A hash salt and no date: the same figures give the same file.
-_STYLE = {"svg.hashsalt": "hugectr2onnx", "svg.fonttype": "path", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
+STYLE = {"svg.hashsalt": "hugectr2onnx", "svg.fonttype": "path", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
           "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}  # fmt: skip
 
 
@@ -38,14 +38,14 @@ def draw(folder: Path, lines: Sequence[CandidateLine], floors: Sequence[FloorLin
     matplotlib = require_matplotlib()
     plt = import_module("matplotlib.pyplot")
     written: list[Path] = []
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for threads in sorted({line.case.threads for line in lines}):
             mine = [line for line in lines if line.case.threads == threads]
             below = [floor for floor in floors if floor.case.threads == threads]
             figures = {"latency": _latency(plt, mine, below), "operators": _operators(plt, mine)}
             for name, figure in figures.items():
                 if figure is not None:
-                    written += _save(figure, folder, f"{name}_threads{threads}")
+                    written += save_figure(figure, folder, f"{name}_threads{threads}")
                     plt.close(figure)
     return written
 
@@ -137,7 +137,7 @@ def _colour(ops: Sequence[str], op: str) -> str:
     return f"C{list(ops).index(op)}" if op in ops else OTHER_COLOUR
 
 
-def _save(figure: Any, folder: Path, name: str) -> list[Path]:
+def save_figure(figure: Any, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
