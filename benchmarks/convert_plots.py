@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from benchmarks.convert import GATHER
 from benchmarks.plots import FLOOR_COLOUR, STYLE, require_matplotlib, save_figure
+
+COLUMNS = 3
 
 Line = dict[str, Any]
 
@@ -27,58 +30,79 @@ def draw(folder: Path, lines: Sequence[Line]) -> list[Path]:
 
 def _lookups(plt: Any, lines: Sequence[Line]) -> Any:
     limits = [line for line in lines if line["kind"] == GATHER]
-    figure, axes = plt.subplots(1, len(limits), figsize=(1.6 + 3.2 * len(limits), 3.4), squeeze=False, sharey=True)
-    for axis, limit in zip(axes.flat, limits, strict=True):
-        _curve(axis, limit, "gather of known rows", color=FLOOR_COLOUR, linestyle="--")
+    kinds = list(dict.fromkeys(_variant(line) for line in lines if line["kind"] != GATHER))
+    figure, axes = _panels(plt, len(limits))
+    for axis, limit in zip(axes, limits, strict=True):
+        _curve(axis, limit, color=FLOOR_COLOUR, linestyle="--", label="gather of known rows")
         for line in lines:
             if line["kind"] != GATHER and _table(line) == _table(limit):
-                _curve(axis, line, f"{line['strategy']}, {line['format']}", marker="o", markersize=3)
-        keys, rows, width, hotness = _table(limit)
-        axis.set(
-            xscale="log", yscale="log", title=f"{rows:,} {keys} keys, 26 x {hotness} rows of {width}", xlabel="batch"
-        )
-    axes.flat[0].set_ylabel("microseconds a look-up, one thread")
+                variant = _variant(line)
+                _curve(axis, line, color=f"C{kinds.index(variant)}", marker="o", markersize=3, label=variant)
+        keys, rows, width, hotness, _ = _table(limit)
+        axis.set(xscale="log", yscale="log", title=f"{rows:,} {keys}, 26 x {hotness} of {width}", xlabel="batch")
+        batches = [int(batch) for batch in limit["microseconds"]]
+        axis.set_xticks(batches, [str(batch) for batch in batches])
+        axis.minorticks_off()
+    axes[0].set_ylabel("microseconds a look-up")
     _legend(figure, axes)
     return figure
 
 
-def _curve(axis: Any, line: Line, label: str, **style: Any) -> None:
-    batches = [int(batch) for batch in line["microseconds"]]
-    axis.plot(batches, list(line["microseconds"].values()), label=label, linewidth=1, **style)
-    axis.set_xticks(batches, [str(batch) for batch in batches])
-    axis.minorticks_off()
+def _curve(axis: Any, line: Line, **style: Any) -> None:
+    axis.plot([int(batch) for batch in line["microseconds"]], list(line["microseconds"].values()), linewidth=1, **style)
 
 
 def _rates(plt: Any, lines: Sequence[Line]) -> Any:
     """Bytes of float32 rows a second by the number of rows, and `cp` of the same bytes in the same run."""
     converted = [line for line in lines if line["kind"] != GATHER]
     kinds = list(dict.fromkeys((line["keys"], line["cold"]) for line in converted))
-    figure, axes = plt.subplots(1, len(kinds), figsize=(1.6 + 3.6 * len(kinds), 3.4), squeeze=False, sharey=True)
-    for axis, kind in zip(axes.flat, kinds, strict=True):
-        mine = [line for line in converted if (line["keys"], line["cold"]) == kind]
-        groups = dict.fromkeys((line["width"], line["strategy"], line["format"]) for line in mine)
-        for number, (width, strategy, format) in enumerate(groups):
-            own = [
-                line for line in mine if (line["width"], line["strategy"], line["format"]) == (width, strategy, format)
-            ]
+    groups = list(dict.fromkeys(_group(line) for line in converted))
+    figure, axes = _panels(plt, len(kinds))
+    for axis, kind in zip(axes, kinds, strict=True):
+        for number, group in enumerate(groups):
+            own = [line for line in converted if (line["keys"], line["cold"]) == kind and _group(line) == group]
             own.sort(key=lambda line: int(line["rows"]))
-            rows, rates = [line["rows"] for line in own], [line["bytes_per_second"] / 1e9 for line in own]
-            copies = [4e-9 * line["rows"] * line["width"] / line["copy_sync_seconds"] for line in own]
-            axis.plot(rows, rates, color=f"C{number}", marker="o", markersize=3, label=f"{strategy}, {format}, {width}")
-            axis.plot(rows, copies, color=f"C{number}", linestyle="--", linewidth=1, label=f"cp and sync, {width}")
+            style = {"color": f"C{number}", "linewidth": 1}
+            _rate(axis, own, "seconds", marker="o", markersize=3, label=", ".join(group), **style)
+            _rate(axis, own, "copy_sync_seconds", linestyle="--", label=f"cp and sync, {group[2]}", **style)
         axis.set(xscale="log", yscale="log", title=f"{kind[0]} keys, {'cold' if kind[1] else 'warm'}", xlabel="rows")
-    axes.flat[0].set_ylabel("GB a second")
+    axes[0].set_ylabel("GB a second")
     _legend(figure, axes)
     return figure
 
 
-def _legend(figure: Any, axes: Any) -> None:
+def _rate(axis: Any, lines: Sequence[Line], seconds: str, **style: Any) -> None:
+    if lines:
+        rates = [4e-9 * line["rows"] * line["width"] / line[seconds] for line in lines]
+        axis.plot([line["rows"] for line in lines], rates, **style)
+
+
+def _panels(plt: Any, count: int) -> tuple[Any, list[Any]]:
+    columns = min(COLUMNS, count)
+    rows = math.ceil(count / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 + 2.9 * columns, 2.8 * rows), squeeze=False, sharey=True)
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    return figure, list(axes.flat[:count])
+
+
+def _legend(figure: Any, axes: Sequence[Any]) -> None:
     """Every label once."""
-    found = [pair for axis in axes.flat for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
-    handles = {label: handle for handle, label in reversed(found)}
-    labels = list(dict.fromkeys(label for _, label in found))
-    figure.legend([handles[label] for label in labels], labels, loc="outside right upper", frameon=False)
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside right upper", frameon=False)
 
 
-def _table(line: Line) -> tuple[str, int, int, int]:
-    return line["keys"], line["rows"], line["width"], line["hotness"]
+def _table(line: Line) -> tuple[str, int, int, int, bool]:
+    return line["keys"], line["rows"], line["width"], line["hotness"], line["cold"]
+
+
+def _variant(line: Line) -> str:
+    return f"{line['strategy']}, {line['format']}"
+
+
+def _group(line: Line) -> tuple[str, str, str]:
+    """What one curve of rates is about; `auto` may choose otherwise for more rows."""
+    return line["asked"], line["format"], f"rows of {line['width']}"
