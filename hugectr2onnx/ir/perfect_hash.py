@@ -11,11 +11,11 @@ keep it. An addition stands for the usual xor, which ONNX has from opset 18 on o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.types import Array
 
 LOAD = 0.8
@@ -103,50 +103,66 @@ def _shift(keys: int) -> int:
 
 def _displace(keys: Array, mix: tuple[int, int], base: int, seed: int) -> Array | None:
     """A displacement for each bucket, or None where this seed does not do."""
-    x = mixed(np.asarray(keys), mix)
+    x = _all_mixed(keys, mix)
     x.sort()
     if (x[1:] == x[:-1]).any():
         return None
     shift = np.uint64(_shift(len(keys)))
     buckets = np.int64(1) << (64 - int(shift))
-    sizes = np.bincount((x >> shift).view(np.int64), minlength=int(buckets)).astype(np.int32)
-    if sizes.max(initial=0) > MOST_IN_BUCKET:
+    counts = np.bincount((x >> shift).view(np.int64), minlength=int(buckets))
+    if counts.max(initial=0) > MOST_IN_BUCKET:
         return None
-    starts = np.concatenate([[0], np.cumsum(sizes[:-1], dtype=np.int64)])
-    placing = _Placing(x, slot_count(len(keys)), np.ones(int(buckets), np.uint64), base, seed)
+    sizes = counts.astype(np.uint8)
+    starts = _starts(counts, len(keys))
+    del counts
+    candidates = np.array([_odd(base, seed, 2 + number) for number in range(MOST_ROUNDS)], np.uint64)
+    placing = _Placing(x, slot_count(len(keys)), int(buckets), candidates)
     for size in range(int(sizes.max(initial=0)), 0, -1):
         (mine,) = np.nonzero(sizes == size)
         if len(mine) and not placing.place(mine, starts[mine], size):
             return None
-    return placing.displacements
+    return np.asarray(candidates[placing.rounds])
+
+
+def _all_mixed(keys: Array, mix: tuple[int, int]) -> Array:
+    """Keys are often mapped, and need not be in memory beside what is made of them."""
+    x, start = np.empty(len(keys), np.uint64), 0
+    for chunk in paging.chunks(np.asarray(keys)):
+        x[start : start + len(chunk)] = mixed(chunk, mix)
+        start += len(chunk)
+    return x
+
+
+def _starts(counts: Array, total: int) -> Array:
+    """Where each bucket begins, in four bytes if they do."""
+    starts = np.cumsum(counts)
+    starts -= counts
+    return starts.astype(np.uint32) if total < 1 << 32 else starts
 
 
 class _Placing:
-    """The slots taken so far."""
+    """The slots taken so far, and the number of the round in which each bucket found its place."""
 
-    def __init__(self, x: Array, slots: int, displacements: Array, base: int, seed: int):
+    def __init__(self, x: Array, slots: int, buckets: int, candidates: Array):
         self.x = x
-        self.displacements = displacements
+        self.candidates = candidates
+        self.rounds = np.zeros(buckets, np.uint16)
         self.taken = np.zeros(slots, np.bool_)
         self.owner = np.zeros(slots, np.int32)
-        self.base, self.seed = base, seed
 
     def place(self, buckets: Array, starts: Array, size: int) -> bool:
         """Find a displacement for each of the buckets of one size; false where some are left after all rounds."""
-        for displacement in self._candidates():
+        for number, displacement in enumerate(self.candidates):
             for begin in range(0, len(buckets), CHUNK):
                 part = slice(begin, begin + CHUNK)
                 won = self._try(starts[part], size, displacement)
-                self.displacements[buckets[part][won]] = displacement
+                self.rounds[buckets[part][won]] = number
                 buckets[part][won] = -1
             left = buckets >= 0
             buckets, starts = buckets[left], starts[left]
             if not len(buckets):
                 return True
         return False
-
-    def _candidates(self) -> Iterator[np.uint64]:
-        return (np.uint64(_odd(self.base, self.seed, 2 + number)) for number in range(MOST_ROUNDS))
 
     def _try(self, starts: Array, size: int, displacement: np.uint64) -> Array:
         """Positions in `starts` of the buckets that fit; their slots are taken."""
@@ -175,24 +191,26 @@ def _fill(keys: Array, missing: int, tables: HashTables) -> HashTables | None:
     stored = np.full(count, EMPTY, np.int64)
     rows = np.full(count, missing, np.int32 if missing + 1 < 1 << 31 else np.int64)
     tables = HashTables(tables.seed, tables.mix, tables.shift, tables.displacements, stored, rows)
-    for start in range(0, len(keys), CHUNK):
-        chunk = np.asarray(keys[start : start + CHUNK])
+    start = 0
+    for chunk in paging.chunks(np.asarray(keys)):
         slots = tables.slots(chunk)
         stored[slots] = chunk
         rows[slots] = np.arange(start, start + len(chunk), dtype=rows.dtype)
-    for start in range(0, len(keys), CHUNK):
-        chunk = np.asarray(keys[start : start + CHUNK])
+        start += len(chunk)
+    start = 0
+    for chunk in paging.chunks(np.asarray(keys)):
         slots = tables.slots(chunk)
         if not (np.array_equal(stored[slots], chunk) and np.array_equal(rows[slots], start + np.arange(len(chunk)))):
             return None
+        start += len(chunk)
     return tables
 
 
 def _digest(keys: Array) -> int:
     """A number that the keys decide, so that no set of keys is bad for the seeds it gets."""
     digest = hashlib.sha256()
-    for start in range(0, len(keys), CHUNK):
-        digest.update(np.ascontiguousarray(keys[start : start + CHUNK]).view(np.uint8).data)
+    for chunk in paging.chunks(np.asarray(keys)):
+        digest.update(np.ascontiguousarray(chunk).view(np.uint8).data)
     return int.from_bytes(digest.digest()[:8], "little")
 
 
