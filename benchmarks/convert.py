@@ -30,7 +30,7 @@ GATHER = "gather"
 
 @dataclass(frozen=True)
 class ConvertPlan:
-    """What to measure; `hotness` are the keys of each slot."""
+    """What to measure; `hotness` are the keys of each slot, `manifest` says whether checksums are written."""
 
     rows: Sequence[int]
     widths: Sequence[int]
@@ -40,6 +40,7 @@ class ConvertPlan:
     repeat: int
     cold: bool
     hotness: int = 1
+    manifest: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,14 @@ def _base(folder: Path, keys: str, width: int) -> float:
 
 
 def _measure(plan: ConvertPlan, folder: Path, table: Table, base: float) -> Iterator[dict[str, Any]]:
-    about = {"keys": table.keys, "rows": table.rows, "width": table.width, "hotness": plan.hotness, "cold": plan.cold}
+    about = {"keys": table.keys, "rows": table.rows, "width": table.width, "hotness": plan.hotness}
+    about |= {"cold": plan.cold, "manifest": plan.manifest}
     place = _write(folder, table, plan.hotness)
     try:
         variants = _variants(plan, table)
         lines = {}
         for strategy, format in variants:
-            runs = [_convert(place, strategy, format, plan.cold) for _ in range(plan.repeat)]
+            runs = [_convert(place, strategy, format, plan) for _ in range(plan.repeat)]
             best = min(runs, key=lambda each: float(each["compile_seconds"] + each["save_seconds"]))
             lines[_name(strategy, format)] = {"asked": strategy, "format": format, **best, **_rates(table, base, best)}
         found = _look_up(place, table, variants, plan.hotness)
@@ -141,16 +143,16 @@ def _name(strategy: str, format: str) -> str:
 def _order(place: Path, strategy: str, format: str) -> dict[str, Any]:
     level, wanted = (0, "auto") if strategy == "plain" else (2, strategy)
     about = {"folder": place, "name": _name(strategy, format), "format": format}
-    return {"verb": "convert", "strategy": wanted, "level": level, **about}
+    return {"verb": "convert", "strategy": wanted, "level": level, "manifest": True, **about}
 
 
-def _convert(place: Path, strategy: str, format: str, cold: bool) -> dict[str, Any]:
+def _convert(place: Path, strategy: str, format: str, plan: ConvertPlan) -> dict[str, Any]:
     """One conversion with a copy of the same bytes right before and after it."""
-    copies = [_copy(place, cold)]
-    if cold:
+    copies = [_copy(place, plan.cold)]
+    if plan.cold:
         _forget(place)
-    found = _ask(_order(place, strategy, format))
-    copies.append(_copy(place, cold))
+    found = _ask({**_order(place, strategy, format), "manifest": plan.manifest})
+    copies.append(_copy(place, plan.cold))
     return {**found, "copy_seconds": min(c[0] for c in copies), "copy_sync_seconds": min(c[1] for c in copies)}
 
 

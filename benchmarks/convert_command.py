@@ -35,6 +35,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--hotness", type=int, default=1, help="keys of each of the 26 slots (1)")
     verb.add_argument("--repeat", type=int, default=3, help="take the fastest of so many conversions (3)")
     verb.add_argument("--cold", action="store_true", help="drop the table from the system's cache before each")
+    verb.add_argument("--no-manifest", dest="manifest", action="store_false", help="write no checksums")
     verb.add_argument("--folder", type=Path, help="where to write tables and models; its disk is what is measured")
     verb.add_argument("--read", type=Path, nargs="+", help="files of --json: show what was measured, measure nothing")
     verb.add_argument("--out", type=Path, help="folder for convert.md, convert.jsonl and the plots")
@@ -60,7 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure(given: argparse.Namespace) -> list[dict[str, Any]]:
     plan = convert.ConvertPlan(
-        given.rows, given.vec, given.keys, given.strategies, given.formats, given.repeat, given.cold, given.hotness
+        given.rows,
+        given.vec,
+        given.keys,
+        given.strategies,
+        given.formats,
+        given.repeat,
+        given.cold,
+        given.hotness,
+        given.manifest,
     )
     about = {"kind": "machine", **machine.describe()}
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:

@@ -26,7 +26,7 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     begin = time.perf_counter()
     compiled = compile(folder / "graph.json", folder, order["level"], **given)
     compiled_at = time.perf_counter()
-    compiled.save(folder / f"{name}.onnx", external=True)
+    compiled.save(folder / f"{name}.onnx", external=True, manifest=order["manifest"])
     done = time.perf_counter()
     choice = compiled.report.key_maps[0] if compiled.report.key_maps else None
     return {
