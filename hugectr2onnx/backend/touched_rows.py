@@ -23,15 +23,15 @@ from hugectr2onnx.backend.wire import without
 from hugectr2onnx.errors import CompilerError, OutputError
 from hugectr2onnx.ir.types import Array
 
+LARGE = 16 << 20
+"""Bytes of a model from which on bringing its tables into a session takes longer than the files and rounds here."""
 SMALLEST_TABLE = 1 << 20
 MOST_ROUNDS = 16
 ALIGNMENT = 4096
 TABLES = "tables"
 
 
-def run_all(
-    artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = runtime.LARGE
-) -> list[dict[str, Array]]:
+def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = LARGE) -> list[dict[str, Array]]:
     """The model's answers to each feed, on one thread; raises CompilerError for a model that onnxruntime rejects."""
     tables = _tables(artifact) if artifact.nbytes > large else {}
     if not tables:
