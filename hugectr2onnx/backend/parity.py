@@ -191,15 +191,28 @@ def _with_logits(artifact: Artifact) -> tuple[Artifact, dict[str, str]]:
     """The model with the operands of final sigmoids as further outputs, and what those tensors are called in the reference."""
     graph = artifact.skeleton.graph
     public = {value.name for value in (*graph.input, *graph.output)}
-    makers = {node.output[0]: node for node in graph.node if node.op_type in ("Sigmoid", "Softmax")}
-    found = {output.name: makers[output.name].input[0] for output in graph.output if output.name in makers}
-    tensors = {tensor: LOGITS + name for name, tensor in found.items() if tensor not in public}
+    makers = {node.output[0]: node for node in graph.node if node.op_type in ("Sigmoid", "Softmax", "Reshape")}
+    found = {output.name: _logits_of(output.name, makers) for output in graph.output}
+    tensors = {tensor: LOGITS + name for name, tensor in found.items() if tensor and tensor not in public}
     model = onnx.ModelProto()
     model.CopyFrom(artifact.skeleton)
     model.graph.output.extend(helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None) for tensor in tensors)
     return Artifact(model, artifact.tensors), tensors
 
 
+def _logits_of(name: str, makers: Mapping[str, onnx.NodeProto]) -> str | None:
+    """The operand of the sigmoid or softmax that makes a prediction, maybe under another shape."""
+    node = makers.get(name)
+    while node is not None and node.op_type == "Reshape":
+        node = makers.get(node.input[0])
+    return node.input[0] if node is not None else None
+
+
 def _named(answers: Mapping[str, Array], tensors: Mapping[str, str], each: Expectation) -> dict[str, Array]:
     named = {tensors.get(name, name): array for name, array in answers.items()}
-    return {name: array for name, array in named.items() if name in each.reference}
+    return {name: _shaped(name, array, each.reference[name]) for name, array in named.items() if name in each.reference}
+
+
+def _shaped(name: str, array: Array, reference: Array) -> Array:
+    """Logits under the shape of the reference; an output must have it by itself."""
+    return array.reshape(reference.shape) if name.startswith(LOGITS) and array.size == reference.size else array

@@ -15,6 +15,7 @@ from pathlib import Path
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, PassError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.passes.accumulate_products import accumulate_products
 from hugectr2onnx.passes.broadcast_repeats import broadcast_repeats
 from hugectr2onnx.passes.chain_sums import chain_sums
 from hugectr2onnx.passes.close_cross_networks import close_cross_networks
@@ -25,6 +26,7 @@ from hugectr2onnx.passes.expand_attention import expand_attention
 from hugectr2onnx.passes.factor_machines import factor_machines
 from hugectr2onnx.passes.find_attention import find_attention
 from hugectr2onnx.passes.flatten_linears import flatten_linears
+from hugectr2onnx.passes.flip_columns import flip_columns
 from hugectr2onnx.passes.fold_batch_norm import fold_batch_norm
 from hugectr2onnx.passes.fold_constants import fold_arithmetic, fold_constants
 from hugectr2onnx.passes.fold_interactions import fold_interactions
@@ -38,10 +40,12 @@ from hugectr2onnx.passes.fuse_bias import fuse_bias
 from hugectr2onnx.passes.fuse_layer_norm import fuse_layer_norm
 from hugectr2onnx.passes.merge_duplicates import merge_duplicates
 from hugectr2onnx.passes.merge_softmaxes import merge_softmaxes
+from hugectr2onnx.passes.mix_experts import mix_experts
 from hugectr2onnx.passes.narrow_products import distribute_narrow_products, merge_narrow_products
 from hugectr2onnx.passes.prune import prune
 from hugectr2onnx.passes.prune_slots import prune_slots
 from hugectr2onnx.passes.rewriter import Fires
+from hugectr2onnx.passes.shape_lookups import shape_lookups
 from hugectr2onnx.passes.simplify_dice import simplify_dice
 from hugectr2onnx.passes.sink_reshapes import sink_reshapes
 from hugectr2onnx.passes.split_repeats import split_repeats
@@ -89,12 +93,21 @@ ALGEBRAIC: tuple[Pass, ...] = (
     merge_softmaxes,
 )
 
+LAST: tuple[Pass, ...] = (mix_experts, flip_columns, accumulate_products, shape_lookups)
+
 PIPELINES: Mapping[int, tuple[Pass, ...]] = {
     0: (),  # faithful: one plain expansion per layer
     1: EXACT,  # exact: the evaluator's output is array_equal before and after
     2: ALGEBRAIC,  # algebraic: equal within the stated tolerance, standard ONNX operators only
     3: ALGEBRAIC,  # for onnxruntime's CPU, com.microsoft operators allowed
 }
+FINISHING: Mapping[int, tuple[Pass, ...]] = {
+    0: (),
+    1: (),
+    2: LAST,
+    3: LAST,
+}
+"""What a level runs where its other passes have nothing left to do: they do not know the forms that these choose."""
 MOST_ROUNDS = 50
 
 log = logging.getLogger("hugectr2onnx.passes")
@@ -119,15 +132,18 @@ def run(graph: Graph, level: int, *, validate: bool = False, dump: Path | None =
     runs: list[PassRun] = []
     validation = Validation(graph, exact=level <= 1) if validate else None
     _dump(graph, dump, 0, "imported")
-    for _ in range(MOST_ROUNDS):
-        changes = 0
-        for each in PIPELINES[level]:
+
+    def changed(pipeline: tuple[Pass, ...]) -> bool:
+        before = len(runs)
+        for each in pipeline:
             done = _run_one(each, graph, validation, runs)
-            changes += sum(done.fires.values())
             if done.fires:
                 runs.append(done)
                 _dump(graph, dump, len(runs), done.name)
-        if not changes:
+        return len(runs) > before
+
+    for _ in range(MOST_ROUNDS):
+        if not changed(PIPELINES[level]) and not changed(FINISHING[level]):
             return tuple(runs)
     busiest = Counter({name: n for each in runs[-20:] for name, n in each.fires.items()})
     raise PassError(f"the passes of level {level} undo one another: {', '.join(n for n, _ in busiest.most_common(4))}")

@@ -53,7 +53,8 @@ def _recur(factors: Value, constants: Array) -> Value:
     scale, *others = Split(1, (1,) * layers)(factors).node.results if layers > 1 else (factors,)
     for factor, constant in zip(others, constants[1:], strict=True):
         scale = scale * factor
-        scale = scale + float(constant) if constant else scale
+        # onnxruntime takes four times as long to add a number of another rank.
+        scale = scale + scale.graph.const(np.full((1, 1), constant, np.float32)) if constant else scale
     return scale
 
 

@@ -76,7 +76,7 @@ def _scale_later(scaled: Value, root: Value) -> Value | None:
             if shorter is None:
                 return None
             result: Value = scale * shorter
-            return result if len(root.inputs) == 2 else result + root.inputs[2]
+            return result if product.bias is None else result + x.graph.const(product.bias.astype(np.float32)[None])
     return None
 
 

@@ -16,7 +16,7 @@ from hugectr2onnx.passes.rewriter import Fires
 
 def prune_slots(graph: Graph) -> Fires:
     """%e = embedding(%keys); take(%e) {axis=1, indices=[2]}  ->  %k = take(%keys) {axis=1, indices=[2]}; embedding(%k)"""
-    lookups = [node for node in graph if isinstance(node.op, Lookup)]
+    lookups = [node for node in graph if isinstance(node.op, Lookup) and not node.op.apart]
     return +Fires({"prune_slots": sum(_prune(node) for node in lookups)})
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.ops.elementwise import Elu, Relu, Sigmoid
-from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
+from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul, TransposedLinear
 from hugectr2onnx.ir.types import N, f32, scale
 
 X, W, B = np.array([[1.0, 2], [-3, 1]]), np.array([[1.0, 0, 2], [0, 1, -1]]), np.array([10.0, 0, -1])
@@ -75,6 +75,7 @@ def test_linear_refuses_what_does_not_fit_and_names_it(types):
 
 def test_values_on_top_of_others():
     np.testing.assert_array_equal(Accumulate().evaluate(X, W, np.ones((2, 3))), [[2, 3, 1], [-2, 2, -6]])
+    np.testing.assert_array_equal(TransposedLinear().evaluate(W.T, X, B[:, None]), [[11, 7], [2, 1], [-1, -8]])
 
 
 @pytest.mark.parametrize("columns", [1, 4])
@@ -97,3 +98,26 @@ def test_accumulate_agrees(agree, columns):
 def test_accumulate_refuses_what_does_not_fit(types):
     with pytest.raises(ShapeError):
         Accumulate().infer(*types)
+
+
+@pytest.mark.parametrize("c", [f32(1, 1), f32(2, 1), f32(1, N), f32(2, N)], ids=str)
+def test_transposed_linear_agrees(agree, c):
+    types = f32(2, 3), f32(N, 3), c
+    assert TransposedLinear().infer(*types) == f32(2, N)
+    agree(TransposedLinear(), *types)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        (f32(2, 3), f32(N, 4), f32(1, 1)),
+        (f32(2, 3), f32(N, 3), f32(3, 1)),
+        (f32(1, 3), f32(N, 3), f32(2, N)),
+        (f32(2, 3), f32(N, 3), f32(1)),
+        (f32(2, 3), f32(N, 2, 3), f32(1, 1)),
+    ],
+    ids=str,
+)
+def test_transposed_linear_refuses_what_does_not_fit(types):
+    with pytest.raises(ShapeError):
+        TransposedLinear().infer(*types)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hugectr2onnx.errors import ShapeError
+from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.key_index import KeyColumn, column
 from hugectr2onnx.ir.ops.key_maps import Direct, LabelEncoded
@@ -102,6 +104,22 @@ def test_every_way_from_key_to_row(on_onnxruntime, width, hotness, combiner, def
     for opset in (17, 21):
         found = on_onnxruntime(*single(op, keys, table_keys, vectors), opset)["y"]
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [None, "encoded", "direct"])
+@pytest.mark.parametrize("combiner", ["sum", "mean"])
+@pytest.mark.parametrize("hotness", [1, 3, 12])
+@pytest.mark.parametrize("width", [1, 4])
+def test_the_axis_of_the_keys_may_stay(on_onnxruntime, width, hotness, combiner, kind):
+    random = np.random.default_rng(hotness)
+    table, vectors = arrays({key: list(random.normal(size=width)) for key in range(3, 40)}, width)
+    keys = random.choice([-1, 2, *range(3, 40), 40, 99], (5, 4, hotness))
+    op = mapped(Embedding(combiner), table, kind)
+    plain, feeds = single(op, keys, table, vectors)
+    apart, _ = single(replace(op, apart=True), keys, table, vectors)
+    expected = on_onnxruntime(plain, feeds)["y"]
+    np.testing.assert_array_equal(on_onnxruntime(apart, feeds)["y"], expected[:, :, None])
+    np.testing.assert_array_equal(evaluate(apart, feeds)["y"], evaluate(plain, feeds)["y"][:, :, None])
 
 
 @pytest.mark.parametrize("kind", [None, "encoded", "hashed"])

@@ -133,8 +133,9 @@ def test_a_second_run_has_nothing_to_do(build, level):
 def test_a_level_does_all_that_the_one_below_does():
     for low, high in ((0, 1), (1, 2), (2, 3)):
         assert set(passes.PIPELINES[low]) <= set(passes.PIPELINES[high])
+        assert set(passes.FINISHING[low]) <= set(passes.FINISHING[high])
 
 
 def test_every_pass_says_what_it_does():
-    for each in dict.fromkeys(each for pipeline in passes.PIPELINES.values() for each in pipeline):
+    for each in {*passes.PIPELINES[3], *passes.FINISHING[3]}:
         assert "->" in (each.__doc__ or ""), each.__name__

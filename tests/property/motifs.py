@@ -185,6 +185,19 @@ def add_readers(g: Growing) -> None:
             g.same(g.one_of("Softmax", "Sigmoid"), product)
 
 
+def add_columns(g: Growing) -> None:
+    """One number a sample from a long layer, and what it meets: other such numbers, sums, crosses of a few."""
+    x = g.matrix()
+    column = g.linear(g.same("ReLU", g.fc(x, g.one_of(480, 960))), 1)
+    for type in g.some_of("Add", "ElementwiseMultiply", "ReLU"):
+        other = g.reduce(x, 1) if g.chance() else g.linear(x, 1)
+        column = g.same(type, column) if type == "ReLU" else g.same(type, *g.shuffled(column, other))
+    if g.chance():
+        crossed = g.same("MultiCross", x, mc_param={"num_layers": g.number(2, 3)})
+        column = g.same("Add", column, g.linear(crossed, 1))
+    g.same("Sigmoid", column)
+
+
 def add_pieces(g: Growing) -> None:
     """Pieces that together are all of a tensor, or nearly, and a Softmax of each."""
     x, length = g.pick(), g.number(1, 3)
@@ -255,6 +268,7 @@ MOTIFS: dict[str, Motif] = {
         add_mixture_of_experts,
         add_gated,
         add_readers,
+        add_columns,
         add_pieces,
         add_joined_product,
         add_moves,

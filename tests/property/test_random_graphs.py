@@ -26,7 +26,8 @@ from hugectr2onnx.sample_models import generate_weights
 from .growing import Growing, Tensor
 from .models import BOUNDED, ROWS, Model, imported, models
 
-PASSES = list(dict.fromkeys(each for pipeline in passes.PIPELINES.values() for each in pipeline))
+PIPELINES = [*passes.PIPELINES.values(), *passes.FINISHING.values()]
+PASSES = list(dict.fromkeys(each for pipeline in PIPELINES for each in pipeline))
 Answers = list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
 
 

@@ -23,7 +23,8 @@ EXAMPLES = 60
 """For each motif."""
 OWN_COUNT = re.compile(r'Fires\(\{"(\w+)"')
 """How a pass that is no list of rules names its one count."""
-MODULES = {each.__name__: each.__module__.rpartition(".")[2] for each in passes.PIPELINES[LEVEL]}
+PASSES = (*passes.PIPELINES[LEVEL], *passes.FINISHING[LEVEL])
+MODULES = {each.__name__: each.__module__.rpartition(".")[2] for each in PASSES}
 
 UNREACHABLE = {
     # No layer computes with its weights alone, and the passes fold what they compute of weights themselves.

@@ -66,3 +66,22 @@ class Accumulate(Op):
 
     def emit(self, out: Emitter, x: str, w: str, c: str) -> str:
         return out.node("Gemm", x, w, c)
+
+
+@dataclass(frozen=True)
+class TransposedLinear(Op):
+    """`w @ x^T + c`: the columns of a linear, each as a row. w is [n, k], x [N, k], and c broadcasts to [n, N]."""
+
+    def infer(self, w: TensorType, x: TensorType, c: TensorType) -> TensorType:
+        if w.rank != 2 or x.rank != 2 or c.rank != 2 or w.shape[1] != x.shape[1]:
+            raise ShapeError(f"transposed_linear of {w} and {x} with {c}")
+        result = x.with_shape(w.shape[0], x.shape[0])
+        if broadcast(result.shape, c.shape) != result.shape:
+            raise ShapeError(f"{c} does not broadcast to {result}")
+        return result
+
+    def evaluate(self, w: Array, x: Array, c: Array) -> Array:
+        return np.asarray(w @ x.T + c)
+
+    def emit(self, out: Emitter, w: str, x: str, c: str) -> str:
+        return out.node("Gemm", w, x, c, transB=1)

@@ -28,7 +28,7 @@ from hugectr2onnx.ir.ops.key_maps import (
     is_padding,
     rank3,
 )
-from hugectr2onnx.ir.ops.pooling import emit_count, emit_pool
+from hugectr2onnx.ir.ops.pooling import emit_apart, emit_count, emit_pool
 from hugectr2onnx.ir.ops.stored_rows import store
 from hugectr2onnx.ir.row_format import RowFormat, round_trip
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
@@ -74,6 +74,8 @@ class Lookup(Op):
     """What each slot adds to its keys first, as `SlotOffset` does."""
     row_format: RowFormat = field(default="fp32", kw_only=True)
     """How the table is stored. The look-up means the rows that come back out of it."""
+    apart: bool = field(default=False, kw_only=True)
+    """Whether the axis of a slot's keys stays, with length 1: what a gather gives before any Reshape."""
 
     def take_slots(self, slots: Sequence[int]) -> Self:
         """The look-up of some of its slots."""
@@ -88,12 +90,12 @@ class Lookup(Op):
         return SlotOffset(self.offsets).evaluate(keys) if self.offsets else keys
 
     def pooled_type(self, keys: TensorType, table_keys: TensorType, vectors: TensorType) -> TensorType:
-        """`f32[N, slot, vec]`; raises ShapeError where keys and table do not fit."""
+        """`f32[N, slot, vec]`, `apart` f32[N, slot, 1, vec]; raises ShapeError where keys and table do not fit."""
         if keys.dtype is not DType.I64 or keys.rank != 3:
             raise ShapeError(f"keys must be i64[N, slot, max_nnz], not {keys}")
         if vectors.rank != 2 or table_keys.shape != vectors.shape[:1]:
             raise ShapeError(f"a table needs a vector a key, not {vectors} for {table_keys}")
-        return f32(keys.shape[0], keys.shape[1], vectors.shape[1])
+        return f32(*keys.shape[:2], *([1] if self.apart else []), vectors.shape[1])
 
     def pool(self, keys: Array, rows: Array, vectors: Array) -> Array:
         """The pooled vectors in float64; `rows` holds -1 where the table lacks the key."""
@@ -106,7 +108,8 @@ class Lookup(Op):
         gathered[~present] = 0.0
         total = gathered.sum(2)
         count = np.maximum(present.sum(2)[..., None], 1)
-        return np.asarray(total / count if self.combiner == "mean" else total)
+        pooled = np.asarray(total / count if self.combiner == "mean" else total)
+        return pooled[:, :, None] if self.apart else pooled
 
     def emit_plain_pool(self, out: Emitter, keys: str, rows: str, vectors: str) -> str:
         """Gather and reduce; `rows` holds the number of rows where the table lacks the key or the key is padding."""
@@ -116,13 +119,14 @@ class Lookup(Op):
             rows = out.node("Where", padding, out.const(len(table) + 1, "i64"), rows)
         gathered = store(out, vectors, table, self.tail(table), self.row_format).emit_gather(out, rows)
         total = out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)
-        return out.node("Div", total, emit_count(out, keys)) if self.combiner == "mean" else total
+        pooled = out.node("Div", total, emit_count(out, keys)) if self.combiner == "mean" else total
+        return emit_apart(out, pooled, out.type(keys), table.shape[1]) if self.apart else pooled
 
     def emit_fast_pool(self, out: Emitter, keys: str, rows: str, vectors: str, part: Array | Gathered) -> str:
         """The same with the cheapest reduction; `part` holds the rows in the order that the map counts them in."""
         width = out.array(vectors).shape[1]
         table = store(out, vectors, part, self.tail(out.array(vectors)), self.row_format, fast=True)
-        return emit_pool(out, keys, rows, table, width, self.combiner == "mean")
+        return emit_pool(out, keys, rows, table, width, mean=self.combiner == "mean", apart=self.apart)
 
     def tail(self, table: Array) -> Array:
         """The rows behind a table: what a missing key gets, and zeros for padding where that is something else."""

@@ -16,32 +16,64 @@ from hugectr2onnx.ir.types import Batch, DType, TensorType
 MOST_SPLIT = 8
 
 
-def emit_pool(out: Emitter, keys: str, rows: str, table: StoredRows, width: int, mean: bool) -> str:
-    """f32[N, slot, width] from row numbers [N, slot, max_nnz] of a table: [rows, width], or [rows] where width is 1."""
+def is_apart_for_free(keys: TensorType, width: int, mean: bool) -> bool:
+    """Whether the rows of a slot are added up without a Reshape before or among them, so that [N, slot, 1, width] comes out."""
+    hotness = keys.shape[2]
+    return width > 1 and (hotness == 1 or (not mean and _is_split(keys)))
+
+
+def emit_pool(out: Emitter, keys: str, rows: str, table: StoredRows, width: int, *, mean: bool, apart: bool) -> str:
+    """f32[N, slot, width] from row numbers [N, slot, max_nnz] of a table: [rows, width], or [rows] where width is 1.
+
+    `apart` gives [N, slot, 1, width].
+    """
     keys_type = out.type(keys)
-    _, slots, hotness = keys_type.shape
-    assert isinstance(slots, int) and isinstance(hotness, int)
+    if apart and not table.is_fused and is_apart_for_free(keys_type, width, mean):
+        return _emit_rows(out, rows, table, keys_type)
+    pooled = _emit_pooled(out, rows, table, width, keys_type)
+    if mean and keys_type.shape[2] != 1:
+        pooled = out.node("Div", pooled, emit_count(out, keys))
+    return emit_apart(out, pooled, keys_type, width) if apart else pooled
+
+
+def emit_apart(out: Emitter, pooled: str, keys_type: TensorType, width: int) -> str:
+    """[N, slot, 1, width] from [N, slot, width]"""
+    return out.node("Reshape", pooled, out.const([*_flat(keys_type), 1, width], "i64"))
+
+
+def _emit_pooled(out: Emitter, rows: str, table: StoredRows, width: int, keys_type: TensorType) -> str:
+    hotness = keys_type.shape[2]
+    assert isinstance(hotness, int)
     if hotness == 1:
         one = rows if width == 1 or table.is_fused else out.node("Reshape", rows, out.const(_flat(keys_type), "i64"))
         return table.emit_gather(out, one, _flat(keys_type))
-    total = _emit_sum(out, rows, table, (slots, hotness, width), keys_type)
-    return out.node("Div", total, emit_count(out, keys)) if mean else total
-
-
-def _emit_sum(out: Emitter, rows: str, table: StoredRows, sizes: tuple[int, int, int], keys_type: TensorType) -> str:
-    slots, hotness, width = sizes
     if width == 1:
         return out.node("ReduceSum", table.emit_gather(out, rows), out.const([2], "i64"), keepdims=1)
-    if hotness > min(MOST_SPLIT, max(2, slots)):
+    if not _is_split(keys_type):
         gathered = table.emit_gather(out, rows, [*_flat(keys_type), hotness])
         return out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)
+    total = _emit_rows(out, rows, table, keys_type)
+    return out.node("Reshape", total, out.const([*_flat(keys_type), width], "i64"))
+
+
+def _emit_rows(out: Emitter, rows: str, table: StoredRows, keys_type: TensorType) -> str:
+    """The rows of each key gathered apart and added, f32[N, slot, 1, width]; fused ones are f32[N * slot, width]."""
+    hotness = keys_type.shape[2]
+    assert isinstance(hotness, int)
     # From opset 18 on the number of parts is said.
     said: dict[str, Any] = {} if out.opset < 18 else {"num_outputs": hotness}
-    parts = [table.emit_gather(out, part, [-1]) for part in out.nodes("Split", rows, outputs=hotness, axis=2, **said)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = out.node("Add", total, part)
-    return out.node("Reshape", total, out.const([*_flat(keys_type), width], "i64"))
+    numbers = out.nodes("Split", rows, outputs=hotness, axis=2, **said) if hotness > 1 else [rows]
+    total, *others = [table.emit_gather(out, each, [-1]) for each in numbers]
+    for other in others:
+        total = out.node("Add", total, other)
+    return total
+
+
+def _is_split(keys: TensorType) -> bool:
+    """Whether the keys of a slot are few enough to be gathered one by one."""
+    _, slots, hotness = keys.shape
+    assert isinstance(slots, int) and isinstance(hotness, int)
+    return 1 < hotness <= min(MOST_SPLIT, max(2, slots))
 
 
 def _flat(keys: TensorType) -> list[int]:
