@@ -23,6 +23,7 @@ from hugectr2onnx.passes.compose_moves import compose_moves, split_slices
 from hugectr2onnx.passes.drop_identities import drop_identities
 from hugectr2onnx.passes.drop_shifts import drop_shifts
 from hugectr2onnx.passes.expand_attention import expand_attention
+from hugectr2onnx.passes.expand_recurrences import expand_recurrences
 from hugectr2onnx.passes.factor_machines import factor_machines
 from hugectr2onnx.passes.find_attention import find_attention
 from hugectr2onnx.passes.flatten_linears import flatten_linears
@@ -93,7 +94,7 @@ ALGEBRAIC: tuple[Pass, ...] = (
     merge_softmaxes,
 )
 
-LAST: tuple[Pass, ...] = (mix_experts, flip_columns, accumulate_products, shape_lookups)
+LAST: tuple[Pass, ...] = (mix_experts, flip_columns, expand_recurrences, accumulate_products, shape_lookups)
 
 PIPELINES: Mapping[int, tuple[Pass, ...]] = {
     0: (),  # faithful: one plain expansion per layer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import ShapeError
-from hugectr2onnx.ir.ops.reduce import ReduceMean, ReduceSum, Softmax
+from hugectr2onnx.ir.ops.reduce import ProductsOfRows, ReduceMean, ReduceSum, Softmax
 from hugectr2onnx.ir.types import N, f32
 
 X = np.array([[1.0, 2, 6], [-1, 0, 4]])
@@ -46,3 +46,25 @@ def test_an_axis_that_is_not_there_is_named(op):
 def test_softmax_of_a_number_is_refused():
     with pytest.raises(ShapeError, match=r"f32\[\] has no axis"):
         Softmax().infer(f32())
+
+
+def test_products_of_rows():
+    x = np.array([[2.0, 3], [5, 7], [1, 1]])
+    np.testing.assert_array_equal(ProductsOfRows(((0, 1), (1, 2))).evaluate(x), [[10, 21], [5, 7]])
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_products_of_rows_agree(agree, opset):
+    op = ProductsOfRows(((0, 1, 2), (2, 1, 1), (0, 0, 0), (2, 0, 1)))
+    assert op.infer(f32(3, N)) == f32(4, N)
+    agree(op, f32(3, N), opset=opset)
+
+
+@pytest.mark.parametrize(
+    ("x", "rows"),
+    [(f32(3, N), ((0,), (3,))), (f32(3, N), ((0, 1), (1,))), (f32(3, N), ()), (f32(N, 3), ((0,),))],
+    ids=str,
+)
+def test_rows_that_are_not_there_are_refused(x, rows):
+    with pytest.raises(ShapeError):
+        ProductsOfRows(rows).infer(x)

@@ -193,7 +193,7 @@ def add_columns(g: Growing) -> None:
         other = g.reduce(x, 1) if g.chance() else g.linear(x, 1)
         column = g.same(type, column) if type == "ReLU" else g.same(type, *g.shuffled(column, other))
     if g.chance():
-        crossed = g.same("MultiCross", x, mc_param={"num_layers": g.number(2, 3)})
+        crossed = g.same("MultiCross", x, mc_param={"num_layers": g.number(2, 5)})
         column = g.same("Add", column, g.linear(crossed, 1))
     g.same("Sigmoid", column)
 

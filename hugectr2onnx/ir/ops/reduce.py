@@ -68,3 +68,28 @@ class Softmax(Op):
 
     def emit(self, out: Emitter, x: str) -> str:
         return out.node("Softmax", x, axis=-1)
+
+
+@dataclass(frozen=True)
+class ProductsOfRows(Op):
+    """For each of the tuples the product of those rows, element by element: [n, N] -> [tuples, N]. All are of one length."""
+
+    rows: tuple[tuple[int, ...], ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        count, lengths = x.shape[0] if x.rank == 2 else None, {len(each) for each in self.rows}
+        if len(lengths) != 1 or lengths == {0} or not isinstance(count, int):
+            raise ShapeError(f"{x} has no products of the rows {list(self.rows)}")
+        if any(not 0 <= row < count for each in self.rows for row in each):
+            raise ShapeError(f"{x} lacks some of the rows {list(self.rows)}")
+        return x.with_shape(len(self.rows), x.shape[1])
+
+    def evaluate(self, x: Array) -> Array:
+        return np.asarray(x[np.array(self.rows)].prod(1))
+
+    def emit(self, out: Emitter, x: str) -> str:
+        factors = out.node("Gather", x, out.const(np.array(self.rows).T, "i64"), axis=0)
+        # Its axes became an input in opset 18.
+        if out.opset < 18:
+            return out.node("ReduceProd", factors, axes=[0], keepdims=0)
+        return out.node("ReduceProd", factors, out.const([0], "i64"), keepdims=0)
