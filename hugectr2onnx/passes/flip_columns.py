@@ -9,7 +9,7 @@ is made of the sum turn with it, and one Reshape at the end turns them back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import reduce
 from math import inf
 from operator import add
@@ -18,7 +18,7 @@ import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Add, Binary, Elu, Relu, Sigmoid
-from hugectr2onnx.ir.ops.linear import TransposedLinear
+from hugectr2onnx.ir.ops.linear import Accumulate, TransposedLinear
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.split import Split
@@ -61,6 +61,8 @@ def _is_column(value: Value) -> bool:
 
 def _parts(column: Value) -> list[Value]:
     """The columns that a column is made of number by number."""
+    if isinstance(column.op, Accumulate):
+        return [column.inputs[2]] if column.inputs[1].const is not None else []
     if not isinstance(column.op, Binary | Relu | Sigmoid | Elu):
         return []
     parts = [operand for operand in column.inputs if not _is_number(operand)]
@@ -105,33 +107,54 @@ def _weigh(column: Value, room: int = DEEPEST) -> tuple[int, float]:
     """How many numbers a sample the products of single columns read, and how many operands take a Reshape."""
     if not room:
         return 0, inf
-    if isinstance(column.op, Add) and _shift(list(_terms(column))) is None:
-        return 0, inf
     if parts := _parts(column):
         found = [_weigh(part, room - 1) if part.has_one_use else (0, 1) for part in parts]
-        return sum(read for read, _ in found), sum(reshapes for _, reshapes in found)
+        own = column.inputs[0].type.concrete(1)[1] if isinstance(column.op, Accumulate) else 0
+        reshapes = sum(reshapes for _, reshapes in found)
+        overflows = reshapes < inf and _is_sum(column) and _Sum().take_apart(column).shift is None
+        return own + sum(read for read, _ in found), inf if overflows else reshapes
     product = _product(column)
     return product.shape[0] if product else 0, not _turns(column)
 
 
-def _terms(total: Value) -> Iterator[Value]:
+def _is_sum(column: Value) -> bool:
+    return isinstance(column.op, Add | Accumulate) and bool(_parts(column))
+
+
+@dataclass
+class _Sum:
     """What a sum adds up, sums inside it taken apart."""
-    for operand in total.inputs:
-        nested = isinstance(operand.op, Add) and _parts(operand) and operand.has_one_use
-        yield from _terms(operand) if nested else [operand]
 
+    products: list[Value] = field(default_factory=list)
+    """Products without what they may stand on top of, and sums over rows."""
+    numbers: list[Value] = field(default_factory=list)
+    others: list[Value] = field(default_factory=list)
 
-def _is_plain_product(term: Value) -> bool:
-    product = _product(term)
-    return term.has_one_use and (product.is_plain if product else _is_row_sum(term))
+    def take_apart(self, total: Value) -> _Sum:
+        operands = total.inputs
+        if isinstance(total.op, Accumulate):
+            self.products.append(total)
+            operands = operands[2:]
+        for operand in operands:
+            if _is_sum(operand) and operand.has_one_use:
+                self.take_apart(operand)
+            else:
+                self._list_for(operand).append(operand)
+        return self
 
+    def _list_for(self, term: Value) -> list[Value]:
+        if _is_number(term):
+            return self.numbers
+        product = _product(term)
+        is_plain = product.is_plain if product else _is_row_sum(term)
+        return self.products if is_plain and term.has_one_use else self.others
 
-def _shift(terms: list[Value]) -> Array | None:
-    """The numbers and the biases among terms, added up, as [1, 1]; None where that overflows."""
-    products = [_product(term) for term in terms if _is_plain_product(term)]
-    biases = [product.bias for product in products if product and product.bias is not None]
-    numbers = [exact(term) for term in terms if _is_number(term)]
-    return rounded(np.sum([each.sum() for each in (*biases, *numbers)]).reshape(1, 1))
+    @property
+    def shift(self) -> Array | None:
+        """The numbers and the biases, added up, as [1, 1]; None where that overflows."""
+        known = [_product(product) for product in self.products]
+        biases = [product.bias for product in known if product and product.bias is not None]
+        return rounded(np.sum([each.sum() for each in (*biases, *map(exact, self.numbers))]).reshape(1, 1))
 
 
 class _Turning:
@@ -143,8 +166,8 @@ class _Turning:
 
     def turn(self, column: Value) -> Value:
         """A column that turns; what it is made of need not."""
-        if isinstance(column.op, Add) and _parts(column):
-            return self._sum(list(_terms(column)))
+        if _is_sum(column):
+            return self._sum(_Sum().take_apart(column))
         if _parts(column):
             return column.op(*map(self._operand, column.inputs))
         if _is_piece(column):
@@ -160,23 +183,20 @@ class _Turning:
         turns = operand.has_one_use and _turns(operand)
         return self.turn(operand) if turns else Reshape((1, operand.shape[0]))(operand)
 
-    def _sum(self, terms: list[Value]) -> Value:
+    def _sum(self, terms: _Sum) -> Value:
         """The products one on top of the other, on top of all else."""
-        products = [term for term in terms if _is_plain_product(term)]
-        others = [self._operand(term) for term in terms if term not in products and not _is_number(term)]
-        shift = _shift(terms)
+        others, shift = [self._operand(other) for other in terms.others], terms.shift
         assert shift is not None
         total = reduce(add, others) if others else None
         if total is None or shift.any():
             number = self._graph.const(shift)
             total = number if total is None else total + number
-        return reduce(lambda row, term: self._on(term, row), products, total)
+        return reduce(lambda row, product: self._on(product, row), terms.products, total)
 
     def _on(self, product: Value, row: Value) -> Value:
         """A product on top of a row; a sum is a product with ones."""
-        (x, *_), known = product.inputs, _product(product)
-        (columns,) = x.type.concrete(1)[1:]
-        weight = known.weight if known else np.ones(columns)
+        x, *others = product.inputs
+        weight = np.ones(x.type.concrete(1)[1]) if _is_row_sum(product) else exact(others[0])
         return TransposedLinear()(self._graph.const(_row(weight)), x, row)
 
     def _piece(self, piece: Value) -> Value:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid, Sqrt
-from hugectr2onnx.ir.ops.linear import Linear
+from hugectr2onnx.ir.ops.linear import Accumulate, Linear
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.types import N, f32
@@ -50,6 +50,27 @@ def test_products_are_added_up_with_their_biases(graph, h, apply_pass):
         "%transposed_linear_3 = transposed_linear(%const_4, %x, %transposed_linear_2) : f32[1, N]",
         "%reshape = reshape(%transposed_linear_3) {shape=[N, 1]} : f32[N, 1]",
         "return y=%reshape",
+    ]
+
+
+def test_products_that_are_on_top_of_others_already(graph, h, apply_pass):
+    x = graph.input("x", f32(N, 3))
+    graph.output({"y": Accumulate()(x, const(graph, 3, 1), linear(h) + 1.0)})
+    assert apply_pass(graph, flip_columns).splitlines()[2:] == [
+        "%transposed_linear = transposed_linear(%const, %x, %const_2) : f32[1, N]",
+        "%transposed_linear_2 = transposed_linear(%const_3, %h, %transposed_linear) : f32[1, N]",
+        "%reshape = reshape(%transposed_linear_2) {shape=[N, 1]} : f32[N, 1]",
+        "return y=%reshape",
+    ]
+
+
+def test_a_product_on_top_of_others_that_something_else_reads(graph, apply_pass):
+    h, s = graph.input("h", f32(N, 960)), graph.input("s", f32(N, 1))
+    shared = Accumulate()(graph.input("x", f32(N, 3)), const(graph, 3, 1), s)
+    graph.output({"y": linear(h) + shared, "shared": shared})
+    assert apply_pass(graph, flip_columns).splitlines()[3:5] == [
+        "%accumulate = accumulate(%x, %const, %s) : f32[N, 1]",
+        "%reshape = reshape(%accumulate) {shape=[1, N]} : f32[1, N]",
     ]
 
 
@@ -126,7 +147,7 @@ def overflowing(graph):
 def deep(graph):
     y = linear(graph.input("h", f32(N, 480)))
     for _ in range(5000):
-        y = Sigmoid()(y)
+        y = Sigmoid()(y) + 1.0
     return y
 
 
