@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.types import Array
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
 
 
 class Buffers:
-    """Arrays of one shape that are used again: new memory costs as much as filling it."""
+    """Arrays of one shape that files are read into, and that are used again: new memory costs as much as filling it."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]):
         self._shape, self._dtype = shape, dtype
@@ -57,7 +58,7 @@ class Buffers:
         try:
             return self._free.get_nowait()
         except Empty:
-            return np.empty(self._shape, self._dtype)
+            return paging.buffer(self._shape, self._dtype)
 
     def give(self, buffer: Array) -> None:
         """It may be used again."""

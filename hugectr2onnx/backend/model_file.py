@@ -15,7 +15,7 @@ from hugectr2onnx.backend import reorder
 from hugectr2onnx.backend.artifact import Blob, part_chunks
 from hugectr2onnx.backend.in_order import in_order, thread_count
 from hugectr2onnx.backend.manifest import FileRecord
-from hugectr2onnx.backend.reorder import Place
+from hugectr2onnx.backend.place import Place
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Converted, Gathered, Part
 from hugectr2onnx.ir.row_format import CHUNK_BYTES as CACHED_BYTES

@@ -1,178 +1,44 @@
-"""Rows of a table in another order, in the file that they go to: threads sort them, the caller's thread alone writes.
+"""Rows of a table in another order, in the file that they go to.
 
-A file takes one write at a time, so that two threads that write only wait for one another.
-
-at random    a table of up to 192 MB: every chunk of the result is gathered from anywhere in it.
-two passes   a larger table. It is read once from end to end, and each row goes to the bucket of the result that it belongs
-             to, in the place of the result itself; then each bucket is read back, put in order and written again. No row
-             costs a seek, whatever the memory: the pages of the table are given back behind the reader.
+in blocks    a table that the system's cache holds, or of one block: `in_blocks`.
+two passes   a larger one, which nobody wants to read from the disk for each block: `two_passes`.
 """
 
 from __future__ import annotations
 
-import errno
-import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-import numpy as np
-
-from hugectr2onnx.backend.in_order import Buffers, in_order, thread_count
-from hugectr2onnx.ir import paging
+from hugectr2onnx.backend.in_blocks import InBlocks
+from hugectr2onnx.backend.place import Place
+from hugectr2onnx.backend.two_passes import TwoPasses
 from hugectr2onnx.ir.gathered import Gathered
-from hugectr2onnx.ir.row_format import encode
 from hugectr2onnx.ir.types import Array
 
-AT_RANDOM = 192 << 20
-CHUNK_BYTES = 1 << 22
-MEMORY = 192 << 20
-MEMORY_PER_ROW = 8
-"""What the buffers of the two passes take at most, in all."""
-WRITE_BYTES = 1 << 18
-"""What the first pass writes in one go, if the memory suffices: shorter writes take up to three times as long."""
+CACHED_SHARE = 2
+"""A table is taken to stay in the system's cache where the memory that is left holds it so many times."""
 
 Moved = Callable[[int], None]
 """Called with the bytes that came further, each byte of the result counting once in all."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A stretch of a file as large as the result, which may hold anything until the result is there."""
-
-    descriptor: int
-    offset: int
-
-    def read(self, rows: Array, at: int) -> None:
-        """Fill an array from `at` bytes on."""
-        data, offset = _bytes(rows), self.offset + at
-        while len(data):
-            count = os.preadv(self.descriptor, [data], offset)
-            if not count:
-                raise OSError(errno.EIO, "the file was cut short while it was written")
-            data, offset = data[count:], offset + count
-
-    def write(self, rows: Array, at: int) -> None:
-        """Write an array at `at` bytes."""
-        data, offset = _bytes(rows), self.offset + at
-        while len(data):
-            count = os.pwrite(self.descriptor, data, offset)
-            data, offset = data[count:], offset + count
-
-
-def _bytes(rows: Array) -> memoryview:
-    return rows.reshape(-1).view(np.uint8).data
-
-
 def write(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
     """Put all rows in their place; gives them in order, each array until the next but one is asked for."""
-    if part.source.nbytes <= AT_RANDOM:
-        return _at_random(part, place, moved)
-    return _TwoPasses(part, place, moved).run()
+    blocks = InBlocks(part, place, moved)
+    if blocks.count <= 1 or part.source.nbytes * CACHED_SHARE <= available_memory():
+        return blocks.run()
+    return TwoPasses(part, place, moved).run()
 
 
-def _at_random(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
-    step = _step(part, CHUNK_BYTES)
-    buffers = Buffers((min(step, len(part)), *part.source.shape[1:]), part.source.dtype)
-
-    def gather(start: int) -> tuple[Array, Array]:
-        order, buffer = part.order[start : start + step], buffers.take()
-        return buffer, part.take(order, buffer[: len(order)])
-
-    start = 0
-    for buffer, rows in in_order(gather, range(0, len(part), step), thread_count()):
-        place.write(rows, start * part.stored_row_bytes)
-        start += len(rows)
-        moved(rows.nbytes)
-        yield rows
-        buffers.passed(buffer)
-    paging.Pages(part.source).release()
-
-
-def _step(part: Gathered, size: int) -> int:
-    return max(1, size // max(1, part.row_bytes))
-
-
-@dataclass(frozen=True, eq=False)
-class _Sorted:
-    """A stretch of the source by buckets: its rows, which row of its bucket each will be, and how many each bucket gets."""
-
-    buffer: Array
-    rows: Array
-    ranks: Array
-    counts: Array
-
-
-class _TwoPasses:
-    """The result in buckets of `rows` rows, of which the first pass fills each from its beginning; it reads as many at once."""
-
-    def __init__(self, part: Gathered, place: Place, moved: Moved):
-        self.part, self.place, self.moved = part, place, moved
-        self.threads = thread_count()
-        # For each thread a buffer that it reads into and one that it fills; two that wait, and two more of the caller's.
-        most = (MEMORY + MEMORY_PER_ROW * len(part)) // (2 * self.threads + 4)
-        size = min(most, math.isqrt(WRITE_BYTES * part.source.nbytes))
-        self.rows = _step(part, size)
-        self.count = -(-len(part) // self.rows)
-        # Sixteen bits are sorted by counting, which takes a fifth of the time.
-        self.bucket_type = np.uint16 if self.count < 1 << 16 else np.uint32
-        self.filled = np.zeros(self.count, np.int64)
-        self.ranks = np.empty(len(part), np.uint32)
-        shape = (self.rows, *part.source.shape[1:])
-        self.came, self.sorted = Buffers(shape, part.source.dtype), Buffers(shape, part.source.dtype)
-
-    def run(self) -> Iterator[Array]:
-        starts = range(0, len(self.part.source), self.rows)
-        for chunk in in_order(self._by_bucket, starts, self.threads):
-            self._append(chunk)
-            self.moved(chunk.rows.nbytes // 2)
-            self.sorted.give(chunk.buffer)
-        if self.part.dtype != self.part.source.dtype:
-            shape = (self.rows, *self.part.source.shape[1:])
-            self.came, self.sorted = Buffers(shape, self.part.dtype), Buffers(shape, self.part.dtype)
-
-        def sort(bucket: int) -> tuple[Array, Array]:
-            before, after = self.came.take(), self.sorted.take()
-            rows = self._sort(bucket, before, after)
-            self.came.give(before)
-            return after, rows
-
-        for bucket, (after, rows) in enumerate(in_order(sort, range(self.count), self.threads)):
-            self.place.write(rows, bucket * self.rows * self.part.stored_row_bytes)
-            self.moved(rows.nbytes - rows.nbytes // 2)
-            yield rows
-            self.sorted.passed(after)
-
-    def _by_bucket(self, start: int) -> _Sorted:
-        rows = self.part.source[start : start + self.rows]
-        places = self.part.places(start, start + len(rows))
-        # Rows that go nowhere have negative places and come behind the last bucket.
-        buckets = np.minimum((places // self.rows).astype(np.uint64), self.count).astype(self.bucket_type)
-        order = np.argsort(buckets, kind="stable")
-        counts = np.bincount(buckets, minlength=self.count)[: self.count]
-        order = order[: int(counts.sum())]
-        came, buffer = self.came.take(), self.sorted.take()
-        paging.read(rows, came[: len(rows)])
-        moved = came[: len(rows)].take(order, axis=0, out=buffer[: len(order)], mode="clip")
-        self.came.give(came)
-        ranks = (places % self.rows).astype(np.uint32).take(order)
-        return _Sorted(buffer, encode(moved, self.part.format), ranks, counts)
-
-    def _append(self, chunk: _Sorted) -> None:
-        begin = 0
-        at = self.filled + np.arange(self.count) * self.rows
-        for to, count in zip(at.tolist(), chunk.counts.tolist(), strict=True):
-            if count:
-                self.ranks[to : to + count] = chunk.ranks[begin : begin + count]
-                self.place.write(chunk.rows[begin : begin + count], to * self.part.stored_row_bytes)
-                begin += count
-        self.filled += chunk.counts
-
-    def _sort(self, bucket: int, before: Array, after: Array) -> Array:
-        """The rows of a bucket, in order."""
-        start, count = bucket * self.rows, int(self.filled[bucket])
-        rows, after = before[:count], after[: len(self.part) - start]
-        self.place.read(rows, start * self.part.stored_row_bytes)
-        order = np.full(len(after), -1, np.int32)
-        order[self.ranks[start : start + count]] = np.arange(count, dtype=np.int32)
-        return Gathered(rows, order, self.part.stored_fill).take(order, after)
+def available_memory() -> int:
+    """Bytes that programs can still have, the system's cache among them; 0 where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            numbers = {name: number for name, _, number in (line.partition(":") for line in file)}
+        return int(numbers["MemAvailable"].split()[0]) << 10
+    except (OSError, ValueError, KeyError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (OSError, ValueError, AttributeError):
+        return 0

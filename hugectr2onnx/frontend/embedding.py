@@ -124,7 +124,7 @@ def has_nan(array: Array) -> bool:
 
 def _has_nan(array: Array) -> bool:
     step = max(1, CHUNK_BYTES * len(array) // max(array.nbytes, 1))
-    buffer = np.empty((min(step, len(array)), *array.shape[1:]), array.dtype)
+    buffer = paging.buffer((min(step, len(array)), *array.shape[1:]), array.dtype)
     zeros = np.zeros(buffer.size, array.dtype)
     for start in range(0, len(array), step):
         chunk = array[start : start + step]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 from collections.abc import Iterator
@@ -46,6 +47,21 @@ class Map(mmap.mmap):
     def __del__(self) -> None:
         if self.descriptor is not None:
             os.close(self.descriptor)
+
+
+def buffer(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """New memory that begins with a page, to read a file into.
+
+    numpy's own begins 16 bytes behind one, where the kernel's copy takes eight times as long on AMD's Zen 3.
+    """
+    count = math.prod(shape)
+    if not count:
+        return np.empty(shape, dtype)
+    memory = mmap.mmap(-1, count * dtype.itemsize)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
 
 
 def read(array: Array, out: Array) -> None:

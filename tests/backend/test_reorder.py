@@ -1,4 +1,4 @@
-"""Rows in another order: at random and in two passes, all the same bytes."""
+"""Rows in another order: in blocks and in two passes, all the same bytes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend import reorder
+from hugectr2onnx.backend import in_blocks, reorder, two_passes
 from hugectr2onnx.backend.artifact import Blob
 from hugectr2onnx.backend.in_order import in_order
-from hugectr2onnx.backend.reorder import Place
+from hugectr2onnx.backend.place import Place
 from hugectr2onnx.frontend.mapped_file import map_file
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 
 ROWS = 1000
-WAYS = ("random", "two passes")
+WAYS = {"blocks": 1 << 40, "two passes": 0}
+"""With so many bytes of memory left."""
 
 
 @pytest.fixture(params=["array", "map", "large file", "records"])
@@ -60,26 +61,39 @@ def written(part: Gathered, path: Path) -> tuple[bytes, list[bytes], list[int]]:
     return path.read_bytes()[4:], given, moved
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 250 rows and buckets of some 80, walked through 41 rows at a time."""
+    for name, size in (("CHUNK_BYTES", 500), ("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
+        monkeypatch.setattr(in_blocks, name, size)
+    monkeypatch.setattr(in_blocks, "SMALLEST_BLOCK", 500)
+    for name, size in (("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
+        monkeypatch.setattr(two_passes, name, size)
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("memory", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_way_gives_the_same_bytes(
-    table: np.ndarray, order: np.ndarray, way: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: np.ndarray, order: np.ndarray, memory: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, size in (("CHUNK_BYTES", 500), ("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
-        monkeypatch.setattr(reorder, name, size)
-    monkeypatch.setattr(reorder, "AT_RANDOM", 1 << 30 if way == "random" else -1)
-    monkeypatch.setattr(reorder, "thread_count", lambda: threads)
+    monkeypatch.setattr(reorder, "available_memory", lambda: memory)
+    for module in (in_blocks, two_passes):
+        monkeypatch.setattr(module, "thread_count", lambda: threads)
     expected = np.array([[0.5] * 3 if row < 0 else table[row] for row in order], np.float32).reshape(-1, 3)
     content, given, moved = written(Gathered(table, order, 0.5), tmp_path / "out")
     assert content == b"".join(given) == expected.tobytes()
     assert sum(moved) <= len(content)
 
 
-def test_rows_go_where_their_keys_say(table: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("memory", WAYS.values(), ids=WAYS)
+def test_rows_go_where_their_keys_say(
+    table: np.ndarray, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys 50, 52, ... in any order, two of them negative: the odd numbers between them are filled."""
-    monkeypatch.setattr(reorder, "AT_RANDOM", -1)
-    monkeypatch.setattr(reorder, "MEMORY", 6000)
+    monkeypatch.setattr(reorder, "available_memory", lambda: memory)
     keys = np.random.default_rng(4).permutation(ROWS) * 2 + 50
     keys[[3, 700]] = [-1, np.iinfo(np.int64).min]
     order = np.full(2 * ROWS, -1, np.int32)
@@ -88,11 +102,21 @@ def test_rows_go_where_their_keys_say(table: np.ndarray, tmp_path: Path, monkeyp
     assert written(Gathered(table, order, 0.5, keys=keys, low=50), tmp_path / "out")[0] == expected.tobytes()
 
 
-def test_a_reader_that_stops_half_way(table: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reorder, "CHUNK_BYTES", 500)
+@pytest.mark.usefixtures("small")
+def test_a_piece_stays_until_the_next_but_one_is_asked_for(table: np.ndarray, tmp_path: Path) -> None:
+    before = None
+    with open(tmp_path / "out", "w+b") as file:
+        for rows in reorder.write(Gathered(table, ORDERS["permuted"]), Place(file.fileno(), 0), lambda count: None):
+            if before is not None:
+                np.testing.assert_array_equal(*before)
+            before = rows, rows.copy()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_reader_that_stops_half_way(table: np.ndarray, tmp_path: Path) -> None:
     with open(tmp_path / "out", "w+b") as file:
         rows = reorder.write(Gathered(table, ORDERS["permuted"]), Place(file.fileno(), 0), lambda count: None)
-        np.testing.assert_array_equal(next(rows), table[ORDERS["permuted"]][:41])
+        np.testing.assert_array_equal(next(rows), table[ORDERS["permuted"]][:8])
         rows.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("hugectr2onnx-rows")]
 

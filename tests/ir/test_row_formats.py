@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as np_arrays
 
-from hugectr2onnx.backend import external_data, parity, reorder, runtime, touched_rows
+from hugectr2onnx.backend import external_data, in_blocks, parity, reorder, runtime, touched_rows, two_passes
 from hugectr2onnx.backend.artifact import Artifact, Blob
 from hugectr2onnx.backend.emitter import emit
 from hugectr2onnx.errors import UnsupportedError
@@ -118,13 +118,14 @@ def test_a_part_is_what_encoding_the_whole_gives(format: str, shape: tuple[int, 
 
 
 @pytest.mark.parametrize("format", SMALLER)
-@pytest.mark.parametrize("limit", [-1, 1 << 30])
+@pytest.mark.parametrize("memory", [0, 1 << 40])
 def test_a_large_table_is_put_in_order_and_converted(
-    format: str, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In two passes through the place of the result itself, which is smaller than the table, and at random."""
-    monkeypatch.setattr(reorder, "AT_RANDOM", limit)
-    monkeypatch.setattr(reorder, "MEMORY", 20000)
+    """In two passes through the place of the result itself, which is smaller than the table, and in blocks."""
+    monkeypatch.setattr(reorder, "available_memory", lambda: memory)
+    monkeypatch.setattr(two_passes, "MEMORY", 20000)
+    monkeypatch.setattr(in_blocks, "SMALLEST_BLOCK", 20000)
     random = np.random.default_rng(1)
     table = random.normal(size=(5000, 6)).astype(np.float32)
     order = random.permutation(6000) - 1000
