@@ -34,7 +34,11 @@ ELEMENT_TYPES = {
 
 
 def emit(graph: Graph, *, graph_name: str, opset: int, version: str, metadata: Mapping[str, str]) -> Artifact:
-    """The artifact for a graph: one expansion per op, inputs and outputs as the interface has them, in its order."""
+    """The artifact for a graph: one expansion per op, inputs and outputs as the interface has them, in its order.
+
+    `opset` is the least: an op may need a later one.
+    """
+    opset = max(opset, *(node.op.least_opset for node in graph))
     emitter = OnnxEmitter(graph, opset)
     for node in graph:
         emitter.visit(node)

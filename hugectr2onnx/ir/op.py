@@ -52,6 +52,8 @@ class Op:
     """Whether the two operands may change places."""
     exact: ClassVar[bool] = False
     """Whether it only moves data, so that folding it rounds nothing."""
+    least_opset: ClassVar[int] = 17
+    """The oldest version of the default ONNX domain that has what `emit` writes."""
 
     # The three take the operands one by one; `Any` lets each op name its own.
 

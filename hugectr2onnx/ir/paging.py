@@ -57,7 +57,9 @@ def buffer(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     count = math.prod(shape)
     if not count:
         return np.empty(shape, dtype)
-    memory = mmap.mmap(-1, count * dtype.itemsize)
+    # Shared memory, which is what `mmap` gives unasked, would not come in huge pages.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, count * dtype.itemsize, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)

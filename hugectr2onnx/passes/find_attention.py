@@ -25,6 +25,14 @@ SCALE_ERROR = 1e-6
 @rule(P(Reshape, P(HEADS_FIRST, P(MatMul, Var("weights"), Var("values")))))
 def find_heads(weights: Value, values: Value, root: Value) -> Value | None:
     """reshape(transpose(softmax(q @ k^T / sqrt(d), mask) @ v))  ->  attention(q, k, v, mask), heads still together"""
+    lengths, width = weights.shape[-2:], values.shape[-1]
+    if not isinstance(width, int) or not is_narrow(width, *(length for length in lengths if isinstance(length, int))):
+        return None  # expand_attention would give back what is here, and so on without end
+    return attention_of(weights, values, root)
+
+
+def attention_of(weights: Value, values: Value, root: Value) -> Value | None:
+    """`root` as one operation, if it is attention whose `weights` and `values` these are."""
     if not isinstance(weights.op, Softmax | MaskedSoftmax) or not weights.has_one_use or weights.type.rank != 4:
         return None
     scores, *mask = weights.inputs
@@ -39,9 +47,6 @@ def find_heads(weights: Value, values: Value, root: Value) -> Value | None:
     heads, width = weights.shape[1], product.inputs[0].shape[3]
     if not isinstance(heads, int) or not isinstance(width, int):
         return None
-    lengths = [length for length in (q.shape[1], k.shape[1]) if isinstance(length, int)]
-    if len(lengths) == 2 and not is_narrow(width, *lengths):
-        return None  # expand_attention would give back what is here, and so on without end
     if not math.isclose(factor / divisor, 1 / math.sqrt(width), rel_tol=SCALE_ERROR):
         return None
     return Attention(heads, masked=bool(mask))(q, k, v, *mask)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import ShapeError
-from hugectr2onnx.ir.ops.attention import Attention, MaskedSoftmax
+from hugectr2onnx.ir.ops.attention import Attention, FusedAttention, MaskedSoftmax
 from hugectr2onnx.ir.types import N, f32
 
 SCORES, MASK = f32(N, 2, 4, 6), f32(N, 1, 4, 6)
@@ -20,6 +20,8 @@ FITTING = [
     (Attention(2, masked=True), (QUERIES, KEYS, KEYS, MASK)),
     (Attention(2, masked=True), (QUERIES, KEYS, KEYS, f32(N, 1, 1, 6))),
     (Attention(2), (f32(3, 4, 8), f32(3, 6, 8), f32(3, 6, 8))),
+    (FusedAttention(2), (QUERIES, KEYS, KEYS)),
+    (FusedAttention(2), (QUERIES, KEYS, KEYS, MASK)),
 ]
 
 
@@ -48,6 +50,9 @@ def test_shape_and_precision_are_those_of_the_first_operand(op, types, dtype):
         (Attention(2, masked=True), (QUERIES, KEYS, KEYS)),
         (Attention(2, masked=True), (QUERIES, KEYS, KEYS, f32(N, 1, 6, 4))),
         (Attention(2), (f32(4, 6, N), f32(4, 6, N), f32(4, 6, N))),
+        (FusedAttention(3), (QUERIES, KEYS, KEYS)),
+        (FusedAttention(2), (QUERIES, KEYS, KEYS, f32(N, 1, 1, 6))),
+        (FusedAttention(2), (QUERIES, KEYS, KEYS, MASK, MASK)),
     ],
 )
 def test_operands_that_do_not_fit_are_refused(op, types):
@@ -64,3 +69,19 @@ def test_a_dropped_position_loses_ten_thousand():
     x, mask = np.array([0.0, 10001.0]).reshape(1, 1, 1, 2), np.array([1.0, 0.0]).reshape(1, 1, 1, 2)
     expected = np.exp([-1, 0]) / (np.exp(-1) + 1 + 1e-6)
     np.testing.assert_allclose(MaskedSoftmax().evaluate(x, mask).ravel(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("types", [types for op, types in FITTING if isinstance(op, FusedAttention)])
+@pytest.mark.parametrize("heads", [1, 2, 8])
+def test_the_operator_of_onnx_agrees(agree, heads, types):
+    agree(FusedAttention(heads), *types)
+
+
+def test_fused_attention_by_hand():
+    """One head of two numbers, one query, two keys; the bias takes the second key out."""
+    q, k, v = np.array([[[3.0, 4.0]]]), np.array([[[1.0, 0.0], [9.0, 9.0]]]), np.array([[[5.0, 6.0], [7.0, 8.0]]])
+    bias = np.array([0.0, -1e9]).reshape(1, 1, 1, 2)
+    np.testing.assert_allclose(FusedAttention(1).evaluate(q, k, v, bias), [[[5.0, 6.0]]])
+    share = 1 / (1 + np.exp((63.0 - 3.0) / np.sqrt(2)))
+    expected = share * v[:, :1] + (1 - share) * v[:, 1:]
+    np.testing.assert_allclose(FusedAttention(1).evaluate(q, k, v), expected)

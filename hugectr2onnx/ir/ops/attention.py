@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,11 +83,8 @@ class Attention(Op):
         return q.with_shape(batch, steps, width)
 
     def evaluate(self, q: Array, k: Array, v: Array, *mask: Array) -> Array:
-        queries, keys, values = (self._split(x) for x in (q, k, v))
-        root = q.dtype.type(math.sqrt(queries.shape[-1]))
-        scores = queries @ keys.swapaxes(-1, -2) / root
-        weights = MaskedSoftmax().evaluate(scores, *mask) if mask else Softmax().evaluate(scores)
-        return (weights @ values).transpose(0, 2, 1, 3).reshape(q.shape)
+        softmax = MaskedSoftmax() if mask else Softmax()
+        return attend(q, k, v, self.heads, lambda scores: softmax.evaluate(scores, *mask))
 
     def emit(self, out: Emitter, q: str, k: str, v: str, *mask: str) -> str:
         queries, values = (self._emit_split(out, x, [0, 2, 1, 3]) for x in (q, v))
@@ -97,14 +95,46 @@ class Attention(Op):
         merged = out.node("Transpose", out.node("MatMul", weights, values), perm=[0, 2, 1, 3])
         return Reshape(out.type(q).shape).emit(out, merged)
 
-    def _split(self, x: Array) -> Array:
-        batch, steps, width = x.shape
-        return x.reshape(batch, steps, self.heads, width // self.heads).transpose(0, 2, 1, 3)
-
     def _emit_split(self, out: Emitter, x: str, perm: list[int]) -> str:
         batch, steps, _ = out.type(x).shape
         apart = Reshape((batch, steps, self.heads, head_width(out.type(x), self.heads))).emit(out, x)
         return out.node("Transpose", apart, perm=perm)
+
+
+@dataclass(frozen=True)
+class FusedAttention(Op):
+    """The same as ONNX's own operator, of opset 23, and a bias in place of the mask: `softmax(q @ k^T / sqrt(d) + bias) @ v`.
+
+    q is [B, F, H], k and v are [B, T, H], the bias [B, 1, F, T]; the result is [B, F, H].
+    """
+
+    least_opset = 23
+    heads: int
+
+    def infer(self, q: TensorType, k: TensorType, v: TensorType, *bias: TensorType) -> TensorType:
+        result = Attention(self.heads).infer(q, k, v)
+        if bias and bias != (q.with_shape(q.shape[0], 1, q.shape[1], k.shape[1]),):
+            raise ShapeError(f"the bias of attention over {q} and {k} must be [B, 1, F, T], not {bias[0]}")
+        return result
+
+    def evaluate(self, q: Array, k: Array, v: Array, *bias: Array) -> Array:
+        return attend(q, k, v, self.heads, lambda scores: Softmax().evaluate(sum(bias, start=scores)))
+
+    def emit(self, out: Emitter, q: str, k: str, v: str, *bias: str) -> str:
+        return out.node("Attention", q, k, v, *bias, q_num_heads=self.heads, kv_num_heads=self.heads)
+
+
+def attend(q: Array, k: Array, v: Array, heads: int, weights: Callable[[Array], Array]) -> Array:
+    """`weights(q @ k^T / sqrt(d)) @ v` head by head, the heads side by side."""
+    queries, keys, values = (_split(x, heads) for x in (q, k, v))
+    root = q.dtype.type(math.sqrt(queries.shape[-1]))
+    scores = queries @ keys.swapaxes(-1, -2) / root
+    return (weights(scores) @ values).transpose(0, 2, 1, 3).reshape(q.shape)
+
+
+def _split(x: Array, heads: int) -> Array:
+    batch, steps, width = x.shape
+    return x.reshape(batch, steps, heads, width // heads).transpose(0, 2, 1, 3)
 
 
 def head_width(x: TensorType, heads: int) -> int:
