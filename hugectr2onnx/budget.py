@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.compiler import compile
 from hugectr2onnx.errors import FeedError, UnsupportedError
 from hugectr2onnx.frontend.table_wishes import check_formats
-from hugectr2onnx.ir.row_format import FORMATS
+from hugectr2onnx.ir.row_format import FORMATS, smallest
 from hugectr2onnx.quality import Formats, Quality, Trial, evaluate_samples
+from hugectr2onnx.source_files import SourceFile
+from hugectr2onnx.stored_tables import FormatRefusedError, StoredTable
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
 
+LARGER: Mapping[str, str] = dict(zip(FORMATS, FORMATS[:1] + FORMATS, strict=False))
 _BUDGET = re.compile(r"(auc|logloss):(\d{1,3}(?:\.\d{1,9})?)%")
 
 
@@ -68,7 +71,8 @@ def compile_measured(
     """`compile`, with AUC and log-loss on labelled samples before and after (`report.trials`, float32 rows first).
 
     samples: see `quality.evaluate_samples`. budget: "auc:99.9%" or "logloss:0.1%": where the row formats of `embedding`
-    (with a budget int8 unless told, else fp32) lose more than that, the next larger ones are taken, float32 in the end.
+    (with a budget int8 unless told, else fp32) lose more than that, the next larger ones are taken, float32 in the end. With
+    a budget a table that a format cannot hold gets a larger one too, the others keep theirs; `report.warnings` say so.
     Raises HugeCTR2ONNXError.
     """
     limit = Budget.parse(budget) if budget is not None else None
@@ -81,13 +85,23 @@ def compile_measured(
     trials = [Trial("fp32", before, True)]
     chosen = exact
     while not _is_exact(formats):
-        chosen = compile(graph, weights, opt_level, embedding=formats, **options)
+        try:
+            chosen = compile(graph, weights, opt_level, embedding=formats, **options)
+        except FormatRefusedError as refusal:
+            if limit is None:
+                raise
+            trials.append(Trial(formats, {}, False, str(refusal)))
+            formats = _by_top(formats, exact.report.stored) | dict.fromkeys(refusal.tops, LARGER[refusal.format])
+            continue
         after = evaluate_samples(chosen, samples)
         trials.append(Trial(formats, after, limit is None or limit.allows(before, after)))
         if trials[-1].allowed:
             break
         formats, chosen = _larger(formats), exact
+    if isinstance(samples, str | os.PathLike):
+        chosen.sources += (SourceFile.of(samples),)
     chosen.report.trials = tuple(trials)
+    chosen.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in trials if trial.refused]
     return chosen
 
 
@@ -97,5 +111,12 @@ def _is_exact(formats: Formats) -> bool:
 
 def _larger(formats: Formats) -> Formats:
     """The next larger format for every table."""
-    larger: dict[str, str] = dict(zip(FORMATS, FORMATS[:1] + FORMATS, strict=False))
-    return larger[formats] if isinstance(formats, str) else {table: larger[each] for table, each in formats.items()}
+    return LARGER[formats] if isinstance(formats, str) else {table: LARGER[each] for table, each in formats.items()}
+
+
+def _by_top(formats: Formats, tables: Iterable[StoredTable]) -> dict[str, str]:
+    """The format of each look-up's rows, where one was given for all of them."""
+    if not isinstance(formats, str):
+        return dict(formats)
+    wanted = next(format for format in FORMATS if format == formats)
+    return {top: smallest(wanted, table.width) for table in tables for top in table.tops}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy as np
 from hugectr2onnx.backend import external_data, runtime
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.backend.key_file import KeyFile
-from hugectr2onnx.backend.manifest import write_manifest
-from hugectr2onnx.errors import FeedError
+from hugectr2onnx.backend.manifest import FileRecord
+from hugectr2onnx.errors import FeedError, WeightsError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.report import Report
+from hugectr2onnx.source_files import SourceFile
 
 if TYPE_CHECKING:
     import onnx
@@ -33,11 +33,13 @@ class CompiledModel:
         report: Report,
         labels: frozenset[str] = frozenset(),
         key_files: Sequence[KeyFile] = (),
+        sources: Sequence[SourceFile] = (),
     ):
         self.artifact = artifact
         self.ir = ir
         self.report = report
         self.key_files = tuple(key_files)
+        self.sources = tuple(sources)
         self._labels = labels
 
     @cached_property
@@ -56,18 +58,23 @@ class CompiledModel:
         shard_size: int | None = None,
         manifest: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        """Write the model, atomically: the old file stays until the new one is complete.
+    ) -> tuple[FileRecord, ...]:
+        """Write the model, atomically: the old files stay until all new ones are complete. Returns what was written.
 
         Tensors above 1 MB go to `<path>.data` beside it once the model outgrows protobuf's limits. external: at any size,
         so that a model opens in milliseconds and its tables are mapped where they lie, not copied. shard_size: to several
         files of so many bytes. `manifest.json` in the same folder then lists the files with their SHA-256 (manifest: True
         always, False never). Rows are read, put in order and written in one stream: a table need not fit in memory. Key maps of
-        `keys="indices"` go to `<path>.<top>.keys` (see `KeyMapper`). progress: called with the bytes written so far and in
-        all. Raises OutputError.
+        `keys="indices"` go to `<path>.<input>.keys` (see `KeyMapper`). progress: called with the bytes written so far and in
+        all.
+
+        Data files, key maps and the entry in a manifest that an older model of the same name had go with it. A symbolic link
+        is followed, and everything lies where it points to: with data files, open that place (`os.path.realpath`), since
+        onnxruntime looks for them beside the link. Raises OutputError, also for a path that is one of the model's own
+        sources, and WeightsError where a source has become shorter since it was compiled.
         """
         with self.report.stage("write", None):
-            self._save(path, external, shard_size, manifest, progress)
+            return self._save(path, external, shard_size, manifest, progress)
 
     def _save(
         self,
@@ -76,22 +83,34 @@ class CompiledModel:
         shard_size: int | None,
         manifest: bool | None,
         progress: Callable[[int, int], None] | None,
-    ) -> None:
+    ) -> tuple[FileRecord, ...]:
         inline = {"limit": 0} if external or shard_size is not None else {}
-        files = external_data.save(
-            self.artifact, path, shard_size=shard_size, checksums=manifest, progress=progress, **inline
-        )
-        target = Path(os.path.realpath(path))
-        maps = tuple(each.save(target) for each in self.key_files)
-        if manifest or (manifest is None and len(files) > 1):
-            write_manifest(target, (*files, *maps), self.facts())
+        try:
+            return external_data.save(
+                self.artifact,
+                path,
+                shard_size=shard_size,
+                checksums=manifest,
+                progress=progress,
+                key_files=self.key_files,
+                facts=self.facts,
+                sources=[source.path for source in self.sources],
+                **inline,
+            )
+        except WeightsError as error:
+            for source in self.sources:
+                if source.is_shorter:
+                    error.add_note(f"{source.path} had {source.size:,} bytes")
+            raise
 
     def facts(self) -> dict[str, Any]:
-        """What a manifest says about the model beside its files."""
+        """What a manifest says about the model beside its files; checksums of the sources that are no tables."""
         known = self.report.to_dict()
+        hashed = {source.name: source.sha256() for source in self.sources if source.hashed}
         return {
             "metadata": {entry.key: entry.value for entry in self.artifact.skeleton.metadata_props},
             "sources": known["sources"],
+            "sources_sha256": {name: checksum for name, checksum in hashed.items() if checksum is not None},
             "key_maps": known["key_maps"],
             "parity": known["parity"],
             "warnings": known["warnings"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from numbers import Integral
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from hugectr2onnx.backend import simplify as onnxsim
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.backend.key_file import KeyFile
 from hugectr2onnx.compiled_model import CompiledModel
-from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, UnsupportedError
+from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError, UnsupportedError
 from hugectr2onnx.frontend import given, importer, opening
-from hugectr2onnx.frontend.embedding_collection import open_collection
+from hugectr2onnx.frontend.embedding_collection import Collection, open_collection
 from hugectr2onnx.frontend.fields import shown
 from hugectr2onnx.frontend.importer import Imported, ImportOptions
 from hugectr2onnx.frontend.keep_keys import digest, read_all
@@ -24,10 +25,13 @@ from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.passes.choose_key_map import check_strategies, choose_key_map
 from hugectr2onnx.passes.use_rows import use_rows
 from hugectr2onnx.report import Progress, Report
-from hugectr2onnx.stored_tables import stored_tables
+from hugectr2onnx.source_files import SourceFile, source_files
+from hugectr2onnx.stored_tables import stored_tables, with_fillers
 from hugectr2onnx.version import __version__
 
 OPSETS = range(17, 24)
+EXACT_LEVEL = 1
+"""The highest level whose passes round nothing."""
 Shapes = Mapping[str, Sequence[int | str | None]]
 
 
@@ -75,14 +79,15 @@ def compile(
 
     simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
     the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
-    keep_empty_dense: keep the dense input where dense_dim is 0.
+    keep_empty_dense: keep the dense input where dense_dim is 0. opset: the least one; an operator of level 3 may need 23.
+
+    Weights on which the algebra of a level above 1 misses the tolerance give level 1, and a warning in the report.
 
     Raises HugeCTR2ONNXError: its subclasses say what is wrong, its message where and what to do.
     """
     opt_level, opset = _check_options(opt_level, opset)
     graph_name, folder = given.graph_name(graph_name), dump_folder(dump)
-    report = Report(opt_level)
-    kept = read_all(keep_keys or {})
+    kept = read_all(keep_keys)
     options = ImportOptions(
         convert_embedding=convert_embedding,
         input_shapes=given.shapes(input_shapes),
@@ -94,34 +99,85 @@ def compile(
         row_formats=embedding,
         keep_keys=kept,
     )
-    if simplify and check and opt_level > 0:
-        worker.prewarm()
-    with report.stage("read", progress):
-        model = opening.open_model(graph, weights, options)
-    with report.stage("import", progress):
-        imported = importer.build(model.clauses, model.sources, model.options)
-        ir = imported.graph
-        verify(ir)
-        check_strategies(ir, keys)
-        row_inputs = use_rows(ir, keys)
-        _note(report, model, imported)
-    with report.stage("reference", progress):
-        expected = parity.expect(ir) if check else ()
-    with report.stage("passes", progress):
-        report.ops_before = len(ir)
-        report.passes = passes.run(ir, opt_level, validate=validate, dump=folder)
-        report.key_maps = choose_key_map(ir, keys, automatic=opt_level >= 2)
-        verify(ir)
-        report.ops_after = len(ir)
-    with report.stage("emit", progress):
-        metadata = _metadata(opt_level, options, keys, check)
-        artifact = emitter.emit(ir, graph_name=graph_name, opset=opset, version=__version__, metadata=metadata)
-    artifact = _prove(artifact, expected, report, simplify and opt_level > 0, progress)
-    if progress is not None:
-        progress("done", 1.0)
-    report.onnx_nodes = len(artifact.skeleton.graph.node)
-    key_files = [KeyFile(each.input, each.table, each.keys, each.offsets) for each in row_inputs]
-    return CompiledModel(artifact, ir, report, frozenset(model.labels), key_files)
+    also = embedding_collection, {} if keep_keys is None else keep_keys
+    flow = _Flow(
+        graph, weights, also, options, keys, opt_level, opset, graph_name, simplify, check, validate, folder, progress
+    )
+    try:
+        return flow.run(opt_level)
+    except ParityError as missed:
+        if opt_level <= EXACT_LEVEL:
+            raise
+        why = f"level {opt_level} missed the tolerance on these weights, so this is level {EXACT_LEVEL}: {missed}"
+    compiled = flow.run(EXACT_LEVEL)
+    compiled.report.warnings.append(why)
+    return compiled
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """What was asked for, and the way from files to a proven model."""
+
+    graph: str | os.PathLike[str] | Mapping[str, object]
+    weights: object
+    also: tuple[object, Mapping[str, object]]
+    """Where look-ups and keys to keep were read from."""
+    options: ImportOptions
+    keys: str | Mapping[str, str]
+    opt_level: int
+    opset: int
+    graph_name: str
+    simplify: bool
+    check: bool
+    validate: bool
+    dump: Path | None
+    progress: Progress | None
+
+    def run(self, level: int) -> CompiledModel:
+        """The model at a level; the key maps are those of the level that was asked for."""
+        report, progress, simplified = Report(level), self.progress, self.simplify and level > 0
+        if simplified and self.check:
+            worker.prewarm()
+        with report.stage("read", progress):
+            model = opening.open_model(self.graph, self.weights, self.options)
+            sources = source_files(self.graph, self.weights, *self.also)
+        with report.stage("import", progress):
+            imported = importer.build(model.clauses, model.sources, model.options)
+            ir = imported.graph
+            verify(ir)
+            check_strategies(ir, self.keys)
+            row_inputs = use_rows(ir, self.keys)
+            _note(report, model, imported, sources)
+        with report.stage("reference", progress):
+            expected = parity.expect(ir) if self.check else ()
+        with report.stage("passes", progress):
+            report.ops_before = len(ir)
+            report.passes = passes.run(ir, level, validate=self.validate, dump=self.dump)
+            report.key_maps = choose_key_map(ir, self.keys, automatic=self.opt_level > EXACT_LEVEL)
+            report.stored = with_fillers(report.stored, report.key_maps)
+            verify(ir)
+            report.ops_after = len(ir)
+        with report.stage("emit", progress):
+            metadata = self._metadata(level)
+            artifact = emitter.emit(
+                ir, graph_name=self.graph_name, opset=self.opset, version=__version__, metadata=metadata
+            )
+        artifact = _prove(artifact, expected, report, simplified, progress)
+        if progress is not None:
+            progress("done", 1.0)
+        report.onnx_nodes = len(artifact.skeleton.graph.node)
+        key_files = [KeyFile(each.input, each.table, each.keys, each.offsets) for each in row_inputs]
+        return CompiledModel(artifact, ir, report, frozenset(model.labels), key_files, sources)
+
+    def _metadata(self, level: int) -> dict[str, str]:
+        """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
+        keys = self.keys if isinstance(self.keys, str) else dict(self.keys)
+        asked = {"opt_level": level, "opset": self.opset, "simplify": self.simplify, "keys": keys}
+        return {
+            "hugectr2onnx.version": __version__,
+            "hugectr2onnx.options": json.dumps(asked | _stated(self.options), sort_keys=True, default=str),
+            "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.check else "not checked",
+        }
 
 
 def _check_options(opt_level: object, opset: object) -> tuple[int, int]:
@@ -142,11 +198,14 @@ def dump_folder(dump: object) -> Path | None:
     return Path(dump)
 
 
-def _note(report: Report, model: opening.OpenedModel, imported: Imported) -> None:
+def _note(report: Report, model: opening.OpenedModel, imported: Imported, sources: Sequence[SourceFile]) -> None:
     report.warnings += [*model.warnings, *imported.warnings]
     report.recovered += model.recovered
     report.dense_floats = imported.floats
-    report.sources = dict(model.files)
+    report.sources = {
+        **{each.name: each.size for each in sources if each.hashed and each.size is not None},
+        **model.files,
+    }
     report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
     report.stored = tuple(stored_tables(imported.graph))
 
@@ -185,21 +244,22 @@ def _try(artifact: Artifact, expected: Sequence[parity.Expectation], report: Rep
     return True
 
 
-def _metadata(opt_level: int, options: ImportOptions, keys: str | Mapping[str, str], check: bool) -> dict[str, str]:
-    """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
-    given = {
-        "opt_level": opt_level,
+def _stated(options: ImportOptions) -> dict[str, object]:
+    """The options of the import as data; keys to keep by their digest."""
+    formats = options.row_formats
+    return {
         "convert_embedding": options.convert_embedding,
         "input_shapes": {name: list(shape) for name, shape in options.input_shapes.items()},
         "layer_attrs": {top: dict(attributes) for top, attributes in options.layer_attrs.items()},
         "slot_size_array": list(options.slot_size_array) if options.slot_size_array else None,
         "n_gpus": options.n_gpus,
-        "keys": keys if isinstance(keys, str) else dict(keys),
-        "embedding": options.row_formats if isinstance(options.row_formats, str) else dict(options.row_formats),
+        "embedding_collection": _lookups(options.collection) if options.collection else None,
+        "keep_empty_dense": options.keep_empty_dense,
+        "embedding": formats if isinstance(formats, str) else dict(formats),
         "keep_keys": {top: digest(wanted) for top, wanted in options.keep_keys.items()},
     }
-    return {
-        "hugectr2onnx.version": __version__,
-        "hugectr2onnx.options": json.dumps(given, sort_keys=True, default=str),
-        "hugectr2onnx.parity": f"passed: {parity.RULE}" if check else "not checked",
-    }
+
+
+def _lookups(collection: Collection) -> list[dict[str, object]]:
+    """The look-ups of a description, without the folder of its dump."""
+    return [{**asdict(each), "tables": [collection.names[id] for id in each.tables]} for each in collection.lookups]

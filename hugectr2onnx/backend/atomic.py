@@ -7,10 +7,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hugectr2onnx.backend import leftovers
 from hugectr2onnx.errors import OutputError
 
 _ADVICE = {
@@ -29,33 +31,86 @@ _ADVICE = {
 
 
 @contextmanager
-def atomic_files(*targets: str | os.PathLike[str]) -> Iterator[list[BinaryIO]]:
+def atomic_files(
+    *targets: str | os.PathLike[str], index: str | os.PathLike[str] | None = None
+) -> Iterator[list[BinaryIO]]:
     """Open one new file beside each target; they take the targets' places together when the block ends well.
 
-    Give the file that refers to the others last. On any exception the new files are removed and existing targets stay
-    as they were. A single target is replaced in one step. When several targets are replaced, the old last one is set
-    aside first: a crash half way then leaves a model missing (its old file lies beside it, with a leading dot), never
-    an old model with new weights. OutputError says which path cannot be written, and what to do.
+    Give the file that refers to the others last. `index` is one that others use too, such as a manifest: it comes last of
+    all, in one step. On any exception the new files are removed and existing targets stay as they were. A single target is
+    replaced in one step. When several are replaced, the old last one is set aside first: a crash half way then leaves a model
+    missing (its old file lies beside it, with a leading dot, and the next call for the same target brings it back), never an
+    old model with new weights. What a killed process left for the same target is removed first (`leftovers`). OutputError
+    says which path cannot be written, and what to do.
     """
-    paths = [writable_path(target) for target in targets]
-    temporary = [_beside(path, "new") for path in paths]
-    files: list[BinaryIO] = []
-    try:
-        with _as_output_errors(paths[-1]):
-            for path in temporary:
-                files.append(open(path, "x+b"))  # noqa: SIM115
-            yield files
-        for path, file in zip(paths, files, strict=True):
+    paths = [writable_path(target) for target in (*targets, *([index] if index is not None else []))]
+    replaced = _Set(tuple(paths[: len(targets)]), tuple(paths[len(targets) :]))
+    if len(set(paths)) < len(paths):
+        raise OutputError(f"Cannot write {paths[-1]}: two files would have one name. Choose another name.")
+    leftovers.clear(replaced.last)
+    with _opened(replaced) as (token, files):
+        with _as_output_errors(replaced.last):
+            yield [files[path] for path in paths]
+        for path in paths:
             with _as_output_errors(path):
-                _finish(file, path)
-        _commit(list(zip(temporary, paths, strict=True)))
-    finally:
-        for file in files:
-            with suppress(OSError):
-                file.close()
-        for path in temporary:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+                _finish(files[path], path)
+        _commit(replaced, token)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What is replaced together: `paths`, of which the last refers to the others, then `index`."""
+
+    paths: tuple[Path, ...]
+    index: tuple[Path, ...]
+
+    @property
+    def last(self) -> Path:
+        return self.paths[-1]
+
+
+@contextmanager
+def _opened(replaced: _Set) -> Iterator[tuple[str, dict[Path, BinaryIO]]]:
+    """The new file of each path, all with one token, the last path's the first to come and the last to go."""
+    files: dict[Path, BinaryIO] = {}
+    with ExitStack() as cleaning:
+        with _as_output_errors(replaced.last):
+            token = _open_held(replaced.last, files, cleaning)
+            for path in (*replaced.paths[:-1], *replaced.index):
+                cleaning.callback(_remove, leftovers.beside(path, token, "new"))
+                files[path] = open(leftovers.beside(path, token, "new"), "x+b")  # noqa: SIM115
+                cleaning.callback(_close, files[path])
+            for path in replaced.index:
+                _hold(files[path], cleaning)
+        yield token, files
+
+
+def _open_held(path: Path, files: dict[Path, BinaryIO], cleaning: ExitStack) -> str:
+    """Open the new file that shows by its lock that this process lives; returns the token of the set."""
+    while True:
+        token = secrets.token_hex(4)
+        cleaning.callback(_remove, leftovers.beside(path, token, "new"))
+        files[path] = open(leftovers.beside(path, token, "new"), "x+b")  # noqa: SIM115
+        cleaning.callback(_close, files[path])
+        with suppress(BlockingIOError):  # taken for a leftover in the moment before the lock
+            _hold(files[path], cleaning)
+            return token
+
+
+def _hold(file: BinaryIO, cleaning: ExitStack) -> None:
+    lock = leftovers.hold(file)
+    if lock is not None:
+        cleaning.callback(os.close, lock)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _close(file: BinaryIO) -> None:
+    with suppress(OSError):
+        file.close()
 
 
 def writable_path(target: str | os.PathLike[str]) -> Path:
@@ -74,42 +129,48 @@ def writable_path(target: str | os.PathLike[str]) -> Path:
         return path
 
 
-def _commit(pairs: list[tuple[Path, Path]]) -> None:
+def _commit(replaced: _Set, token: str) -> None:
     """Move every new file to its target; on failure everything is as before."""
-    aside = _set_aside([path for _, path in pairs])
+    targets = [*replaced.paths, *replaced.index]
+    added = [path for path in targets if not path.exists()]
+    aside = _set_aside(replaced, token)
     try:
-        for new, path in pairs:
+        for path in targets:
             with _as_output_errors(path):
-                os.replace(new, path)
+                os.replace(leftovers.beside(path, token, "new"), path)
     except BaseException:
-        for old, path in reversed(aside):
-            with suppress(OSError):
-                os.replace(old, path)
+        for path in added:
+            if not leftovers.beside(path, token, "new").exists():
+                _remove(path)
+        _bring_back(aside, token)
         raise
-    for old, _ in aside:
-        with suppress(OSError):
-            old.unlink()
-    for folder in {path.parent for _, path in pairs}:
+    for path in reversed(aside):
+        _remove(leftovers.beside(path, token, "old"))
+    for folder in {path.parent for path in targets}:
         _sync_folder(folder)
 
 
-def _set_aside(paths: list[Path]) -> list[tuple[Path, Path]]:
+def _set_aside(replaced: _Set, token: str) -> list[Path]:
     """Rename the old files of a set, the last one first; nothing to do where each step alone is harmless."""
-    if not any(path.exists() for path in paths[:-1]):
+    if not replaced.index and not any(path.exists() for path in replaced.paths[:-1]):
         return []
-    aside = []
+    aside: list[Path] = []
     try:
-        for path in reversed(paths):
+        for path in reversed(replaced.paths):
             if path.exists():
-                aside.append((_beside(path, "old"), path))
+                aside.append(path)
                 with _as_output_errors(path):
-                    os.replace(path, aside[-1][0])
+                    os.replace(path, leftovers.beside(path, token, "old"))
     except BaseException:
-        for old, path in aside:
-            with suppress(OSError):
-                os.replace(old, path)
+        _bring_back(aside, token)
         raise
     return aside
+
+
+def _bring_back(aside: list[Path], token: str) -> None:
+    for path in reversed(aside):
+        with suppress(OSError):
+            os.replace(leftovers.beside(path, token, "old"), path)
 
 
 def _finish(file: BinaryIO, target: Path) -> None:
@@ -130,10 +191,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _beside(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{kind}")
 
 
 @contextmanager

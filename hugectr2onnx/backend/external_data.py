@@ -1,40 +1,27 @@
-"""A model on disk: one file while it is small, else large tensors in aligned files beside it."""
+"""A model on disk with everything that belongs to it: all of its files are replaced together, or none is."""
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
-import onnx
-
-from hugectr2onnx.backend.artifact import PROTOBUF_LIMIT, Artifact, Blob, located_tensor
+from hugectr2onnx.backend import leftovers
+from hugectr2onnx.backend.artifact import PROTOBUF_LIMIT, Artifact, Blob
 from hugectr2onnx.backend.atomic import atomic_files, writable_path
-from hugectr2onnx.backend.manifest import FileRecord
+from hugectr2onnx.backend.intact import require_intact
+from hugectr2onnx.backend.key_file import KeyFile, own_maps
+from hugectr2onnx.backend.layout import Layout, own_data_files
+from hugectr2onnx.backend.manifest import FileRecord, Manifest
 from hugectr2onnx.backend.model_file import ModelFile
-from hugectr2onnx.backend.wire import text_entry
+from hugectr2onnx.backend.overwriting import require_apart, require_own
 from hugectr2onnx.errors import OutputError
-
-ALIGNMENT = 4096
-_FRAME = 64
-"""More bytes than the frame of an inline tensor takes in a model file."""
-_PLACE = 512
-"""More bytes than the place of a tensor in another file takes, with a name of 255 bytes."""
 
 Written = Callable[[int, int], None]
 """Called with the bytes written so far and the bytes in all."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One data file: its tensors with their offsets, and its length."""
-
-    path: Path
-    offsets: Mapping[str, int]
-    size: int
 
 
 def save(
@@ -47,47 +34,100 @@ def save(
     shard_size: int | None = None,
     checksums: bool | None = None,
     progress: Written | None = None,
+    key_files: Sequence[KeyFile] = (),
+    facts: Callable[[], Mapping[str, Any]] | None = None,
+    sources: Collection[Path] = (),
 ) -> tuple[FileRecord, ...]:
     """Write the model, whole or not at all: the same artifact gives the same bytes. Returns what was written.
-
-    `checksums`: whether the records have them, by default those of several files do.
 
     A model of at most `limit` bytes becomes one file. Otherwise every tensor above `threshold` bytes goes to
     `<name>.data` in the same folder, at offsets that are multiples of 4096, in the model's order; with `shard_size` to
     `<name>.data-00001-of-00003` and so on, each of that size unless one tensor alone is larger. Payloads are streamed
-    from their memory maps; what stays in the model file has `message` bytes at most. OutputError names the path and says
-    what to do; an existing model is then left as it was.
+    from their memory maps; what stays in the model file has `message` bytes at most. `key_files` go beside it.
+
+    `checksums`: whether the records have them, by default those of several files do. With `facts`, what a manifest says
+    beside the files, they are entered in one; else the entry of an older model goes. `sources`: files that may not be touched.
+    OutputError names the path and says what to do, WeightsError that a source has become shorter; an existing model is then
+    left as it was, with all its files.
     """
     if shard_size is not None and shard_size < 1:
         raise OutputError(f"shard_size is {shard_size}; it is the bytes of a data file and must be at least 1.")
     target = writable_path(path)
-    framed = artifact.nbytes + _FRAME * len(artifact.tensors)
-    large = {name: blob for name, blob in artifact.tensors.items() if blob.nbytes > threshold}
-    shards = () if framed <= limit or not large else _shards(large, target, shard_size)
-    outside = sum(large[name].nbytes for shard in shards for name in shard.offsets)
-    rest = framed - outside + _PLACE * len(large)
-    _require_message(target, rest, message)
-    total = rest + sum(shard.size for shard in shards)
-    _require_space(target, total)
-    stale = _data_files(target) - {shard.path for shard in shards}
-    with atomic_files(*(shard.path for shard in shards), target) as files:
-        report = _Progress(progress, total)
-        hashed = bool(shards) if checksums is None else checksums
-        written = [ModelFile(file, report, hashed=hashed) for file in files]
-        for shard, file in zip(shards, written, strict=False):
+    require_apart([target], sources)
+    leftovers.clear(target)
+    layout = Layout.of(artifact, target, threshold, limit, shard_size)
+    layout.require_message(message)
+    hashed = bool(layout.shards) if checksums is None else checksums
+    model = _SavedModel.plan(layout, tuple(key_files), Manifest.of(target, enters=hashed and facts is not None))
+    model.check(artifact, sources)
+    known = facts() if hashed and facts is not None else None
+    with atomic_files(*model.beside, target, index=model.manifest.path) as files:
+        records = model.write(artifact, files, _Progress(progress, model.size), hashed=hashed)
+        if model.manifest.path is not None:
+            entry = None if known is None else {"files": [asdict(record) for record in records], **known}
+            files[-1].write(model.manifest.text(entry))
+    # After the new model stands, nothing refers to them: a crash before this line leaves files too many, no more.
+    for old in model.stale:
+        old.unlink(missing_ok=True)
+    return records
+
+
+@dataclass(frozen=True, eq=False)
+class _SavedModel:
+    """The files that a save writes, and those of the model before it that it removes (`stale`)."""
+
+    layout: Layout
+    key_files: tuple[KeyFile, ...]
+    manifest: Manifest
+    stale: frozenset[Path]
+
+    @classmethod
+    def plan(cls, layout: Layout, key_files: tuple[KeyFile, ...], manifest: Manifest) -> _SavedModel:
+        target = layout.target
+        old = {*own_data_files(target), *manifest.emptied, *(own_maps(target) if target.exists() else ())}
+        kept = {*(shard.path for shard in layout.shards), *(each.path(target) for each in key_files)}
+        return cls(layout, key_files, manifest, frozenset(old - kept))
+
+    @property
+    def beside(self) -> list[Path]:
+        """Data files, then key maps."""
+        maps = [each.path(self.layout.target) for each in self.key_files]
+        return [*(shard.path for shard in self.layout.shards), *maps]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all files but the manifest, at most."""
+        return self.layout.size + sum(each.size for each in self.key_files)
+
+    def check(self, artifact: Artifact, sources: Collection[Path]) -> None:
+        """Everything that can be known before the first byte is written."""
+        index = [self.manifest.path] if self.manifest.path is not None else []
+        require_apart([*self.beside, *index, *self.stale], sources)
+        require_own(self.layout.target, self.beside)
+        require_intact(artifact, (each.keys for each in self.key_files))
+        _require_space(self.layout.target, self.size)
+
+    def write(
+        self, artifact: Artifact, files: Sequence[BinaryIO], progress: _Progress, *, hashed: bool
+    ) -> tuple[FileRecord, ...]:
+        """Fill the files of `beside` and the model file, in this order; records of data files, model, key maps."""
+        written = [ModelFile(file, progress, hashed=hashed) for file in files[: len(self.beside) + 1]]
+        shards, maps, model = written[: len(self.layout.shards)], written[len(self.layout.shards) : -1], written[-1]
+        for shard, file in zip(self.layout.shards, shards, strict=True):
             file.reserve(shard.size)
             for name, offset in shard.offsets.items():
                 file.write(bytes(offset - file.size))
-                file.write_blob(large[name])
-        for piece in artifact.pieces(_located(artifact, large, shards)):
-            _append(written[-1], piece)
-        names = [*(shard.path.name for shard in shards), target.name]
-        records = tuple(file.record(name) for name, file in zip(names, written, strict=True))
-        report.finish()
-    # After the new model stands, nothing refers to them: a crash before this line leaves files too many, no more.
-    for old in stale:
-        old.unlink(missing_ok=True)
-    return records
+                file.write_blob(self.layout.large[name])
+        for keys, file in zip(self.key_files, maps, strict=True):
+            file.reserve(keys.size)
+            for chunk in keys.pieces():
+                file.write(chunk)
+        for piece in artifact.pieces(self.layout.located(artifact)):
+            _append(model, piece)
+        progress.finish()
+        paths = [*self.beside, self.layout.target]
+        records = [file.record(path.name) for file, path in zip(written, paths, strict=True)]
+        return (*records[: len(shards)], records[-1], *records[len(shards) : -1])
 
 
 def _append(file: ModelFile, piece: bytes | Blob) -> None:
@@ -109,45 +149,6 @@ class _Progress:
         self(self._total)
 
 
-def data_path(model: Path) -> Path:
-    """Where the large tensors of a model file lie."""
-    return model.with_name(model.name + ".data")
-
-
-def _shards(blobs: Mapping[str, Blob], target: Path, shard_size: int | None) -> tuple[Shard, ...]:
-    groups: list[tuple[dict[str, int], int]] = []
-    for name, blob in blobs.items():
-        offset = -(-groups[-1][1] // ALIGNMENT) * ALIGNMENT if groups else 0
-        if not groups or (shard_size is not None and offset + blob.nbytes > shard_size):
-            groups.append(({}, 0))
-            offset = 0
-        groups[-1][0][name] = offset
-        groups[-1] = groups[-1][0], offset + blob.nbytes
-    data = data_path(target)
-    if len(groups) == 1:
-        return (Shard(data, *groups[0]),)
-    names = (f"{data.name}-{number:05d}-of-{len(groups):05d}" for number in range(1, len(groups) + 1))
-    return tuple(Shard(data.with_name(name), *group) for name, group in zip(names, groups, strict=True))
-
-
-def _located(artifact: Artifact, large: Mapping[str, Blob], shards: Sequence[Shard]) -> dict[str, onnx.TensorProto]:
-    place = {name: (shard.path.name, offset) for shard in shards for name, offset in shard.offsets.items()}
-    return {
-        tensor.name: located_tensor(tensor, *place[tensor.name], large[tensor.name].nbytes)
-        for tensor in artifact.skeleton.graph.initializer
-        if tensor.name in place
-    }
-
-
-def _require_message(target: Path, needed: int, limit: int) -> None:
-    if needed > limit:
-        raise OutputError(
-            f"Cannot write {target}: {needed:,} bytes of the model are keys and small tensors, which cannot lie beside "
-            f"it, and one protobuf message holds at most {limit:,}. Leave out keys that are not used, or use "
-            'keys="perfect-hash".'
-        )
-
-
 def _require_space(target: Path, needed: int) -> None:
     try:
         free = shutil.disk_usage(target.parent).free
@@ -158,19 +159,3 @@ def _require_space(target: Path, needed: int) -> None:
             f"Cannot write {target}: the model needs {needed:,} bytes and the disk has {free:,} left. "
             "Free space there, or choose another disk."
         )
-
-
-def _data_files(model: Path) -> set[Path]:
-    """The data files that a model file of an earlier save refers to, so that nobody else's file is removed."""
-    stem = data_path(model).name
-    try:
-        beside = [path for path in model.parent.iterdir() if path.name == stem or _is_shard(path.name, stem)]
-        with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return {path for path in beside if content.find(text_entry("location", path.name)) >= 0}
-    except (OSError, ValueError):
-        return set()
-
-
-def _is_shard(name: str, stem: str) -> bool:
-    number, of, count = name.removeprefix(f"{stem}-").partition("-of-")
-    return name.startswith(f"{stem}-") and bool(of) and number.isdigit() and count.isdigit()

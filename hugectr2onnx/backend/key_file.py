@@ -4,28 +4,34 @@
 4088 bytes  JSON: rows of the table, keys in the map, what each slot adds to its keys; padded with spaces
 8 n bytes   the keys of 0 and more, ascending, int64 little-endian
 8 n bytes   the row of each
+
+Longer JSON makes the file begin with b"h2okeys2", then the number of bytes before the keys, a multiple of 4096, as int64.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hugectr2onnx.backend.atomic import atomic_files
-from hugectr2onnx.backend.manifest import FileRecord
-from hugectr2onnx.errors import FeedError, OutputError
+from hugectr2onnx.errors import FeedError
+from hugectr2onnx.ir.key_index import column
 
-MAGIC = b"h2okeys1"
+MAGIC, MAGIC_LONG = b"h2okeys1", b"h2okeys2"
 HEAD = 4096
 INT64 = np.dtype("<i8")
 LARGEST_KEY = np.iinfo(np.int64).max
+SUFFIX = ".keys"
+CHUNK = 1 << 19
+_ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%/\\"}
+"""What no file name may hold, and the sign that begins an escape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,26 +45,78 @@ class KeyFile:
 
     def path(self, model: Path) -> Path:
         """Where the map lies beside a model file."""
-        return model.with_name(f"{model.name}.{self.input.replace('/', '_')}.keys")
+        return map_path(model, self.input)
 
-    def save(self, model: Path) -> FileRecord:
-        """Write the map beside a model file. Raises OutputError."""
+    @cached_property
+    def head(self) -> bytes:
+        """What stands before the keys, whole pages of it."""
+        facts = {"input": self.input, "table": self.table, "rows": len(self.keys), "keys": self._count}
+        text = json.dumps({**facts, "offsets": list(self.offsets)}).encode()
+        if len(MAGIC) + len(text) <= HEAD:
+            return (MAGIC + text).ljust(HEAD)
+        size = -(-(len(MAGIC_LONG) + INT64.itemsize + len(text)) // HEAD) * HEAD
+        return (MAGIC_LONG + size.to_bytes(INT64.itemsize, "little") + text).ljust(size)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file."""
+        return len(self.head) + 2 * INT64.itemsize * self._count
+
+    @cached_property
+    def _count(self) -> int:
+        return column(self.keys).count
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes of the file, front to back."""
+        yield self.head
         keys = np.asarray(self.keys)
-        order = np.argsort(keys, kind="stable")
-        order = order[int(np.count_nonzero(keys < 0)) :]
-        facts = {"input": self.input, "table": self.table, "rows": len(keys), "keys": len(order)}
-        head = MAGIC + json.dumps({**facts, "offsets": list(self.offsets)}).encode()
-        if len(head) > HEAD:
-            raise OutputError(
-                f"the key map of {self.table} has {len(self.offsets)} slot offsets, more than its head holds"
-            )
-        payload = (head.ljust(HEAD), keys[order].astype(INT64).tobytes(), order.astype(INT64).tobytes())
-        digest = hashlib.sha256()
-        with atomic_files(self.path(model)) as (file,):
-            for piece in payload:
-                digest.update(piece)
-                file.write(piece)
-        return FileRecord(self.path(model).name, sum(map(len, payload)), digest.hexdigest())
+        order = np.argsort(keys, kind="stable")[len(keys) - self._count :]
+        for start in range(0, len(order), CHUNK):
+            yield keys[order[start : start + CHUNK]].astype(INT64).tobytes()
+        for start in range(0, len(order), CHUNK):
+            yield order[start : start + CHUNK].astype(INT64).tobytes()
+
+
+def map_path(model: Path, input: str) -> Path:
+    """Where the map of an input lies: `a/b` becomes `a%2Fb`, so that no two inputs share a file."""
+    return model.with_name(f"{model.name}.{input.translate(_ESCAPES)}{SUFFIX}")
+
+
+def own_maps(model: Path) -> set[Path]:
+    """The key maps in the folder that were saved for a model of this name."""
+    begin = f"{model.name}."
+    named = (path for path in model.parent.iterdir() if path.name.startswith(begin) and path.suffix == SUFFIX)
+    return {path for path in named if is_own_map(path, model)}
+
+
+def is_own_map(path: Path, model: Path) -> bool:
+    """Whether a file is a key map that was saved for a model of this name, such as `a_b` for `a/b` as it was called once."""
+    try:
+        with open(path, "rb") as file:
+            input = str(_read_head(file)[0]["input"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return path in (map_path(model, input), model.with_name(f"{model.name}.{input.replace('/', '_')}{SUFFIX}"))
+
+
+def _read_head(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """What a map says of itself, and where its keys begin; ValueError for a file that is none."""
+    start = file.read(HEAD)
+    if start.startswith(MAGIC):
+        return _facts(start[len(MAGIC) :]), HEAD
+    if not start.startswith(MAGIC_LONG):
+        raise ValueError("it begins otherwise")
+    size = int.from_bytes(start[len(MAGIC_LONG) : len(MAGIC_LONG) + INT64.itemsize], "little")
+    if not HEAD <= size <= os.fstat(file.fileno()).st_size:
+        raise ValueError("its head is incomplete")
+    return _facts((start + file.read(size - HEAD))[len(MAGIC_LONG) + INT64.itemsize :]), size
+
+
+def _facts(text: bytes) -> dict[str, Any]:
+    facts = json.loads(text)
+    if not isinstance(facts, dict):
+        raise ValueError("its head is no object")
+    return facts
 
 
 class KeyMapper:
@@ -78,13 +136,12 @@ class KeyMapper:
         """Map a file that `CompiledModel.save` wrote. Raises FeedError for anything else."""
         try:
             with open(path, "rb") as file:
-                head = file.read(HEAD)
+                facts, head = _read_head(file)
                 size = os.fstat(file.fileno()).st_size
-            facts = json.loads(head[len(MAGIC) :]) if head.startswith(MAGIC) else None
-            if not isinstance(facts, dict) or size != HEAD + 16 * facts["keys"]:
-                raise FeedError(f"{os.fspath(path)} is no complete key map of hugectr2onnx: save the model again")
             count = int(facts["keys"])
-            both = np.memmap(path, INT64, "r", HEAD, (2, count)) if count else np.empty((2, 0), INT64)
+            if size != head + 2 * INT64.itemsize * count:
+                raise FeedError(f"{os.fspath(path)} is no complete key map of hugectr2onnx: save the model again")
+            both = np.memmap(path, INT64, "r", head, (2, count)) if count else np.empty((2, 0), INT64)
             return cls(both[0], both[1], int(facts["rows"]), tuple(map(int, facts["offsets"])), str(facts["input"]))
         except OSError as error:
             raise FeedError(f"Cannot read the key map {os.fspath(path)}: {error.strerror}. Check the path.") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hugectr2onnx.backend.artifact import Artifact, located_tensor
-from hugectr2onnx.errors import CompilerError, FeedError, OutputError, UnsupportedError
+from hugectr2onnx.errors import CompilerError, FeedError, HugeCTR2ONNXError, OutputError, UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +63,12 @@ def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any)
     path = os.path.join(folder.name, "model.onnx")
     try:
         external_data.save(artifact, path)
-    except OutputError as error:
+    except HugeCTR2ONNXError as error:
         folder.cleanup()
-        error.add_note(
-            "a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that"
-        )
+        if isinstance(error, OutputError):
+            error.add_note(
+                "a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that"
+            )
         raise
     opened = open_file(path, providers=providers, options=options)
     if os.name == "posix":

@@ -18,7 +18,8 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 fine, 2 wrong usage, 3 invalid input, 4 unsupported, 5 parity failed, 130 interrupted.
+    0 fine, 2 wrong usage, 3 invalid input, 4 unsupported, 5 parity failed, 130 interrupted, 143 and 129 ended by
+    SIGTERM and SIGHUP.
     """
     from hugectr2onnx.cli.entry import run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.frontend.weights import Weights
 
 Shape = tuple[int | str, ...]
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(i?))?B?", re.IGNORECASE)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +73,7 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
         metavar="[TOP=]FORMAT",
         action="append",
         default=[],
-        help="the format of the rows: fp32, fp16, int8 (default fp32)",
+        help="the format of the rows: fp32, fp16, int8 (default fp32); TOP may be a table of an EmbeddingCollection",
     )
     group.add_argument(
         "--keep-keys",
@@ -79,7 +81,8 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
         type=named_file,
         action="append",
         default=[],
-        help="drop the rows of all keys but these: int64 file, .npy, or FILE.parquet::COLUMN; TOP may be a table of an "
+        help="drop the rows of all keys but these: int64 file, .npy, or FILE.parquet::COLUMN; several files for one TOP are "
+        "united; keys are those of the key file, with the offsets of --slot-size-array added; TOP may be a table of an "
         "EmbeddingCollection",
     )
 
@@ -110,6 +113,26 @@ def named_file(text: str) -> tuple[str, str]:
     if not top or not file:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form TOP=FILE")
     return top, file
+
+
+def kept_files(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """The files of --keep-keys by TOP, in the order given."""
+    files: dict[str, list[str]] = {}
+    for top, file in arguments.keep_keys:
+        files.setdefault(top, []).append(file)
+    return files
+
+
+def byte_count(text: str) -> int:
+    """`2GB`, `2GiB`, `500M`, `1000000`: units of a thousand, with an i of 1024."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 500MB or 2GiB")
+    number, prefix, binary = match.groups()
+    count = int(float(number) * (1024 if binary else 1000) ** " KMGT".index((prefix or " ").upper()))
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: it is less than a byte")
+    return count
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -153,7 +176,7 @@ def options_of(arguments: argparse.Namespace) -> ImportOptions:
     if arguments.keep_keys:
         from hugectr2onnx.frontend.keep_keys import read_all
 
-        options = replace(options, keep_keys=read_all(dict(arguments.keep_keys)))
+        options = replace(options, keep_keys=read_all(kept_files(arguments)))
     if arguments.embedding_collection is None:
         return options
     from hugectr2onnx.frontend.embedding_collection import open_collection
@@ -163,6 +186,7 @@ def options_of(arguments: argparse.Namespace) -> ImportOptions:
 
 def plain_options(arguments: argparse.Namespace) -> ImportOptions:
     """What the caller says about the model. Raises GraphJsonError for JSON that is none."""
+    from hugectr2onnx.frontend import given
     from hugectr2onnx.frontend.importer import ImportOptions
 
     return ImportOptions(
@@ -170,7 +194,7 @@ def plain_options(arguments: argparse.Namespace) -> ImportOptions:
         input_shapes=dict(arguments.input_shape),
         layer_attrs=_layer_attrs(arguments.layer_attrs),
         slot_size_array=_slot_sizes(arguments.slot_size_array),
-        n_gpus=arguments.n_gpus,
+        n_gpus=given.gpus(arguments.n_gpus),
         row_formats=choice_of(arguments.embedding, "--embedding", "fp32"),
     )
 

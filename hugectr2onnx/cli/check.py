@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.cli import model_text
 from hugectr2onnx.cli.arguments import (
@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_options(parser)
     add_keys(parser)
-    parser.add_argument("-o", "--output", metavar="OUT.onnx", help="where the model shall go: is there room for it?")
+    parser.add_argument(
+        "-O", "--opt-level", type=int, choices=(0, 1, 2, 3), default=2, help="of compile: 0 and 1 use a LabelEncoder"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.onnx", help="where the model shall go: can it, and is there room for it?"
+    )
     add_json(parser)
 
 
@@ -46,6 +51,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     """The report, and whether weights were given. Weights that cannot be found are one problem among the others."""
     options, keys = options_of(arguments), choice_of(arguments.keys, "--keys", "auto")
+    asked: dict[str, Any] = {"keys": keys, "output": arguments.output, "opt_level": arguments.opt_level}
     from hugectr2onnx.check_report import Problem
     from hugectr2onnx.checking import check
     from hugectr2onnx.errors import WeightsError
@@ -53,7 +59,6 @@ def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     try:
         weights = weights_of(arguments)
     except WeightsError as error:
-        report = check(arguments.graph, None, options)
+        report = check(arguments.graph, None, options, **asked)
         return replace(report, problems=(Problem.of(error), *report.problems)), True
-    report = check(arguments.graph, weights, options, keys=keys, output=arguments.output)
-    return report, weights is not None
+    return check(arguments.graph, weights, options, **asked), weights is not None

@@ -13,7 +13,9 @@ from hugectr2onnx.cli.arguments import (
     add_keys,
     add_options,
     add_weights,
+    byte_count,
     choice_of,
+    kept_files,
     plain_options,
     required_weights,
 )
@@ -79,23 +81,20 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
         worker.prewarm()
     weights = required_weights(arguments)
-    target = _checked_target(arguments.output, arguments, weights)
-    report_file = _checked_target(arguments.report, arguments, weights) if arguments.report else None
-    if report_file == target:
-        raise UsageError("-o and --report name the same file")
+    target, report_file = _checked_places(arguments, weights)
     if arguments.budget and not arguments.samples:
         raise UsageError("--budget needs --samples FILE.npz to judge by")
     _require_room(arguments, weights)
     compiled = _compile(arguments, weights, output)
     with output.saving() as saved:
-        compiled.save(
+        records = compiled.save(
             target,
             external=arguments.external_data,
             shard_size=arguments.shard_size,
             manifest=arguments.manifest,
             progress=saved,
         )
-    count = _written(target)
+    count = sum(record.bytes for record in records)
     data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
     if report_file is not None:
         _write_report(report_file, data)
@@ -116,7 +115,7 @@ def _compile(arguments: argparse.Namespace, weights: Weights, output: Output) ->
         "embedding_collection": arguments.embedding_collection,
         "keys": choice_of(arguments.keys, "--keys", "auto"),
         "embedding": options.row_formats,
-        "keep_keys": dict(arguments.keep_keys),
+        "keep_keys": kept_files(arguments),
         "graph_name": arguments.graph_name,
         "opset": arguments.opset,
         "simplify": not arguments.no_simplify,
@@ -145,41 +144,50 @@ def _require_room(arguments: argparse.Namespace, weights: Weights) -> None:
     if arguments.budget and not arguments.embedding:
         options = replace(options, row_formats="int8")
     sizes = table_sizes(arguments.graph, weights, options)
-    kept = dict(arguments.keep_keys)
+    kept = kept_files(arguments)
     needed = least_bytes(0, (entry[1:] for entry in sizes if entry[0] not in kept))
     error = no_room(arguments.output, needed, free_bytes(arguments.output))
     if error is not None:
         raise error
 
 
-def byte_count(text: str) -> int:
-    """`2GB`, `500MB`, `1000000`."""
-    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-    number = text.rstrip("BbKkMmGgTt ")
-    unit = text[len(number) :].strip().upper()
-    try:
-        count = int(float(number) * units[unit])
-    except (KeyError, ValueError, OverflowError):
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 500MB or 2GB")
-    return count
+def _checked_places(arguments: argparse.Namespace, weights: Weights) -> tuple[Path, Path | None]:
+    """Where model and report will come to stand. Found out before the work, not after: nothing of it is an input."""
+    from hugectr2onnx.backend import leftovers, overwriting
+
+    target = _writable(arguments.output)
+    report = _writable(arguments.report) if arguments.report else None
+    if report == target:
+        raise UsageError("-o and --report name the same file")
+    if report is not None and overwriting.may_be_written(report, target):
+        raise UsageError(f"--report {arguments.report} is a file that may go with the model: choose another name")
+    read = _read_files(arguments, weights)
+    written = [target, *([report] if report is not None else [])]
+    if arguments.external_data or arguments.shard_size:
+        written += [path for path in read if overwriting.is_data_file(path, target)]
+    overwriting.require_apart(written, read)
+    # The room that a killed run took counts as free below.
+    leftovers.clear(target)
+    return target, report
 
 
-def _checked_target(given: str, arguments: argparse.Namespace, weights: Weights) -> Path:
-    """Where a file will come to stand. Found out before the work, not after: it can be written and is no input."""
+def _writable(given: str) -> Path:
     from hugectr2onnx.backend.atomic import writable_path
     from hugectr2onnx.errors import OutputError
 
     target = writable_path(given)
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise OutputError(f"Cannot write {target}: you may not write to its folder. Choose another folder.")
-    kept = [path for _, path in arguments.keep_keys]
-    inputs = [arguments.graph, weights.dense, weights.ntp, *weights.tables, arguments.samples, *kept]
-    for path in inputs:
-        if path is not None and os.path.realpath(path) == str(target):
-            raise OutputError(f"Cannot write {target}: it is an input of this compilation. Choose another name.")
     return target
+
+
+def _read_files(arguments: argparse.Namespace, weights: Weights) -> list[Path]:
+    """Every file that the arguments name, links followed."""
+    from hugectr2onnx.source_files import source_files
+
+    sources = source_files(arguments.graph, weights, arguments.embedding_collection, kept_files(arguments))
+    others = (arguments.samples, arguments.layer_attrs, arguments.slot_size_array)
+    return [*(source.path for source in sources), *(Path(os.path.realpath(each)) for each in others if each)]
 
 
 def _dump_folder(given: str | None) -> Path | None:
@@ -192,15 +200,6 @@ def _dump_folder(given: str | None) -> Path | None:
     except (OSError, ValueError) as error:
         raise OutputError(f"Cannot create the folder {given}: {getattr(error, 'strerror', error)}.") from error
     return Path(given)
-
-
-def _written(target: Path) -> int:
-    from hugectr2onnx.backend.external_data import data_path
-
-    data = data_path(target)
-    shards = [path for path in target.parent.iterdir() if path.name.startswith(f"{data.name}-")]
-    files = [path for path in (target, data, *shards) if path.is_file()]
-    return sum(path.stat().st_size for path in files)
 
 
 def _write_report(path: Path, data: dict[str, object]) -> None:

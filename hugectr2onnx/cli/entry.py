@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from hugectr2onnx.cli.output import Output, OutputClosedError
+from hugectr2onnx.cli.signals import Stopped, stopped_by_signals
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.version import __version__
 
 INVALID, INTERRUPTED = 3, 130
 EPILOG = """\
-exit codes: 0 fine, 2 wrong usage, 3 invalid input, 4 unsupported, 5 parity failed
+exit codes: 0 fine, 2 wrong usage, 3 invalid input, 4 unsupported, 5 parity failed, 128 + a signal that stopped it
 start with: hugectr2onnx demo
 """
 
@@ -31,7 +32,8 @@ def run(argv: Sequence[str] | None, verbs: Mapping[str, str]) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     output = Output(json=getattr(arguments, "json", False))
     try:
-        return _run_verb(arguments, output)
+        with stopped_by_signals():
+            return _run_verb(arguments, output)
     except OutputClosedError as closed:
         return closed.exit_code
     finally:
@@ -77,3 +79,6 @@ def _run_verb(arguments: argparse.Namespace, output: Output) -> int:
     except KeyboardInterrupt:
         output.problem("interrupted")
         return INTERRUPTED
+    except Stopped as stopped:
+        output.problem("stopped")
+        return stopped.exit_code

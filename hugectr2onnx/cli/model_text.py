@@ -94,11 +94,12 @@ def _show_tables(output: Output, report: CheckReport, has_weights: bool) -> None
         rows = [(*_clause(table), *_contents(table)) for table in report.tables]
         output.table(columns, rows, right=("slots", "vec", "rows", "bytes", "found"))
         return
-    needed = [table for table in report.tables if table.is_needed]
-    numbers = {table.top: f"PREFIX{number}_sparse_N.model" for number, table in enumerate(needed)}
+    needed = [table for table in report.tables if table.is_needed and table.path is None]
+    names = {table.top: f"PREFIX{number}_sparse_N.model" for number, table in enumerate(needed)}
+    names |= {table.top: Path(table.path).name for table in report.tables if table.path is not None}
     output.table(
         ("embedding", "keys", "slots", "vec", "pool", "table", "bytes a row"),
-        [(*_clause(table), numbers.get(table.top, "none"), 4 * table.vec_size) for table in report.tables],
+        [(*_clause(table), names.get(table.top, "none"), 4 * table.vec_size) for table in report.tables],
         right=("slots", "vec", "bytes a row"),
     )
 
@@ -116,7 +117,7 @@ def _contents(table: TableCheck) -> tuple[object, ...]:
 def show_forecast(output: Output, report: CheckReport) -> None:
     """What compiling will take."""
     expected = report.forecast
-    if expected is None or not report.layers:
+    if expected is None:
         return
     output.title("forecast")
     output.table(

@@ -204,6 +204,40 @@ class TestPairs:
         allowed = {b"old model": b"old data", b"new model": b"new data"}
         assert all(model is None or allowed[model] == data for data, model in moments)
 
+    @pytest.mark.parametrize("failing", ["a.onnx", "manifest.json"])
+    def test_a_failure_while_replacing_takes_back_what_was_not_there_before(
+        self, pair: tuple[Path, Path], failing: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data, model = pair
+        fail_replacing(monkeypatch, lambda source, target: source.endswith(".new") and Path(target).name == failing)
+        shard, index = data.with_name("a.onnx.data-1"), model.with_name("manifest.json")
+        with pytest.raises(OutputError), atomic_files(shard, data, model, index=index):
+            pass
+        assert [path.read_bytes() for path in pair] == [b"old data", b"old model"]
+        assert len(os.listdir(model.parent)) == 2
+
+    def test_an_index_that_others_use_is_never_missing(
+        self, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index = pair[0].with_name("manifest.json")
+        index.write_bytes(b"of others too")
+        moved: list[str] = []
+        real = os.replace
+        monkeypatch.setattr(os, "replace", lambda s, t: (moved.append(os.fspath(s)), real(s, t))[1])
+        with atomic_files(*pair, index=index) as files:
+            files[-1].write(b"new")
+        assert str(index) not in moved
+        assert "manifest.json" in moved[-1]
+        assert index.read_bytes() == b"new"
+
+    def test_two_files_of_one_name(self, tmp_path: Path) -> None:
+        with (
+            pytest.raises(OutputError, match="two files would have one name"),
+            atomic_files(tmp_path / "a", tmp_path / "a"),
+        ):
+            pass
+        assert os.listdir(tmp_path) == []
+
     def test_a_model_alone_is_replaced_in_one_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = tmp_path / "a.onnx"
         model.write_bytes(b"old")

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import json
 import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from hugectr2onnx.backend import atomic
 from hugectr2onnx.backend.artifact import Artifact, Blob, external_tensor
 from hugectr2onnx.backend.external_data import save
+from hugectr2onnx.backend.key_file import KeyFile
 from hugectr2onnx.backend.model_file import ModelFile
-from hugectr2onnx.errors import OutputError
-from hugectr2onnx.ir.gathered import Converted, Gathered
+from hugectr2onnx.errors import OutputError, WeightsError
+from hugectr2onnx.frontend.mapped_file import map_file
+from hugectr2onnx.ir.gathered import Converted, Gathered, Part
 
 LARGE = np.arange(3000, dtype=np.float32).reshape(1000, 3)
 SMALL = np.arange(30, dtype=np.float32).reshape(10, 3)
@@ -39,6 +45,21 @@ def two_tables() -> Artifact:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return Artifact(model, blobs)
+
+
+def one_table(part: Part) -> Artifact:
+    """%rows = gather(%table, %keys)"""
+    table = Blob((part,))
+    kind = helper.np_dtype_to_tensor_dtype(table.dtype)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "keys"], ["rows"])],
+        "g",
+        [helper.make_tensor_value_info("keys", TensorProto.INT64, ["N"])],
+        [helper.make_tensor_value_info("rows", kind, ["N", 3])],
+        [external_tensor("table", table)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return Artifact(model, {"table": table})
 
 
 EXPECTED = LARGE[KEYS] * 3 + SMALL[KEYS]
@@ -104,6 +125,23 @@ def test_an_inline_model_removes_the_data_of_the_pair_before_it(tmp_path: Path) 
     save_pair(tmp_path / "a.onnx")
     save(two_tables(), tmp_path / "a.onnx")
     assert os.listdir(tmp_path) == ["a.onnx"]
+
+
+def test_data_that_no_model_of_ours_refers_to_is_not_replaced_either(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx.data").write_bytes(b"precious")
+    save(two_tables(), tmp_path / "a.onnx")
+    with pytest.raises(
+        OutputError, match=r"a\.onnx\.data: there is a file of that name, which no a\.onnx of ours refers to"
+    ):
+        save_pair(tmp_path / "a.onnx")
+    assert (tmp_path / "a.onnx.data").read_bytes() == b"precious"
+
+
+def test_data_whose_model_was_removed_is_replaced_where_the_manifest_knows_it(tmp_path: Path) -> None:
+    save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=4000, facts=dict)
+    (tmp_path / "a.onnx").unlink()
+    save_pair(tmp_path / "a.onnx")
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
 
 
 def test_data_that_no_model_of_ours_refers_to_is_left_alone(tmp_path: Path) -> None:
@@ -252,17 +290,8 @@ def test_a_table_in_another_order_within_the_model_file_and_beside_it(tmp_path: 
         (Converted(table, "fp16"), table.astype(np.float16)),
         (Gathered(table, order, 0.0, "fp16"), table[order].astype(np.float16)),
     ):
-        kind = helper.np_dtype_to_tensor_dtype(expected.dtype)
-        graph = helper.make_graph(
-            [helper.make_node("Gather", ["table", "keys"], ["rows"])],
-            "g",
-            [helper.make_tensor_value_info("keys", TensorProto.INT64, ["N"])],
-            [helper.make_tensor_value_info("rows", kind, ["N", 3])],
-            [external_tensor("table", Blob((part,)))],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         for limit in (0, 1 << 30):
-            records = save(Artifact(model, {"table": Blob((part,))}), tmp_path / "a.onnx", limit=limit, checksums=True)
+            records = save(one_table(part), tmp_path / "a.onnx", limit=limit, checksums=True)
             np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), expected[KEYS])
             for record in records:
                 assert hashlib.sha256((tmp_path / record.name).read_bytes()).hexdigest() == record.sha256
@@ -273,3 +302,139 @@ def test_a_table_in_another_order_within_the_model_file_and_beside_it(tmp_path: 
 def test_without_checksums(tmp_path: Path) -> None:
     records = save(two_tables(), tmp_path / "a.onnx", threshold=1000, limit=4000, checksums=False)
     assert [record.sha256 for record in records] == ["", ""]
+
+
+class TestKeyMaps:
+    """A model whose inputs are rows, with a key map and a manifest: all files or none."""
+
+    NAMES = ("a.onnx", "a.onnx.data", "a.onnx.one.keys", "manifest.json")
+
+    @staticmethod
+    def save(path: Path, *inputs: str, offsets: tuple[int, ...] = (), **options: Any) -> None:
+        maps = [KeyFile(name, name, np.arange(20), offsets) for name in inputs]
+        options = {"limit": 4000, "facts": dict, **options}
+        save(two_tables(), path, threshold=1000, key_files=maps, **options)
+
+    @pytest.mark.parametrize("failing", [".data", ".keys", "manifest.json", "a.onnx"])
+    @pytest.mark.parametrize("step", ["open", "replace", "write"])
+    def test_a_full_disk_leaves_all_old_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, step: str
+    ) -> None:
+        self.save(tmp_path / "a.onnx", "one")
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert sorted(before) == sorted(self.NAMES)
+        fail_at(monkeypatch, step, failing)
+        with pytest.raises(OutputError, match="No space left"):
+            self.save(tmp_path / "a.onnx", "one", "two", offsets=(0, 5))
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_the_room_for_the_maps_is_asked_for_before(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=60_000))
+        self.save(tmp_path / "a.onnx")
+        before = sorted(os.listdir(tmp_path))
+        with pytest.raises(OutputError, match="has 60,000 left"):
+            self.save(tmp_path / "a.onnx", *map(str, range(10)))
+        assert sorted(os.listdir(tmp_path)) == before
+
+    def test_maps_of_another_strategy_go(self, tmp_path: Path) -> None:
+        self.save(tmp_path / "a.onnx", "one", "two")
+        (tmp_path / "a.onnx.note.keys").write_bytes(b"somebody's")
+        self.save(tmp_path / "a.onnx", "two")
+        self.save(tmp_path / "a.onnx")
+        assert sorted(os.listdir(tmp_path)) == ["a.onnx", "a.onnx.data", "a.onnx.note.keys", "manifest.json"]
+
+    def test_a_file_of_a_maps_name_that_is_none_is_not_replaced(self, tmp_path: Path) -> None:
+        (tmp_path / "a.onnx.one.keys").write_bytes(b"precious")
+        with pytest.raises(OutputError, match=r"a\.onnx\.one\.keys: there is a file of that name"):
+            self.save(tmp_path / "a.onnx", "one")
+        assert os.listdir(tmp_path) == ["a.onnx.one.keys"]
+
+    @pytest.mark.parametrize("options", [{"limit": 1 << 30}, {"checksums": False}])
+    def test_the_manifest_says_nothing_that_is_no_longer_true(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        self.save(tmp_path / "a.onnx")
+        self.save(tmp_path / "b.onnx")
+        for name, left in (("a.onnx", ["b.onnx"]), ("b.onnx", None)):
+            self.save(tmp_path / name, **options)
+            manifest = tmp_path / "manifest.json"
+            assert (list(json.loads(manifest.read_text())["models"]) if manifest.exists() else None) == left
+
+    def test_records_and_progress_count_the_maps(self, tmp_path: Path) -> None:
+        calls: list[tuple[int, int]] = []
+        maps = [KeyFile("one", "one", np.arange(20))]
+        records = save(two_tables(), tmp_path / "a.onnx", key_files=maps, progress=lambda *call: calls.append(call))
+        assert [(record.name, record.bytes) for record in records[1:]] == [("a.onnx.one.keys", 4096 + 320)]
+        assert calls[-1][0] == calls[-1][1] >= sum(record.bytes for record in records)
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, step: str, name: str) -> None:
+    """A disk that is full when a file of this name is opened, written, or given its name."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    real_open, real_replace = open, os.replace
+
+    class Full(io.FileIO):
+        def write(self, piece: Any) -> int:
+            raise full
+
+    def opened(path: Path, mode: str) -> Any:
+        if not path.name.partition(".")[2].rpartition(".")[0].rpartition(".")[0].endswith(name):
+            return real_open(path, mode)
+        if step == "open":
+            raise full
+        return Full(path, "x+") if step == "write" else real_open(path, mode)
+
+    def replace(source: Path, target: Path) -> None:
+        if step == "replace" and source.name.endswith(".new") and target.name.endswith(name):
+            raise full
+        real_replace(source, target)
+
+    monkeypatch.setattr(atomic, "open", opened, raising=False)
+    monkeypatch.setattr(os, "replace", replace)
+
+
+@pytest.mark.parametrize("kind", ["as it is", "in another order", "converted"])
+def test_a_table_that_became_shorter(tmp_path: Path, kind: str) -> None:
+    """Touching what is missing would end the process."""
+    (tmp_path / "table").write_bytes(bytes(12 * 5000))
+    rows = map_file(tmp_path / "table", np.dtype("<f4"), "a table").reshape(5000, 3)
+    part = {
+        "as it is": rows,
+        "in another order": Gathered(rows, np.arange(5000)[::-1]),
+        "converted": Converted(rows, "fp16"),
+    }[kind]
+    artifact = one_table(part)
+    os.truncate(tmp_path / "table", 4096)
+    with pytest.raises(WeightsError, match=r"of 60,000 bytes .* has become shorter, 4,096 bytes"):
+        save(artifact, tmp_path / "a.onnx", limit=0, threshold=0)
+    assert os.listdir(tmp_path) == ["table"]
+
+
+def test_a_source_is_no_target(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"precious")
+    for path, limit in (("a.onnx", 1 << 30), ("b.onnx", 0)):
+        with pytest.raises(OutputError, match="it is an input of this compilation"):
+            save(
+                two_tables(),
+                tmp_path / path,
+                limit=limit,
+                threshold=0,
+                sources=[tmp_path / "a.onnx", tmp_path / "b.onnx.data"],
+            )
+    assert os.listdir(tmp_path) == ["a.onnx"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_source_by_another_name_is_no_target(tmp_path: Path, link: Any) -> None:
+    (tmp_path / "table").write_bytes(b"precious")
+    link(tmp_path / "table", tmp_path / "a.onnx")
+    with pytest.raises(OutputError, match="it is an input of this compilation"):
+        save(two_tables(), tmp_path / "a.onnx", sources=[tmp_path / "table"])
+    assert (tmp_path / "table").read_bytes() == b"precious"
+
+
+def test_what_an_older_model_leaves_is_no_source(tmp_path: Path) -> None:
+    """An inline model would remove the data file of the model before it."""
+    save_pair(tmp_path / "a.onnx")
+    with pytest.raises(OutputError, match=r"a\.onnx\.data: it is an input of this compilation"):
+        save(two_tables(), tmp_path / "a.onnx", sources=[tmp_path / "a.onnx.data"])
+    np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)

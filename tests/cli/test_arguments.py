@@ -7,9 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hugectr2onnx.cli.arguments import add_options, add_weights, named_shape, options_of, required_weights, weights_of
+from hugectr2onnx.cli.arguments import (
+    add_options,
+    add_weights,
+    kept_files,
+    named_shape,
+    options_of,
+    required_weights,
+    weights_of,
+)
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.errors import GraphJsonError, WeightsError
 
@@ -121,6 +130,22 @@ def test_the_other_options() -> None:
     assert not options.convert_embedding
     assert options.n_gpus == 4
     assert options.input_shapes == {"a": ("N", 2), "b": (3,)}
+
+
+@pytest.mark.parametrize("gpus", [0, -1, 5000])
+def test_a_number_of_gpus_that_none_is(gpus: int) -> None:
+    with pytest.raises(GraphJsonError, match="n_gpus: expected an integer from 1"):
+        options_of(parsed("--n-gpus", gpus))
+
+
+def test_several_files_of_keys_to_keep_are_united(tmp_path: Path) -> None:
+    for name, keys in {"a": [7, 5], "b": [5, 9], "c": [1]}.items():
+        np.array(keys, np.int64).tofile(tmp_path / name)
+    given = [f"{top}={tmp_path / name}" for top, name in (("emb", "a"), ("emb", "b"), ("other", "c"))]
+    arguments = parsed(*(part for each in given for part in ("--keep-keys", each)))
+    assert kept_files(arguments) == {"emb": [str(tmp_path / "a"), str(tmp_path / "b")], "other": [str(tmp_path / "c")]}
+    kept = options_of(arguments).keep_keys
+    assert {top: keys.tolist() for top, keys in kept.items()} == {"emb": [5, 7, 9], "other": [1]}
 
 
 def test_a_description_of_look_ups_that_is_not_there() -> None:

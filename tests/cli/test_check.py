@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import numpy as np
+import pytest
 
 
 def test_nothing_is_wrong(model: Any, run: Any) -> None:
@@ -64,6 +68,46 @@ def test_missing_information_names_the_flag(model: Any, run: Any) -> None:
     assert result.code == 3
     assert "on the command line: --layer-attrs" in result.err
     assert "The size of the dense file may tell what is missing" in result.err
+
+
+def test_a_level_below_2_has_a_label_encoder(model: Any, run: Any) -> None:
+    np.arange(3).tofile(model.table / "key")
+    for level, strategy in (("1", "label-encoder"), ("2", "direct")):
+        report = run("check", *model.arguments, "-O", level, "--json").json
+        assert [table["strategy"] for table in report["forecast"]["tables"]] == [strategy]
+
+
+@pytest.mark.parametrize("output", ["/nope/x.onnx", "/dev/null", "/tmp"])
+def test_a_place_that_cannot_be_written(output: str, model: Any, run: Any) -> None:
+    result = run("check", *model.arguments, "-o", output)
+    assert result.code == 3
+    assert f"Cannot write {output}" in result.err
+
+
+def test_a_model_of_look_ups_alone(model: Any, run: Any) -> None:
+    """A forecast without layers; the table of a collection among the files."""
+    dump = model.folder / "dump" / "embedding_collection_0"
+    dump.mkdir(parents=True)
+    meta = (
+        np.array([1, 1, 0, 0, 0, 0], "<i4").tobytes() + np.array([3], "<u8").tobytes() + np.array([2], "<i4").tobytes()
+    )
+    (dump / "meta_data").write_bytes(meta)
+    for kind, name, body in ((1, "key0", np.arange(3)), (2, "weight0", np.ones(6, "<f4"))):
+        (dump / name).write_bytes(np.array([kind, *[0] * 31], "<i4").tobytes() + body.tobytes())
+    call = {"table": 0, "bottom": "keys", "top": "vec", "combiner": "sum"}
+    (model.folder / "c.json").write_text(json.dumps({"path": "dump", "lookups": [call]}))
+    model.change(lambda layers: layers.__delitem__(slice(1, None)))
+    model.change(lambda layers: layers[0]["dense"].update(dense_dim=0))
+    model.dense.write_bytes(b"")
+    given = (model.graph, "--dense", model.dense, "--embedding-collection", model.folder / "c.json")
+    result = run("check", *given)
+    assert result.code == 0
+    assert "forecast" in result.err
+    (row,) = [line for line in result.err.splitlines() if "weight0" in line]
+    assert row.split() == ["vec", "(0)", "keys", "1", "2", "sum", "weight0", "3", "0", "to", "2", "24", "24"]
+    needed = run("check", *given[:1], *given[3:]).err
+    assert "weight0" in needed and "PREFIX0_sparse" not in needed
+    assert "3 rows (24 B)" in run("inspect", *given).err
 
 
 def test_a_graph_that_is_none(model: Any, run: Any) -> None:

@@ -183,8 +183,53 @@ def test_an_input_is_never_overwritten(model: Any, run: Any) -> None:
     assert model.graph.read_bytes() == before
 
 
-def test_model_and_report_are_two_files(model: Any, run: Any, out: Path) -> None:
-    assert run("compile", *model.arguments, "-o", out, "--report", out, *QUICK).code == 2
+@pytest.mark.parametrize("name", ["key", "emb_vector", "slot_id"])
+def test_no_file_of_a_table_is_overwritten(name: str, model: Any, run: Any) -> None:
+    before = {path.name: path.read_bytes() for path in model.table.iterdir()}
+    for flag in ("-o", "--report"):
+        other = [] if flag == "-o" else ["-o", model.folder / "out.onnx"]
+        result = run("compile", *model.arguments, flag, model.table / name, *other, *QUICK)
+        assert (result.code, "it is an input of this compilation" in result.err) == (3, True)
+    assert {path.name: path.read_bytes() for path in model.table.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "flag", ["--samples", "--keep-keys", "--layer-attrs", "--slot-size-array", "--embedding-collection"]
+)
+def test_no_file_of_an_option_is_overwritten(flag: str, model: Any, run: Any, tmp_path: Path) -> None:
+    given = tmp_path / "given.json"
+    given.write_text("{}")
+    named = f"emb={given}" if flag == "--keep-keys" else given
+    result = run("compile", *model.arguments, "-o", given, flag, named, *QUICK)
+    assert (result.code, "it is an input of this compilation" in result.err) == (3, True)
+    assert given.read_text() == "{}"
+
+
+def test_no_dump_is_overwritten(model: Any, run: Any, tmp_path: Path) -> None:
+    part = tmp_path / "dump" / "embedding_collection_0" / "weight0"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"precious")
+    (tmp_path / "ec.json").write_text('{"path": "dump"}')
+    result = run("compile", *model.arguments, "--embedding-collection", tmp_path / "ec.json", "-o", part, *QUICK)
+    assert (result.code, "it is an input of this compilation" in result.err) == (3, True)
+
+
+def test_data_files_overwrite_no_input(model: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found out before the work."""
+    dense = model.dense.rename(tmp_path / "m.onnx.data")
+    monkeypatch.setattr("hugectr2onnx.compiler.compile", None)
+    files = ["--dense", dense, "--sparse", model.table]
+    result = run("compile", model.graph, *files, "-o", tmp_path / "m.onnx", "--external-data", *QUICK)
+    assert (result.code, "m.onnx.data: it is an input" in result.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["{}", "{}.data", "{}.data-00001-of-00002", "{}.keys.keys", "manifest.json", "{}.manifest.json"]
+)
+def test_model_and_report_are_different_files(name: str, model: Any, run: Any, out: Path) -> None:
+    report = out.with_name(name.format(out.name))
+    assert run("compile", *model.arguments, "-o", out, "--report", report, *QUICK).code == 2
+    assert nothing_in(out.parent)
 
 
 def test_no_room_for_the_model(model: Any, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

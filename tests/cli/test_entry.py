@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,33 +127,75 @@ def test_closed_streams_do_no_harm() -> None:
     assert done.returncode == 0
 
 
+SLOW_WRITING = """
+import signal, sys, time
+from hugectr2onnx import compiled_model
+from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.cli import main
+
+def pieces(self, located={}):
+    yield b"half"
+    sys.stdout.write("writing\\n")
+    sys.stdout.flush()
+    time.sleep(SECONDS)
+    yield b"the rest"
+
+save = compiled_model.CompiledModel.save
+
+def slow(self, path, **options):
+    Artifact.pieces = pieces
+    return save(self, path, **options)
+
+compiled_model.CompiledModel.save = slow
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command line, with some time between the halves of a model file."""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_ctrl_c_leaves_nothing_behind(model: Any, tmp_path: Path) -> None:
-    """The interrupt comes while the model is being written."""
-    target = tmp_path / "out" / "tiny.onnx"
-    target.parent.mkdir()
-    code = (
-        "import sys, time\n"
-        "from hugectr2onnx.backend.artifact import Artifact\n"
-        "def pieces(self, located={}):\n"
-        "    yield b'half'\n"
-        "    sys.stdout.write('writing\\n'); sys.stdout.flush(); time.sleep(60)\n"
-        "from hugectr2onnx import compiled_model\n"
-        "save = compiled_model.CompiledModel.save\n"
-        "def slow(self, path, **options):\n"
-        "    Artifact.pieces = pieces; save(self, path, **options)\n"
-        "compiled_model.CompiledModel.save = slow\n"
-        "from hugectr2onnx.cli import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
-    arguments = ["compile", *model.arguments, "-o", str(target), "--no-simplify"]
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"writing\n"
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    assert list(target.parent.iterdir()) == []
+class TestSignals:
+    """They come while the model is being written."""
+
+    @staticmethod
+    def ended_by(number: int, code: str, model: Any, target: Path) -> int:
+        arguments = ["compile", *model.arguments, "-o", str(target), "--no-simplify"]
+        with subprocess.Popen(
+            [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"writing\n"
+            process.send_signal(number)
+            return process.wait(30)
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_nothing_is_left_behind(self, number: int, code: int, model: Any, tmp_path: Path) -> None:
+        target = tmp_path / "out" / "tiny.onnx"
+        target.parent.mkdir()
+        assert self.ended_by(number, SLOW_WRITING.replace("SECONDS", "60"), model, target) == code
+        assert list(target.parent.iterdir()) == []
+
+    def test_what_sigkill_leaves_is_gone_after_the_next_run(self, run: Any, model: Any, tmp_path: Path) -> None:
+        target = tmp_path / "out" / "tiny.onnx"
+        target.parent.mkdir()
+        assert self.ended_by(signal.SIGKILL, SLOW_WRITING.replace("SECONDS", "60"), model, target) == -signal.SIGKILL
+        assert len(list(target.parent.iterdir())) == 1
+        assert run("compile", *model.arguments, "-o", target, "--no-simplify").code == 0
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_a_signal_that_is_ignored_stays_so(self, model: Any, tmp_path: Path) -> None:
+        """As nohup has it."""
+        code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + SLOW_WRITING.replace("SECONDS", "0.5")
+        assert self.ended_by(signal.SIGHUP, code, model, tmp_path / "tiny.onnx") == 0
+        assert (tmp_path / "tiny.onnx").exists()
+
+    def test_handlers_are_given_back(self, run: Any) -> None:
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+        run("layers")
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+
+    def test_outside_the_main_thread(self, run: Any) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(run, "layers").result().code == 0
 
 
 def test_main_takes_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.backend import runtime
-from hugectr2onnx.cli.arguments import choice_of, named_file
-from hugectr2onnx.cli.compile import byte_count
+from hugectr2onnx.cli.arguments import byte_count, choice_of, named_file
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Pace
 from hugectr2onnx.cli.tables import duration
@@ -47,6 +46,17 @@ def test_keys_to_keep(model: Any, run: Any, tmp_path: Path) -> None:
     refused = run("verify", path, "--against", *model.arguments)
     assert refused.code == 3
     assert "on the command line: --keep-keys TOP=FILE" in refused.err
+
+
+def test_several_files_of_keys_to_keep(model: Any, run: Any, tmp_path: Path) -> None:
+    for name, key in (("a", 5), ("b", 7)):
+        np.save(tmp_path / f"{name}.npy", np.array([key]))
+    kept = [part for name in "ab" for part in ("--keep-keys", f"emb={tmp_path / name}.npy")]
+    path = tmp_path / "out.onnx"
+    assert run("compile", *model.arguments, "-o", path, *kept, "--json", *QUICK).json["report"]["tables"] == {"emb": 3}
+    found = runtime.run(runtime.open_file(path), {"dense": DENSE[:1], "keys": ROWS[:1]})["label"]
+    np.testing.assert_allclose(found, model.predict(DENSE[:1], ROWS[:1]), rtol=1e-5)
+    assert run("verify", path, "--against", *model.arguments, *kept).code == 0
 
 
 def test_row_inputs_verify(model: Any, run: Any, tmp_path: Path) -> None:
@@ -95,9 +105,8 @@ def test_no_room_is_found_out_before_the_work(
 
 def test_check_forecasts(model: Any, run: Any) -> None:
     found = run("check", *model.arguments, "--keys", "label-encoder", "--embedding", "fp16", "--json").json["forecast"]
-    assert found["tables"] == [
-        {"table": "emb", "strategy": "label-encoder", "format": "fp16", "rows": 3, "width": 1, "map_bytes": 48}
-    ]
+    table = {"table": "emb", "strategy": "label-encoder", "format": "fp16", "rows": 3, "width": 1, "map_bytes": 48}
+    assert found["tables"] == [{**table, "filler_rows": 0}]
     assert (found["dense_bytes"], found["table_bytes"], found["output_bytes"]) == (12, 6, 66)
     assert "forecast" in run("check", *model.arguments).err
     assert run("check", model.graph, "--json").json["forecast"] is None
@@ -119,17 +128,23 @@ def test_mixtures_are_refused(given: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("1000", 1000), ("500MB", 500_000_000), ("1.5 GB", 1_500_000_000), ("2g", 0)]
+    ("text", "count"),
+    [
+        ("1000", 1000),
+        ("500MB", 500_000_000),
+        ("1.5 GB", 1_500_000_000),
+        ("10M", 10_000_000),
+        ("2g", 2_000_000_000),
+        ("2GiB", 1 << 31),
+        ("4Ki", 4096),
+        ("5B", 5),
+    ],
 )
 def test_sizes(text: str, count: int) -> None:
-    if count:
-        assert byte_count(text) == count
-    else:
-        with pytest.raises(argparse.ArgumentTypeError):
-            byte_count(text)
+    assert byte_count(text) == count
 
 
-@pytest.mark.parametrize("text", ["-1", "", "GB", "nan", "inf", "1e400", "many"])
+@pytest.mark.parametrize("text", ["-1", "", "GB", "nan", "inf", "1e400", "many", "0", "0.5", "2iB", "2XB"])
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is no size"):
         byte_count(text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import hugectr2onnx
@@ -82,6 +84,53 @@ def test_a_folder_that_is_read_only(compiled: Any, old: Path) -> None:
         assert "Permission denied" in refusal(compiled, old)
     finally:
         old.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["key", "emb_vector", "slot_id"])
+def test_a_file_of_a_table(model: Any, compiled: Any, name: str) -> None:
+    path = model.path("model1_sparse_0.model") / name
+    before = path.read_bytes()
+    assert "it is an input of this compilation" in refusal(compiled, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["graph.json", "model_dense_0.model", "model_dense_0.model.ntp.json", "keep.npy"])
+def test_other_inputs(model: Any, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Wherever the process has gone meanwhile."""
+    model.write("graph.json", json.dumps(model.graph).encode())
+    np.save(model.path("keep.npy"), np.array([4]))
+    monkeypatch.chdir(model.folder)
+    compiled = model.compile(graph="graph.json", weights=".", keep_keys={"emb1": "keep.npy"})
+    monkeypatch.chdir(tmp_path)
+    before = model.path(name).read_bytes()
+    assert "it is an input of this compilation" in refusal(compiled, model.path(name))
+    assert model.path(name).read_bytes() == before
+
+
+class TestATableThatBecomesShorter:
+    """After it was compiled: reading what is missing would kill the process."""
+
+    @pytest.fixture(params=["direct", "perfect-hash", "label-encoder", "indices"])
+    def compiled(self, model: Any, request: pytest.FixtureRequest) -> hugectr2onnx.CompiledModel:
+        model.write("model0_sparse_0.model/key", np.arange(200_000, dtype="<i8")[::-1])
+        model.write("model0_sparse_0.model/emb_vector", np.ones((200_000, 4), "<f4"))
+        return model.compile(2, keys={"emb1": request.param}, check=False)
+
+    def test_its_rows(self, model: Any, compiled: hugectr2onnx.CompiledModel, old: Path) -> None:
+        table = model.path("model0_sparse_0.model/emb_vector")
+        os.truncate(table, 8192)
+        with pytest.raises(hugectr2onnx.WeightsError, match=r"has become shorter, 8,192 bytes") as caught:
+            compiled.save(old)
+        assert f"{table} had 3,200,000 bytes" in caught.value.describe()
+        assert os.listdir(old.parent) == ["wdl.onnx"]
+        assert old.read_bytes() == b"old"
+
+    def test_its_keys(
+        self, model: Any, compiled: Any, old: Path, survives: Callable[[Callable[[], object]], bool]
+    ) -> None:
+        """Some strategies have a copy of them in memory."""
+        os.truncate(model.path("model0_sparse_0.model/key"), 8192)
+        assert survives(lambda: compiled.save(old))
 
 
 def test_a_disk_that_has_no_room(compiled: Any, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
