@@ -77,10 +77,11 @@ class DenseCheck:
 class TableCheck:
     """The table of an embedding layer; `path` and what follows are None where none was given or none is needed.
 
-    `expected_bytes` are those of the vectors of `rows` keys, `found_bytes` those of the file that holds them.
+    `expected_bytes` are those of the vectors of `rows` keys, `found_bytes` those of the file that holds them. `index` is
+    None for a table of an EmbeddingCollection, whose `bottom` and `top` are those of all look-ups that read it.
     """
 
-    index: int
+    index: int | None
     type: str
     bottom: str
     top: str

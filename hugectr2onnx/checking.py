@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from hugectr2onnx.backend.atomic import writable_path
 from hugectr2onnx.check_report import (
     FLOAT_BYTES,
     CheckReport,
@@ -17,20 +18,20 @@ from hugectr2onnx.check_report import (
     LayerCheck,
     Problem,
     StatisticsCheck,
-    Status,
     TableCheck,
     Tensor,
     place_layers,
 )
-from hugectr2onnx.errors import HugeCTR2ONNXError, MissingInformationError, WeightsError
+from hugectr2onnx.collected_tables import collected_tables
+from hugectr2onnx.errors import HugeCTR2ONNXError, WeightsError
 from hugectr2onnx.file_judgement import judge_size, judge_statistics, layers_with_nan, no_statistics
-from hugectr2onnx.forecast import Forecast, TableForecast, expected_tables, forecast, no_room
+from hugectr2onnx.forecast import Forecast, TableForecast, expected_tables, forecast, no_room, too_many_encoded
 from hugectr2onnx.frontend import embedding, graph_json, interface, opening, table_wishes
 from hugectr2onnx.frontend import weights as weights_module
 from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, SparseInput
 from hugectr2onnx.frontend.dense_file import DenseCounter, DenseFile
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
-from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
+from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.ntp_file import BatchNormStatistics, read_ntp
 from hugectr2onnx.frontend.recovery import recover
 from hugectr2onnx.frontend.sparse_table import SparseTable
@@ -39,7 +40,9 @@ from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.frontend.weights import Weights
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, i64
+from hugectr2onnx.layer_judgement import judge_layers, without_echoes
 from hugectr2onnx.passes.choose_key_map import check_names
+from hugectr2onnx.passes.use_rows import use_rows
 
 BATCH_NORM = "BatchNorm"
 
@@ -54,14 +57,15 @@ def check(
     *,
     keys: str | Mapping[str, str] = "auto",
     output: str | os.PathLike[str] | None = None,
+    opt_level: int = 2,
 ) -> CheckReport:
     """Everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
 
     Without `weights` the report says which files are expected, and how large. With weights it forecasts what compiling
-    takes, `keys` being those of `compile`, and whether the disk of `output` can hold the model. Bad input never raises:
-    it is a problem of the report.
+    takes, `keys` and `opt_level` being those of `compile`, and whether `output` can be written and its disk can hold the
+    model. Bad input never raises: it is a problem of the report.
     """
-    return _Check(options or ImportOptions(), keys, output).run(graph, weights)
+    return _Check(options or ImportOptions(), keys, output, opt_level).run(graph, weights)
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,12 @@ class _Check:
         options: ImportOptions,
         keys: str | Mapping[str, str] = "auto",
         output: str | os.PathLike[str] | None = None,
+        opt_level: int = 2,
     ):
         self.options = options
         self.keys = keys
         self.output = output
+        self.automatic = opt_level >= 2
         self.forecasts: list[TableForecast] = []
         self._has_sound_keys = True
         self.problems: list[HugeCTR2ONNXError] = []
@@ -94,17 +100,20 @@ class _Check:
     def run(self, graph: str | os.PathLike[str] | Mapping[str, object], weights: object) -> CheckReport:
         clauses = self._try(graph_json.read, graph, REGISTRY.keys())
         files = self._open(weights)
+        if self.output is not None:
+            self._try(writable_path, self.output)
         if clauses is None:
             return CheckReport(problems=self._reported())
         self._check_keys(clauses)
-        tables = self._check_tables(clauses, files)
+        tables = (*self._check_tables(clauses, files), *self._collected_tables(clauses))
         recovered = self._recover(clauses, files)
         self.warnings += opening.collection_warnings(self.options)
         importer = self._import(clauses)
-        layers = tuple(_layers(clauses, importer))
+        self._check_look_ups(importer)
+        layers = tuple(judge_layers(clauses, importer))
         dense = self._check_dense(layers, files, is_recovered=recovered is not None)
         statistics = self._check_statistics(clauses, importer, files)
-        expected = self._forecast(dense, importer) if files.given and not self.problems else None
+        expected = self._forecast(dense) if files.given and not self.problems else None
         return CheckReport(
             forecast=expected,
             layers=place_layers(layers, dense.found_bytes),
@@ -175,6 +184,10 @@ class _Check:
             checks.append(self._check_table(entry, clause, source, path, key_bytes) if path else entry)
         return tuple(checks)
 
+    def _collected_tables(self, clauses: GraphClauses) -> Iterator[TableCheck]:
+        if self.options.collection:
+            yield from collected_tables(self.options.collection, clauses.data, is_needed=self.options.convert_embedding)
+
     def _is_converted(self, clause: EmbeddingClause) -> bool:
         return self.options.convert_embedding and clause.top not in self.options.input_shapes
 
@@ -215,18 +228,29 @@ class _Check:
         with scratch.building(clause.top):
             scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, wishes, self.warnings.append)})
         if self._has_sound_keys:
-            self.forecasts += expected_tables(scratch, self.keys)
+            self._expect(scratch)
+            self._try(use_rows, scratch, self.keys)
 
-    def _forecast(self, dense: DenseCheck, importer: Importer) -> Forecast:
-        """What compiling takes; a disk without the room is a problem."""
-        collection = self.options.collection
-        if collection and self._has_sound_keys and not importer.errors:
+    def _check_look_ups(self, importer: Importer) -> None:
+        """What needs the whole graph: the tables of a collection, and whether an input of rows has one meaning."""
+        if not self._has_sound_keys or importer.errors:
+            return
+        if self.options.collection:
             # The walk had stand-ins for other tables only.
-            collected = {lookup.top for lookup in collection.lookups}
-            self.forecasts += expected_tables(importer.graph, self.keys, collected)
+            self._expect(importer.graph, {lookup.top for lookup in self.options.collection.lookups})
+        self._try(use_rows, importer.graph, self.keys)
+
+    def _expect(self, graph: Graph, tops: Collection[str] | None = None) -> None:
+        tables = expected_tables(graph, self.keys, tops, automatic=self.automatic)
+        self.forecasts += self._try(tuple, tables) or ()
+
+    def _forecast(self, dense: DenseCheck) -> Forecast:
+        """What compiling takes; a disk or a file that cannot hold it is a problem."""
         expected = forecast(dense.expected_bytes, self.forecasts, self.output)
-        error = no_room(self.output, expected.output_bytes, expected.free_bytes) if self.output is not None else None
-        self.problems += [error] if error else []
+        errors = [too_many_encoded(expected.tables)]
+        if self.output is not None:
+            errors.append(no_room(self.output, expected.output_bytes, expected.free_bytes))
+        self.problems += [error for error in errors if error is not None]
         return expected
 
     # Layers
@@ -243,26 +267,13 @@ class _Check:
         options = replace(self.options, input_shapes=shapes | stand_ins)
         importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), options)
         importer.run()
-        self.problems += self._without_echoes(importer)
+        self.problems += without_echoes(importer, self._unrecovered)
         return importer
 
     def _sound_shapes(self) -> dict[str, Sequence[object]]:
         """The input_shapes that are shapes: one bad entry is a problem, but not that of every layer behind it."""
         given = self.options.input_shapes
         return {name: shape for name, shape in given.items() if self._try(interface.normalise_shape, name, shape)}
-
-    def _without_echoes(self, importer: Importer) -> list[HugeCTR2ONNXError]:
-        """The errors of the walk, without those that only follow from another."""
-        errors = list(importer.errors)
-        if not importer.graph.inputs:
-            # Without an interface every layer lacks its bottoms.
-            errors = [error for error in errors if not _place(error)]
-        question = self._unrecovered
-        others = [error for error in errors if not (question and _is_asked(error, question))]
-        if question is None or others:
-            # Next to other errors nothing can be recovered, and the question would be beside the point.
-            return errors
-        return [question]
 
     # The dense file and the statistics
 
@@ -291,44 +302,6 @@ class _Check:
         if files.statistics is not None:
             self.problems += judge_statistics(norms, widths, files.statistics, str(path))
         return StatisticsCheck(path, features, found)
-
-
-def _layers(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
-    summaries = {summary.index: summary for summary in importer.summaries}
-    wrong = {_place(error) for error in importer.errors}
-    for clause in clauses.layers:
-        summary = summaries.get(clause.index)
-        if summary is not None:
-            yield LayerCheck(
-                clause.index,
-                clause.type,
-                clause.bottoms,
-                clause.tops,
-                "ok",
-                summary.shapes,
-                summary.weights,
-                FLOAT_BYTES * summary.floats,
-            )
-            continue
-        is_wrong = clause.where in wrong or clause.type not in REGISTRY
-        status: Status = "wrong" if is_wrong else "not reached"
-        size = 0 if _never_has_weights(clause.type) else None
-        yield LayerCheck(clause.index, clause.type, clause.bottoms, clause.tops, status, expected_bytes=size)
-
-
-def _never_has_weights(type: str) -> bool:
-    return type in REGISTRY and REGISTRY[type].weights is Layer.weights
-
-
-def _place(error: HugeCTR2ONNXError) -> str:
-    """The layer that the importer has noted on an error, else nothing."""
-    notes: Iterable[str] = getattr(error, "__notes__", ())
-    return next((note.removeprefix("while importing ") for note in notes if note.startswith("while importing ")), "")
-
-
-def _is_asked(error: HugeCTR2ONNXError, question: HugeCTR2ONNXError) -> bool:
-    """Whether the question is about the very layer of the error."""
-    return isinstance(error, MissingInformationError) and bool(_place(error)) and _place(error) in str(question)
 
 
 def _outputs(importer: Importer) -> Iterator[Tensor]:

@@ -12,15 +12,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hugectr2onnx.backend.key_file import KeyFile
 from hugectr2onnx.errors import OutputError
-from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.row_format import RowFormat, row_bytes
-from hugectr2onnx.passes.choose_key_map import expect_key_maps
+from hugectr2onnx.passes.choose_key_map import Choice, expect_key_maps
+from hugectr2onnx.passes.use_rows import source_of
 
 MEMORY = 300 << 20
 KEY_MEMORY = {"direct": 16, "indices": 16, "perfect-hash": 48, "label-encoder": 100}
 """Bytes a key."""
+NUMBER_MEMORY = 4
+"""Bytes of the row number for a number in the range of direct keys."""
+PROTOBUF_LIMIT = (1 << 31) - (1 << 16)
+"""What the model file itself can hold, some of it for the graph: keys of a LabelEncoder can lie nowhere else."""
 START_SECONDS = 1.5
 READ_RATE = 4.0e9
 """Bytes a second at which a table is looked over; rows in smaller formats take as long once more."""
@@ -30,7 +36,7 @@ KEY_SECONDS = {"direct": 3e-8, "indices": 3e-7, "perfect-hash": 2.5e-6, "label-e
 
 @dataclass(frozen=True)
 class TableForecast:
-    """One table as it will be stored: its rows, and the map from key to row (missing rows among it)."""
+    """One table as it will be stored: its rows, and the map from key to row, missing rows and `.keys` files among it."""
 
     table: str
     strategy: str
@@ -38,10 +44,19 @@ class TableForecast:
     rows: int
     width: int
     map_bytes: int
+    filler_rows: int = 0
 
     @property
     def row_bytes(self) -> int:
         return self.rows * row_bytes(self.format, self.width)
+
+    @property
+    def memory_bytes(self) -> int:
+        """For its keys, whatever the width: rows, missing ones too, go to the disk as they are read."""
+        keys = KEY_MEMORY[self.strategy] * self.rows
+        if self.strategy != "direct":
+            return keys
+        return keys + (NUMBER_MEMORY * self.filler_rows or self.map_bytes)
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ def forecast(
         dense_bytes=dense_bytes,
         table_bytes=stored,
         map_bytes=maps,
-        memory_bytes=MEMORY + dense_bytes + sum(KEY_MEMORY[table.strategy] * table.rows for table in tables),
+        memory_bytes=MEMORY + dense_bytes + sum(table.memory_bytes for table in tables),
         seconds=START_SECONDS + source / READ_RATE + (dense_bytes + stored + maps) / WRITE_RATE + keys,
         free_bytes=free_bytes(output) if output is not None else None,
         tables=tuple(tables),
@@ -81,28 +96,57 @@ def forecast(
 
 
 def expected_tables(
-    graph: Graph, keys: str | Mapping[str, str], tops: Collection[str] | None = None
+    graph: Graph, keys: str | Mapping[str, str], tops: Collection[str] | None = None, *, automatic: bool = True
 ) -> Iterator[TableForecast]:
     """The tables of a graph that no pass has touched, each once; with `tops` only those of these look-ups.
 
-    Raises UnsupportedError as choosing their key maps would.
+    automatic: whether "auto" chooses, as from level 2 on, or is a LabelEncoder. Raises UnsupportedError as choosing their
+    key maps would.
     """
     nodes = [node for node in graph if isinstance(node.op, Lookup)]
-    seen = set()
-    for node, choice in zip(nodes, expect_key_maps(graph, keys), strict=True):
+    readers: dict[object, list[tuple[Node, Choice]]] = {}
+    for node, choice in zip(nodes, expect_key_maps(graph, keys, automatic=automatic), strict=True):
         assert isinstance(node.op, Lookup)
-        if tops is not None and not set(node.sources) & set(tops):
-            continue
-        if (place := (node.inputs[2], node.op.row_format)) in seen:
-            continue
-        seen.add(place)
+        if tops is None or set(node.sources) & set(tops):
+            readers.setdefault((node.inputs[2], node.op.row_format), []).append((node, choice))
+    for own in readers.values():
+        (node, choice), *_ = own
+        assert isinstance(node.op, Lookup)
         rows, width = node.inputs[2].type.concrete(1)
-        yield TableForecast(choice.table, choice.strategy, node.op.row_format, rows, width, choice.map_bytes)
+        size = _map_bytes(choice, [reader for reader, _ in own])
+        yield TableForecast(
+            choice.table, choice.strategy, node.op.row_format, rows, width, size, filler_rows=choice.filler_rows
+        )
+
+
+def _map_bytes(choice: Choice, readers: Sequence[Node]) -> int:
+    """With row numbers as inputs a map lies beside the model, one for each input."""
+    if choice.strategy != "indices":
+        return choice.map_bytes
+    sizes = {}
+    for node in readers:
+        source, offsets = source_of(node)
+        keys = node.inputs[1].const
+        assert keys is not None
+        sizes[source] = KeyFile(source.node.name, choice.table, keys, offsets).size
+    return sum(sizes.values())
 
 
 def least_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, int]]) -> int:
     """What a model takes at least, from (bytes of the float32 vectors, format, width) of each table: no file is opened."""
     return dense_bytes + sum(size // (4 * width) * row_bytes(format, width) for size, format, width in vector_files)
+
+
+def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:
+    """The error of keys that the model file cannot hold."""
+    encoded = [table for table in tables if table.strategy == "label-encoder"]
+    needed = sum(table.map_bytes for table in encoded)
+    if needed <= PROTOBUF_LIMIT:
+        return None
+    return OutputError(
+        f"The keys of {', '.join(table.table for table in encoded)} take {needed:,} bytes as a LabelEncoder, which lies in the "
+        'model file itself, and protobuf allows that 2 GiB: give keys="perfect-hash", or leave the choice to level 2 or 3.'
+    )
 
 
 def free_bytes(output: str | os.PathLike[str]) -> int | None:

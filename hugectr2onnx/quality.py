@@ -37,17 +37,22 @@ class Quality:
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of row formats, what it gives on the samples, and whether the budget allows it."""
+    """One choice of row formats, what it gives on the samples, and whether the budget allows it.
+
+    `refused` says which table cannot be stored so; there is then no quality.
+    """
 
     embedding: Formats
     quality: Mapping[str, Quality]
     allowed: bool
+    refused: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "embedding": self.embedding if isinstance(self.embedding, str) else dict(self.embedding),
             "quality": {label: asdict(each) for label, each in self.quality.items()},
             "allowed": self.allowed,
+            "refused": self.refused,
         }
 
 

@@ -18,6 +18,7 @@ from hugectr2onnx.check_report import CheckReport, LayerCheck, place_layers
 from hugectr2onnx.checking import check
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.frontend import importer, opening
+from hugectr2onnx.frontend.embedding_collection import open_collection
 from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.weights import Weights
 
@@ -259,12 +260,28 @@ def test_no_table(files: Files) -> None:
 
 
 def test_a_look_up_that_cannot_be_decided_hides_nothing_behind_it(files: Files) -> None:
-    """The key 3 under the slots 0 and 1, on 2, 3, 4... GPUs."""
-    files.write_table([3, 3, 5], [0, 1, 7], 12)
+    """The key 3 under the slots 0 and 1 of four, on 2, 3 or 4 GPUs."""
+    files.layers[0]["sparse"][0] |= {"slot_num": 4, "nnz_per_slot": 1}
+    files.layers[1]["sparse_embedding_hparam"] = {**EMBEDDING, "embedding_vec_size": 2}
+    files.write_table([3, 3, 5], [0, 1, 1], 6)
     files.write_dense(np.zeros(FLOATS + 1))
     report = files.check()
     assert [problem.kind for problem in report.problems] == ["MissingInformationError", "WeightsError"]
     assert files.check(n_gpus=2).problems == report.problems[1:]
+
+
+def test_a_number_of_gpus_must_fit_the_table(files: Files) -> None:
+    """On one GPU one of the two rows would vanish."""
+    files.write_table([5, 5], [0, 1], 8)
+    assert files.check(n_gpus=2).ok
+    assert "with n_gpus=1 a key stands twice on one GPU" in only(files.check(n_gpus=1))
+    files.write_table([5, 5], [0, 0], 8)
+    assert "a key stands twice under one slot_id" in only(files.check(n_gpus=2))
+
+
+def test_a_slot_that_the_layer_does_not_have(files: Files) -> None:
+    files.write_table([5, 6], [0, 99], 8)
+    assert "its slot_id file holds 99, and the layer's slots are 0 to 1" in only(files.check())
 
 
 def test_hybrid_is_unsupported_and_hides_nothing_behind_it(files: Files) -> None:
@@ -343,6 +360,85 @@ def test_a_table_that_nothing_needs(files: Files) -> None:
 def test_graph_and_weights_may_both_be_missing(tmp_path: Path) -> None:
     report = check(tmp_path / "a.json", tmp_path / "folder")
     assert [problem.kind for problem in report.problems] == ["GraphJsonError", "WeightsError"]
+
+
+# Models of which nothing but look-ups stands in the JSON
+
+
+def collection_model(folder: Path, keys: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    """One table of an EmbeddingCollection, read by one look-up, and a Reshape behind it; no dense input."""
+    width = 2
+    dump = folder / "dump" / "embedding_collection_0"
+    dump.mkdir(parents=True)
+    meta = np.array([1, 1, 0, 0, 0, 0], "<i4").tobytes() + np.array([len(keys)], "<u8").tobytes()
+    (dump / "meta_data").write_bytes(meta + np.array([width], "<i4").tobytes())
+    for kind, name, body in ((1, "key0", keys.astype("<i8")), (2, "weight0", np.ones((len(keys), width), "<f4"))):
+        (dump / name).write_bytes(np.array([kind, *[0] * 31], "<i4").tobytes() + body.tobytes())
+    data = copy.deepcopy(LAYERS[0]) | {"dense": {"top": "dense", "dense_dim": 0}}
+    data["sparse"] = [{"top": "k", "slot_num": 1, "nnz_per_slot": [1], "is_fixed_length": True}]
+    layers = [data, {"type": "Reshape", "bottom": "vec", "top": "flat", "leading_dim": width}]
+    call = {"table": "user", "bottom": "k", "top": "vec", "combiner": "sum"}
+    return {"layers": layers}, {"path": str(dump.parent), "lookups": [call]}
+
+
+def test_a_lost_collection_is_what_is_wrong(tmp_path: Path) -> None:
+    graph, _ = collection_model(tmp_path, np.arange(3))
+    report = check(graph, {})
+    assert "nothing in the JSON produces 'vec'" in only(report)
+    assert "describe them with embedding_collection=" in only(report)
+    assert (report.exit_code, report.layers[0].status, report.forecast) == (3, "wrong", None)
+
+
+def test_tables_of_a_collection(tmp_path: Path) -> None:
+    graph, description = collection_model(tmp_path, np.array([5, -7, 6]))
+    report = check(graph, {}, ImportOptions(collection=open_collection(description)))
+    assert report.ok
+    (table,) = report.tables
+    assert (table.index, table.top, table.bottom, table.vec_size) == (None, "vec (user)", "k", 2)
+    assert (table.rows, table.smallest_key, table.largest_key, table.found_bytes) == (3, -7, 6, 24)
+    assert report.warnings == (
+        "table user: 1 rows have negative keys and can never be asked for: a negative key is padding",
+    )
+
+
+def test_a_map_that_a_collection_cannot_have_is_a_problem(tmp_path: Path) -> None:
+    graph, description = collection_model(tmp_path, np.array([0, 2**62]))
+    options = ImportOptions(collection=open_collection(description))
+    assert "vec (user) cannot be direct" in only(check(graph, {}, options, keys="direct"))
+    assert check(graph, {}, options, keys="indices").ok
+
+
+# How keys find their rows
+
+
+@pytest.mark.parametrize("keys", [None, 7, ["direct"], {"emb": None}, {7: "direct"}, {"emb": ["direct"]}, b"direct"])
+def test_strategies_of_a_wrong_kind(files: Files, keys: Any) -> None:
+    report = check({"layers": files.layers}, files.folder, keys=keys)
+    assert [problem.kind for problem in report.problems] == ["UnsupportedError"]
+
+
+def test_rows_as_inputs_where_the_slot_decides(files: Files) -> None:
+    files.write_table([5, 5], [0, 1], 8)
+    assert "the slot decides which row is meant" in only(check({"layers": files.layers}, files.folder, keys="indices"))
+
+
+def test_rows_as_inputs_of_two_tables(files: Files) -> None:
+    files.layers.insert(2, {**files.layers[1], "top": "other"})
+    files.layers.insert(-2, {"type": "ReLU", "bottom": "other", "top": "unused"})
+    report = check({"layers": files.layers}, Weights(files.dense, [files.table] * 2, files.statistics), keys="indices")
+    assert "its input keys feeds other too, whose rows are others" in only(report)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("nope/x.onnx", "Create the folder first"), (".", "not of a folder"), (7, "it is no path")]
+)
+def test_an_output_that_cannot_be_written(files: Files, output: Any, message: str) -> None:
+    target = files.folder / output if isinstance(output, str) else output
+    assert message in only(check({"layers": files.layers}, files.folder, output=target))
+
+
+def test_a_device_is_no_output(files: Files) -> None:
+    assert "not a regular file" in only(check({"layers": files.layers}, files.folder, output="/dev/null"))
 
 
 # What the JSON loses

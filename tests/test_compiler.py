@@ -228,3 +228,30 @@ def test_a_table_with_a_default_vector(weights: hugectr2onnx.Weights) -> None:
     compiled = hugectr2onnx.compile({"layers": data}, weights)
     vectors = SUMS + np.array([[0], [0], [0.25], [0.25]])  # 99 and 2**63 - 1 are absent, the rest is padding
     np.testing.assert_allclose(compiled.run(FEEDS)["label"], prediction(vectors), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_on_which_the_algebra_misses_the_tolerance_give_level_1(tmp_path: Path) -> None:
+    """Attention over one key that a mask keeps is x / (1 + 1e-6); the algebra drops the 1e-6, and subtracting x shows it."""
+    layers = [
+        {
+            "type": "Data",
+            "dense": {"top": "dense", "dense_dim": 3},
+            "label": {"top": "y", "label_dim": 1},
+            "sparse": [],
+        },
+        {"type": "Slice", "bottom": "dense", "top": ["length", "x"], "ranges": [[0, 1], [1, 3]]},
+        {"type": "Reshape", "bottom": "x", "top": "s", "leading_dim": 2, "time_step": 1},
+        {"type": "SequenceMask", "bottom": ["length"], "top": "mask", "max_sequence_len": 1},
+        {"type": "MultiHeadAttention", "bottom": ["s", "s", "s", "mask"], "top": "a", "num_attention_heads": 1},
+        {"type": "Sub", "bottom": ["a", "s"], "top": "d"},
+        {"type": "LayerNorm", "bottom": "d", "top": "n", "ln_param": {"eps": 1e-14}},
+    ]
+    layers[4]["transpose_b"] = False
+    np.float32([1, 1, 0, 0]).tofile(tmp_path / "dense.model")
+    compiled = hugectr2onnx.compile({"layers": layers}, hugectr2onnx.Weights(dense=tmp_path / "dense.model"))
+    assert compiled.report.opt_level == 1
+    assert any("level 2 missed the tolerance on these weights" in each for each in compiled.report.warnings)
+    x = np.float32([[1, 3, -4]])
+    centred = (x[:, 1:] - x[:, 1:].mean()) * (1 / (1 + 1e-6) - 1)
+    expected = centred / np.sqrt((centred**2).mean() + 1e-14)
+    np.testing.assert_allclose(compiled.run({"dense": x})["n"].ravel(), expected.ravel(), atol=0.1)

@@ -12,7 +12,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.checking import check
-from hugectr2onnx.forecast import TableForecast, forecast, least_bytes
+from hugectr2onnx.forecast import TableForecast, forecast, least_bytes, too_many_encoded
 from hugectr2onnx.frontend.importer import ImportOptions
 
 WIDTH = 16
@@ -69,6 +69,44 @@ def test_memory_grows_with_keys_only() -> None:
         expected = forecast(0, [TableForecast("emb", strategy, "fp32", 10**6, 128, 0)])
         assert expected.memory_bytes == (300 << 20) + each * 10**6
     assert expected.free_bytes is None
+
+
+def test_memory_of_a_range_of_keys() -> None:
+    """A row number for each number between, or a row that is written as it is read and remembered by its number."""
+    through = forecast(0, [TableForecast("emb", "direct", "fp32", 2, 16, map_bytes=4 << 24)])
+    assert through.memory_bytes == (300 << 20) + 32 + (4 << 24)
+    ordered = forecast(0, [TableForecast("emb", "direct", "fp32", 4000, 128, map_bytes=512_000, filler_rows=1000)])
+    assert ordered.memory_bytes == (300 << 20) + 16 * 4000 + 4 * 1000
+
+
+@pytest.mark.parametrize("keys", [np.array([5, 2**60]), np.arange(20_000), np.array([-1, 3])])
+def test_row_numbers_as_inputs(keys: np.ndarray, tmp_path: Path) -> None:
+    """The map lies beside the model: a head of 4096 bytes, 16 bytes for each key that can be asked for."""
+    model = write(tmp_path, keys)
+    report = check(*model, keys="indices")
+    assert report.ok and report.forecast is not None
+    assert report.forecast.map_bytes == 4096 + 16 * int((keys >= 0).sum())
+    hugectr2onnx.compile(*model, keys="indices", simplify=False).save(tmp_path / "m.onnx")
+    written = sum(path.stat().st_size for path in tmp_path.glob("m.onnx*"))
+    assert abs(written - report.forecast.output_bytes) <= 4096
+
+
+def test_below_level_2_keys_go_to_a_label_encoder(tmp_path: Path) -> None:
+    model = write(tmp_path, np.arange(100))
+    for level, strategy in ((0, "label-encoder"), (1, "label-encoder"), (2, "direct"), (3, "direct")):
+        report = check(*model, opt_level=level)
+        assert report.forecast is not None
+        assert [table.strategy for table in report.forecast.tables] == [strategy]
+
+
+def test_a_label_encoder_of_more_than_2_gib() -> None:
+    """16 bytes a key."""
+    small = TableForecast("a", "label-encoder", "fp32", 10**8, 1, 16 * 10**8)
+    assert too_many_encoded([small, TableForecast("b", "perfect-hash", "fp32", 10**9, 1, 16 * 10**9)]) is None
+    error = too_many_encoded([small, small])
+    assert error is not None
+    assert "take 3,200,000,000 bytes as a LabelEncoder" in str(error)
+    assert 'give keys="perfect-hash"' in str(error)
 
 
 def test_least_bytes_of_a_table() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hugectr2onnx
+from hugectr2onnx import budget
 from hugectr2onnx.budget import Budget, compile_measured
 from hugectr2onnx.errors import FeedError, UnsupportedError
 from hugectr2onnx.quality import Quality, auc, evaluate_samples, log_loss
+from hugectr2onnx.stored_tables import FormatRefusedError, StoredTable
 
 
 def test_auc_by_hand() -> None:
@@ -61,7 +64,7 @@ def test_budgets_that_are_none(text: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "measure", "allowed"),
+    ("limit", "measure", "allowed"),
     [
         ("auc:99.9%", 0.79921, True),
         ("auc:99.9%", 0.79919, False),
@@ -69,10 +72,10 @@ def test_budgets_that_are_none(text: Any) -> None:
         ("logloss:0.1%", 0.40041, False),
     ],
 )
-def test_what_a_budget_allows(budget: str, measure: float, allowed: bool) -> None:
+def test_what_a_budget_allows(limit: str, measure: float, allowed: bool) -> None:
     before = {"label": Quality("label", 10, 5, 0.8, 0.4)}
-    after = Quality("label", 10, 5, measure, 0.4) if "auc" in budget else Quality("label", 10, 5, 0.8, measure)
-    assert Budget.parse(budget).allows(before, {"label": after}) is allowed
+    after = Quality("label", 10, 5, measure, 0.4) if "auc" in limit else Quality("label", 10, 5, 0.8, measure)
+    assert Budget.parse(limit).allows(before, {"label": after}) is allowed
 
 
 # Models: label = sigmoid(5 * row . (1, 1, 1, 1, 1)), so that rounding decides the order of near rows
@@ -138,11 +141,11 @@ def test_before_and_after(model: tuple[Path, Path]) -> None:
     assert compiled.report.stored[0].format == "int8"
 
 
-@pytest.mark.parametrize(("budget", "format", "tried"), [("auc:99%", "int8", 2), ("auc:99.99%", "fp16", 3)])
+@pytest.mark.parametrize(("limit", "format", "tried"), [("auc:99%", "int8", 2), ("auc:99.99%", "fp16", 3)])
 def test_a_budget_takes_the_smallest_format_that_keeps_it(
-    budget: str, format: str, tried: int, model: tuple[Path, Path]
+    limit: str, format: str, tried: int, model: tuple[Path, Path]
 ) -> None:
-    compiled = compile_measured(*model, samples=samples(), budget=budget, simplify=False)
+    compiled = compile_measured(*model, samples=samples(), budget=limit, simplify=False)
     assert compiled.report.stored[0].format == format
     assert [trial.allowed for trial in compiled.report.trials] == [True, *[False] * (tried - 2), True]
     assert json.dumps(compiled.report.to_dict())
@@ -156,6 +159,62 @@ def test_a_budget_that_no_other_format_keeps_leaves_float32(
         compiled = compile_measured(*model, samples=samples(), budget="auc:100%", embedding=formats, simplify=False)
         assert [trial.allowed for trial in compiled.report.trials] == [True, False, False]
         assert compiled.report.stored[0].format == "fp32"
+
+
+def change_table(model: tuple[Path, Path], row: int, place: int, number: float) -> None:
+    path = model[1] / "m0_sparse_0.model" / "emb_vector"
+    rows = np.fromfile(path, "<f4").reshape(-1, 5)
+    rows[row, place] = number
+    rows.tofile(path)
+
+
+@pytest.mark.parametrize("formats", [None, "int8", {"emb": "int8"}])
+def test_a_format_that_cannot_hold_the_numbers_is_beyond_any_budget(formats: Any, model: tuple[Path, Path]) -> None:
+    """One row holds 70,000, which no half float can: int8 loses too much, fp16 is refused, float32 is left."""
+    change_table(model, 63, 0, 70_000)
+    compiled = compile_measured(*model, samples=samples(), budget="auc:99.99%", embedding=formats, simplify=False)
+    trials = compiled.report.trials
+    assert [trial.allowed for trial in trials] == [True, False, False]
+    assert trials[1].refused is None and not trials[2].quality
+    assert "emb cannot be fp16: it holds numbers beyond 65504" in str(trials[2].to_dict()["refused"])
+    assert "emb cannot be fp16" in compiled.report.warnings[-1]
+    assert compiled.report.stored[0].format == "fp32"
+
+
+def test_a_refused_table_goes_on_to_the_next_larger_format(model: tuple[Path, Path]) -> None:
+    """int8 has no scale for a row with NaN, a half float holds it."""
+    change_table(model, 0, 3, np.nan)
+    given = {name: array[1:] for name, array in samples().items()}
+    compiled = compile_measured(*model, samples=given, budget="auc:90%", simplify=False)
+    assert [trial.embedding for trial in compiled.report.trials] == ["fp32", "int8", {"emb": "fp16"}]
+    assert compiled.report.stored[0].format == "fp16"
+
+
+def test_without_a_budget_a_refused_format_is_an_error(model: tuple[Path, Path]) -> None:
+    change_table(model, 63, 0, 70_000)
+    with pytest.raises(UnsupportedError, match="emb cannot be fp16"):
+        compile_measured(*model, samples=samples(), embedding="fp16", simplify=False)
+
+
+def test_a_refused_table_leaves_the_others_their_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling is played: `wide` cannot be int8, and a row of one float takes less as a half float anyway."""
+    tables = [
+        StoredTable(top, "fp32", 1, width, 4, 4, 0, 0, tops=(top,))
+        for top, width in (("wide", 8), ("deep", 8), ("one", 1))
+    ]
+    tried: list[Any] = []
+
+    def play(*_: object, embedding: Any, **__: object) -> Any:
+        tried.append(embedding)
+        if embedding == "int8":
+            raise FormatRefusedError("wide cannot be int8", "int8", ("wide",))
+        report = SimpleNamespace(stored=tables, trials=(), warnings=[])
+        return SimpleNamespace(report=report)
+
+    monkeypatch.setattr(budget, "compile", play)
+    monkeypatch.setattr(budget, "evaluate_samples", lambda *_: {"label": Quality("label", 2, 1, 0.8, 0.4)})
+    compile_measured("g", "w", samples={}, budget="auc:99%")
+    assert tried == ["fp32", "int8", {"wide": "fp16", "deep": "int8", "one": "fp16"}]
 
 
 @pytest.mark.parametrize(

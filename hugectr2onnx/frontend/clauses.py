@@ -60,13 +60,17 @@ class EmbeddingClause:
 
 @dataclass(frozen=True)
 class LayerClause:
-    """A dense layer; `params` is its JSON object without type, bottom, top, name and initialisers."""
+    """A dense layer; `params` is its JSON object without type, bottom, top, name and initialisers.
+
+    `is_type_open`: a CrossEntropyLoss that is a MultiCrossEntropyLoss if its prediction has not two columns.
+    """
 
     index: int
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     params: Mapping[str, object]
+    is_type_open: bool = False
 
     @property
     def where(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hugectr2onnx.frontend.clauses import DataClause, Label, SparseInput
 from hugectr2onnx.frontend.fields import INT64_MAX, Fields
-from hugectr2onnx.frontend.names import checked_name
+from hugectr2onnx.frontend.names import checked_name, only_name
 
 # Sizes of one sample that no model reaches, and that parity feeds can still allocate.
 MOST_SLOTS = 1 << 20
@@ -24,7 +24,7 @@ def read_data(fields: Fields) -> DataClause:
 
 
 def _dense_top(fields: Fields) -> str:
-    return checked_name(fields, "dense.top", fields.string("dense.top")) if fields.has("dense") else "dense"
+    return only_name(fields, "dense.top") if fields.has("dense") else "dense"
 
 
 def _labels(fields: Fields) -> tuple[Label, ...]:
@@ -59,7 +59,7 @@ def _sparse_inputs(fields: Fields) -> tuple[SparseInput, ...]:
 def _sparse_input(entry: Fields) -> SparseInput:
     slots = entry.integer("slot_num", minimum=1, maximum=MOST_SLOTS)
     return SparseInput(
-        top=checked_name(entry, "top", entry.string("top")),
+        top=only_name(entry, "top"),
         slot_num=slots,
         nnz_per_slot=_nnz_per_slot(entry, slots),
         is_fixed_length=entry.boolean("is_fixed_length", False),

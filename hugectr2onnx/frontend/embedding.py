@@ -10,8 +10,8 @@ import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
 from hugectr2onnx.frontend.clauses import DataClause, EmbeddingClause, SparseInput
-from hugectr2onnx.frontend.keep_keys import keep
-from hugectr2onnx.frontend.localized import infer_gpus
+from hugectr2onnx.frontend.keep_keys import few_kept, keep
+from hugectr2onnx.frontend.localized import check_gpus, check_slot_ids, infer_gpus
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.table_wishes import TableWishes
 from hugectr2onnx.ir import paging
@@ -22,6 +22,7 @@ from hugectr2onnx.ir.row_format import vectors_of
 from hugectr2onnx.ir.types import Array, N, f32, i64
 
 ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
+LOCALIZED = "LocalizedSlotSparseEmbeddingHash"
 HYBRID = "HybridSparseEmbedding"
 CHUNK_BYTES = 1 << 20
 LARGE = 32 << 20
@@ -61,11 +62,13 @@ def look_up(
     with ThreadPoolExecutor(1) as pool:
         damaged = pool.submit(has_nan, table.vectors)
         unique = column(table.keys).index.unique
-    _check_table(clause, table, damaged.result(), warn)
+    slots = keys.type.shape[1]
+    assert isinstance(slots, int)
+    _check_table(clause, table, slots, damaged.result(), warn)
     # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
-    gpus = 1 if unique else _gpus(clause, table, wishes.n_gpus, warn)
+    gpus = _given_gpus(clause, table, wishes) if unique else _gpus(clause, table, slots, wishes.n_gpus, warn)
     if wishes.keep is not None:
-        table = keep(table, wishes.keep)
+        table = _kept(clause, table, wishes.keep, warn)
     if clause.type == ONE_HOT:
         keys = SlotOffset(tuple(_exclusive_sum(clause.slot_size_array or ())))(keys)
     operands = [
@@ -74,10 +77,8 @@ def look_up(
         graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
     ]
     format = wishes.row_format
-    if unique:
+    if unique and gpus == 1:
         return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
-    slots = keys.type.shape[1]
-    assert isinstance(slots, int)
     operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
     op = LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)), row_format=format)
     return op(*operands)
@@ -97,22 +98,54 @@ def refuse_hybrid(clause: EmbeddingClause, sparse: SparseInput) -> HugeCTR2ONNXE
     )
 
 
-def _gpus(clause: EmbeddingClause, table: SparseTable, n_gpus: int | None, warn: Callable[[str], None]) -> int:
-    where = f"layers[{clause.index}] {clause.type} {clause.top}"
+def _given_gpus(clause: EmbeddingClause, table: SparseTable, wishes: TableWishes) -> int:
+    """What `n_gpus` says where every key stands once: a slot then sees the rows of its own GPU alone (formats 2.2)."""
+    return wishes.n_gpus or 1 if clause.type == LOCALIZED and table.slot_ids is not None else 1
+
+
+def _gpus(
+    clause: EmbeddingClause, table: SparseTable, slots: int, n_gpus: int | None, warn: Callable[[str], None]
+) -> int:
+    where = _where(clause)
     if table.slot_ids is None:
         raise WeightsError(f"{where}: {table.path} holds keys twice, and there is no slot_id file to tell them apart")
-    gpus = n_gpus or infer_gpus(np.asarray(table.keys), np.asarray(table.slot_ids), where)
+    keys, slot_ids = np.asarray(table.keys), np.asarray(table.slot_ids)
+    if n_gpus:
+        check_gpus(keys, slot_ids, n_gpus, where)
+    gpus = n_gpus or infer_gpus(keys, slot_ids, slots, where)
     warn(f"{where}: keys stand under several slot_ids; a slot s reads the row whose slot_id is s modulo {gpus} GPUs")
     return gpus
 
 
-def _check_table(clause: EmbeddingClause, table: SparseTable, damaged: bool, warn: Callable[[str], None]) -> None:
-    where = f"layers[{clause.index}] {clause.type} {clause.top}"
-    negative = len(table.keys) - column(table.keys).count
-    if negative:
-        warn(f"{where}: {negative} rows have negative keys and can never be asked for: a negative key is padding")
+def _kept(clause: EmbeddingClause, table: SparseTable, wanted: Array, warn: Callable[[str], None]) -> SparseTable:
+    kept = keep(table, wanted)
+    if doubt := few_kept(table, kept, wanted):
+        warn(f"{_where(clause)}: {doubt}")
+    return kept
+
+
+def _where(clause: EmbeddingClause) -> str:
+    return f"layers[{clause.index}] {clause.type} {clause.top}"
+
+
+def _check_table(
+    clause: EmbeddingClause, table: SparseTable, slots: int, damaged: bool, warn: Callable[[str], None]
+) -> None:
+    where = _where(clause)
+    if table.slot_ids is not None:
+        check_slot_ids(table.slot_ids, slots, where)
+    if doubt := never_asked(table):
+        warn(f"{where}: {doubt}")
     if damaged:
         warn(f"{where}: the vectors in {table.path} hold NaN or infinite numbers")
+
+
+def never_asked(table: SparseTable) -> str | None:
+    """What to warn of where a table holds keys that no model looks up."""
+    negative = len(table.keys) - column(table.keys).count
+    if not negative:
+        return None
+    return f"{negative} rows have negative keys and can never be asked for: a negative key is padding"
 
 
 def has_nan(array: Array) -> bool:

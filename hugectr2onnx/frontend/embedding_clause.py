@@ -10,7 +10,7 @@ from typing import Literal
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.frontend.clauses import DataClause, EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.fields import INT64_MAX, Fields
-from hugectr2onnx.frontend.names import checked_names
+from hugectr2onnx.frontend.names import only_name
 
 DISTRIBUTED = "DistributedSlotSparseEmbeddingHash"
 LOCALIZED = "LocalizedSlotSparseEmbeddingHash"
@@ -48,7 +48,7 @@ def read_embedding(fields: Fields, index: int, type_name: str, data: DataClause)
         index=index,
         type=type_name,
         bottom=source.top,
-        top=_only_name(fields, "top"),
+        top=only_name(fields, "top"),
         vec_size=_vec_size(fields, source),
         combiner=_combiner(fields),
         slot_size_array=slot_sizes,
@@ -56,15 +56,8 @@ def read_embedding(fields: Fields, index: int, type_name: str, data: DataClause)
     )
 
 
-def _only_name(fields: Fields, key: str) -> str:
-    names = checked_names(fields, key)
-    if len(names) != 1:
-        raise fields.wrong(key, "one name", names)
-    return names[0]
-
-
 def _source(fields: Fields, data: DataClause) -> SparseInput:
-    bottom = _only_name(fields, "bottom")
+    bottom = only_name(fields, "bottom")
     for source in data.sparse:
         if source.top == bottom:
             return source

@@ -8,7 +8,7 @@ The description says what the training script said, call by call:
                   "combiner": ["concat", "average"]}]}
 
 A call with lists is batch-major: one top [N, sum of widths]. A call without is feature-major: [N, 1, width]. Tables are ids, or
-names, which get ids in the order in which they first appear, as in HugeCTR.
+names, which get ids in the order in which they first appear, as in HugeCTR: all of them must then appear.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from types import MappingProxyType
 from hugectr2onnx.errors import GraphJsonError, UnsupportedError
 from hugectr2onnx.frontend import json_text
 from hugectr2onnx.frontend.clauses import DataClause, SparseInput
+from hugectr2onnx.frontend.embedding import never_asked
 from hugectr2onnx.frontend.embedding_dump import open_dump
 from hugectr2onnx.frontend.fields import Fields
-from hugectr2onnx.frontend.keep_keys import keep
+from hugectr2onnx.frontend.keep_keys import few_kept, keep
 from hugectr2onnx.frontend.sparse_table import SparseTable
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.frontend.table_wishes import check_tops, format_of
@@ -55,6 +56,8 @@ class Collection:
     lookups: tuple[CollectionLookup, ...]
     tables: Mapping[int, SparseTable]
     names: Mapping[int, str]
+    warnings: tuple[str, ...] = ()
+    """About the keys of the tables that are read."""
 
 
 def open_collection(description: object, keep_keys: Mapping[str, Array] = NOTHING_NAMED) -> Collection:
@@ -68,6 +71,7 @@ def open_collection(description: object, keep_keys: Mapping[str, Array] = NOTHIN
     names: dict[str, int] = {}
     lookups = tuple(_lookup(entry, names) for entry in fields.children("lookups"))
     tables = open_dump(fields.string("path"))
+    _check_names(names, tables)
     for lookup in lookups:
         for table in lookup.tables:
             if table not in tables:
@@ -77,7 +81,19 @@ def open_collection(description: object, keep_keys: Mapping[str, Array] = NOTHIN
     named = {id: name for name, id in names.items()}
     named = {table: named.get(table, str(table)) for lookup in lookups for table in lookup.tables}
     kept = {id: keep(tables[id], keep_keys[name]) for id, name in named.items() if name in keep_keys}
-    return Collection(lookups, {**tables, **kept}, named)
+    doubts = {id: never_asked(tables[id]) for id in named}
+    few = {id: few_kept(tables[id], table, keep_keys[named[id]]) for id, table in kept.items()}
+    warnings = (f"table {named[id]}: {doubt}" for each in (doubts, few) for id, doubt in each.items() if doubt)
+    return Collection(lookups, {**tables, **kept}, named, tuple(warnings))
+
+
+def _check_names(names: Mapping[str, int], tables: Mapping[int, SparseTable]) -> None:
+    """A dump has no names: the order in which all of them appear is what tells which table is which (formats 2.5)."""
+    if names and len(names) != len(tables):
+        raise GraphJsonError(
+            f"embedding_collection names the tables {', '.join(names)[:200]}, and the dump has {len(tables)}: names stand for "
+            f"tables in the order of the training script, so name all of them, or give ids: {', '.join(map(str, tables))}"
+        )
 
 
 def _load(description: object) -> Mapping[str, object]:
@@ -118,9 +134,16 @@ def _tables(entry: Fields, names: dict[str, int]) -> tuple[int, ...]:
 
 
 def check_lookups(collection: Collection, data: DataClause) -> None:
-    """Raise GraphJsonError unless every bottom is a sparse input of one slot (formats 3.6)."""
+    """Raise GraphJsonError unless every bottom is a sparse input of one slot, every top a new name (formats 3.6)."""
     sparse = {entry.top: entry for entry in data.sparse}
+    taken = {data.dense_top: "the dense input", **dict.fromkeys(sparse, "a sparse input")}
+    taken |= {label.name: "a label" for label in data.labels}
     for lookup in collection.lookups:
+        if lookup.top in taken:
+            raise GraphJsonError(
+                f"embedding_collection: the top {lookup.top!r} is the name of {taken[lookup.top]} too: give the look-up another"
+            )
+        taken[lookup.top] = "another look-up"
         for bottom in lookup.bottoms:
             if bottom not in sparse:
                 hint = nearest(bottom, sparse)
@@ -129,6 +152,13 @@ def check_lookups(collection: Collection, data: DataClause) -> None:
                 raise GraphJsonError(
                     f"embedding_collection: {bottom!r} has {sparse[bottom].slot_num} slots; a look-up takes one"
                 )
+
+
+def check_formats(collection: Collection | None, named: Iterable[str], tops: Sequence[str]) -> None:
+    """Raise UnsupportedError for a name of `embedding` that is no top of an embedding or a look-up, nor a table."""
+    looked_up = [lookup.top for lookup in collection.lookups] if collection else []
+    known = [*tops, *looked_up, *(collection.names.values() if collection else ())]
+    check_tops("embedding", list(named), known)
 
 
 def check_kept(collection: Collection | None, named: Iterable[str], tops: Sequence[str]) -> None:
@@ -173,7 +203,7 @@ def declare(
                         graph.const(vectors_of(opened.vectors), f"{name}{VECTORS}"),
                     )
                 width = collection.tables[table].vectors.shape[1]
-                format = format_of(formats, lookup.top, width)
+                format = format_of(formats, lookup.top, width, table=collection.names[table])
                 parts.append(_look_up(keys[bottom], *operands[table], combiner, format))
             tops[lookup.top] = Concat(1)(*map(_flat, parts)) if lookup.batch_major else parts[0]
     return tops

@@ -168,13 +168,16 @@ def _tops(
 
 
 def _repair_warnings(layers: Iterable[LayerClause], repaired: Iterable[LayerClause]) -> Iterator[str]:
-    types = {layer.index: layer.type for layer in repaired}
+    final = {layer.index: layer for layer in repaired}
     for layer in layers:
         if not layer.type:
-            yield (
-                f'layers[{layer.index}] {", ".join(layer.bottoms)} -> {", ".join(layer.tops)}: "type" is empty; its '
-                f"parameters tell {types[layer.index]}"
-            )
+            meant = final[layer.index]
+            told = f"its parameters tell {meant.type}"
+            if meant.is_type_open:
+                told = (
+                    "its label tells CrossEntropyLoss, or MultiCrossEntropyLoss if the prediction has not two columns"
+                )
+            yield f'layers[{layer.index}] {", ".join(layer.bottoms)} -> {", ".join(layer.tops)}: "type" is empty; {told}'
 
 
 def _key_bytes(graph: Fields) -> int | None:

@@ -23,6 +23,7 @@ from hugectr2onnx.frontend.dense_file import DenseSource
 from hugectr2onnx.frontend.embedding_collection import Collection
 from hugectr2onnx.frontend.fields import Fields
 from hugectr2onnx.frontend.interface import MOST_ELEMENTS, plain_attributes
+from hugectr2onnx.frontend.layer_types import settle_loss
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 from hugectr2onnx.frontend.layers.loss import Loss
 from hugectr2onnx.frontend.sparse_table import SparseTable
@@ -150,6 +151,7 @@ class Importer:
     def _declare_interface(self) -> None:
         data = self.clauses.data
         shapes = interface.extra_inputs(self.options.input_shapes, self.clauses)
+        self.warnings += interface.unread_warnings(self.options.input_shapes, self.clauses)
         if data.dense_dim > 0 or self.options.keep_empty_dense:
             self.values[data.dense_top] = self.graph.input(data.dense_top, f32(N, data.dense_dim))
         self._declare_embeddings([clause for clause in self.clauses.embeddings if clause.top not in shapes])
@@ -212,8 +214,7 @@ class Importer:
         table_wishes.check_formats(formats)
         tops = [clause.top for clause in self.clauses.embeddings]
         embedding_collection.check_kept(collection, self.options.keep_keys, tops)
-        collected = [lookup.top for lookup in collection.lookups] if collection else []
-        table_wishes.check_tops("embedding", formats if isinstance(formats, Mapping) else (), [*tops, *collected])
+        embedding_collection.check_formats(collection, formats if isinstance(formats, Mapping) else (), tops)
 
     # Layers
 
@@ -228,6 +229,7 @@ class Importer:
             self._parse(clause)
 
     def _import_layer(self, clause: LayerClause) -> None:
+        clause = self._settled(clause)
         layer = self._parse(clause)
         bottoms = [self._value(name, clause) for name in clause.bottoms[: layer.reads]]
         self._consumed.update(clause.bottoms)
@@ -241,6 +243,10 @@ class Importer:
         self._bind(clause, layer, results)
         self.warnings += [f"{clause.where}: {caveat}" for caveat in layer.caveats(*types)]
         self.summaries.append(_summarise(clause, layer, bottoms, results, offset))
+
+    def _settled(self, clause: LayerClause) -> LayerClause:
+        prediction = self.values.get(clause.bottoms[0])
+        return clause if prediction is None else settle_loss(clause, prediction.shape[-1:])
 
     def _parse(self, clause: LayerClause) -> Layer:
         layer_type = REGISTRY[clause.type]
@@ -299,7 +305,7 @@ class Importer:
     def _check_leftovers(self) -> None:
         self.sources.statistics.finish()
         tops = {top for clause in self.clauses.layers for top in clause.tops}
-        stray = [top for top in self.options.layer_attrs if top not in tops]
+        stray = [top for top in self.options.layer_attrs if top not in tops and top not in self.clauses.label_of]
         if stray:
             raise GraphJsonError(f"layer_attrs names {stray[0]!r}, which is no layer's top ({nearest(stray[0], tops)})")
         wide = [clause for clause in self.clauses.layers if clause.type == "Concat" and self._rank(clause) == 3]

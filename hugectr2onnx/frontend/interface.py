@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 
 from hugectr2onnx.errors import GraphJsonError
@@ -10,7 +10,7 @@ from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
 from hugectr2onnx.frontend.fields import shown
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.layers.loss import Loss
-from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.frontend.suggestion import near_names, nearest
 from hugectr2onnx.ir.types import Batch, Dim, N, elements
 
 LARGEST_DIM = 1 << 31
@@ -45,22 +45,45 @@ def _dim(name: str, dim: object) -> Dim:
 
 
 def extra_inputs(input_shapes: Mapping[str, Sequence[object]], clauses: GraphClauses) -> dict[str, tuple[Dim, ...]]:
-    """The tensors of `input_shapes` that become inputs; labels do not, for only losses read them.
+    """The tensors of `input_shapes` that become inputs; labels do not, for only losses read them, nor what nothing reads.
 
-    Raises GraphJsonError for a shape that is none and for a name that the graph has already.
+    Raises GraphJsonError for a shape that is none, for a name that the graph has already, and for one that no layer
+    reads where it is near the name of a tensor that could have been given and was not.
     """
     shapes = {name: normalise_shape(name, shape) for name, shape in input_shapes.items()}
-    produced = {top for clause in clauses.layers for top in clause.tops} | {clauses.data.dense_top}
-    produced |= {sparse.top for sparse in clauses.data.sparse}
+    produced = _produced(clauses)
     for name in shapes:
         if name in produced:
             raise GraphJsonError(f"input_shapes names {name!r}, which the graph has already; leave it out")
+    unread = set(unread_names(shapes, clauses))
+    awaited = {name for name in _wanted(clauses) - produced - shapes.keys() if not is_label(name, clauses)}
+    for name in unread:
+        if near_names(name, awaited):
+            raise GraphJsonError(f"input_shapes names {name!r}, which no layer reads ({nearest(name, awaited)})")
+    return {name: shape for name, shape in shapes.items() if name not in unread and not is_label(name, clauses)}
+
+
+def unread_names(names: Iterable[str], clauses: GraphClauses) -> list[str]:
+    """The names that are no tensor of the graph; a caller who lists more than a model reads may ignore them."""
+    known = _wanted(clauses) | _produced(clauses)
+    return [name for name in names if name not in known]
+
+
+def unread_warnings(input_shapes: Mapping[str, object], clauses: GraphClauses) -> Iterator[str]:
+    """A sentence for each tensor of `input_shapes` that nothing reads."""
+    for name in unread_names(input_shapes, clauses):
+        yield f"input_shapes names {name!r}, which no layer reads: the model has no such input"
+
+
+def _wanted(clauses: GraphClauses) -> set[str]:
+    """What may be fed instead of being computed: bottoms, vectors of an embedding, labels."""
     wanted = {bottom for clause in clauses.layers for bottom in clause.bottoms}
-    wanted |= {clause.top for clause in clauses.embeddings} | set(clauses.label_of)
-    for name in shapes:
-        if name not in wanted:
-            raise GraphJsonError(f"input_shapes names {name!r}, which no layer reads ({nearest(name, wanted)})")
-    return {name: shape for name, shape in shapes.items() if not is_label(name, clauses)}
+    return wanted | {clause.top for clause in clauses.embeddings} | set(clauses.label_of)
+
+
+def _produced(clauses: GraphClauses) -> set[str]:
+    tops = {top for clause in clauses.layers for top in clause.tops} | {clauses.data.dense_top}
+    return tops | {sparse.top for sparse in clauses.data.sparse}
 
 
 def is_label(name: str, clauses: GraphClauses) -> bool:

@@ -24,11 +24,15 @@ COLUMN = "::"
 MOST_IN_MEMORY = 256 << 20
 KEYS_AT_ONCE = 1 << 24
 CHUNK_BYTES = 8 << 20
-_ACCEPTED = "give an array, a raw int64 file, an .npy file, or FILE.parquet::COLUMN"
+FEW = 10
+"""Fewer than one in so many of the named keys in the table: they are likely meant for another."""
+_ACCEPTED = "give an array, a raw int64 file, an .npy file, FILE.parquet::COLUMN, or a list of files"
 
 
-def read_all(keep_keys: Mapping[str, object]) -> dict[str, Array]:
-    """The keys to keep by embedding top, or by table of an EmbeddingCollection."""
+def read_all(keep_keys: Mapping[str, object] | None) -> dict[str, Array]:
+    """The keys to keep by embedding top, or by table of an EmbeddingCollection; none where nothing is given."""
+    if keep_keys is None:
+        return {}
     if not isinstance(keep_keys, Mapping):
         raise WeightsError(
             f"keep_keys is {type(keep_keys).__name__}, expected {{embedding top or table: keys}}; {_ACCEPTED}"
@@ -51,6 +55,8 @@ def read_keys(given: object, what: str) -> Array:
 def _chunks(given: object, what: str) -> Iterable[Any]:
     if isinstance(given, str | os.PathLike):
         return _from_file(os.fspath(given), what)
+    if isinstance(given, Sequence) and given and all(isinstance(each, str | os.PathLike) for each in given):
+        return (chunk for path in given for chunk in _from_file(os.fspath(path), what))
     if isinstance(given, np.ndarray | Sequence) and not isinstance(given, bytes | bytearray):
         try:
             return _pieces(np.asarray(given))
@@ -140,6 +146,17 @@ def keep(table: SparseTable, wanted: Array) -> SparseTable:
     vectors = vectors_of(_selected(table.vectors, rows))
     vectors.dropped = len(table.keys) - len(rows)
     return replace(table, keys=np.asarray(table.keys)[rows], vectors=vectors, slot_ids=slots)
+
+
+def few_kept(table: SparseTable, kept: SparseTable, wanted: Array) -> str | None:
+    """What to warn of where hardly any row was asked for."""
+    if not len(table.keys) or len(kept.keys) * FEW >= max(len(wanted), 1):
+        return None
+    asked = f"{len(wanted):,} keys, of which {len(kept.keys) or 'none'}" if len(wanted) else "no keys, so none"
+    return (
+        f"keep_keys names {asked} stand in the table of {len(table.keys):,} rows. They must be those of its key file: with "
+        "slot_size_array or OneHot, the sum of the sizes before a slot is added already"
+    )
 
 
 def _rows_of(keys: Array, wanted: Array) -> Array:

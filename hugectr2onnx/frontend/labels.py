@@ -1,7 +1,7 @@
-"""Labels in their three multi-label forms, and the Slices that split or copy them (formats 1.3 and 1.6).
+"""Labels in their three multi-label forms, and the layers that split, copy or pass them on (formats 1.3 and 1.6).
 
-A Slice of a label moves no data that a prediction needs. Here it becomes names: a range that covers the whole label is
-a copy of it, any other range is a label of its own.
+What happens to a label matters in training only (layers 4.7), so these layers become names: a Cast or a Reshape gives
+the label another one, a range of a Slice that covers the whole label is a copy of it, and any other is a label of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from hugectr2onnx.frontend.clauses import Label, LayerClause
 from hugectr2onnx.frontend.fields import Fields
 
 COMBINED = "combined_multi_label"
+PASSING_ON = ("Cast", "Reshape")
 
 
 class LabelTable:
@@ -22,15 +23,20 @@ class LabelTable:
         layers = tuple(layers)
         self.labels = list(_with_undeclared_combined(declared, layers))
         self.label_of = {label.name: label.name for label in self.labels}
-        consumed = {name for layer in layers if layer.type != "Slice" for name in layer.bottoms}
+        consumed = {name for x in layers if x.type not in ("Slice", *PASSING_ON) for name in x.bottoms}
         self.layers: tuple[LayerClause, ...] = tuple(layer for layer in layers if not self._absorb(layer, consumed))
         _check_declared_are_known(declared, self.label_of)
 
     def _absorb(self, layer: LayerClause, consumed: set[str]) -> bool:
-        """Turns a Slice of a label into names; False for any other layer."""
-        if layer.type != "Slice" or len(layer.bottoms) != 1 or layer.bottoms[0] not in self.label_of:
+        """Turns a layer that reads a label only into names; False for any other layer."""
+        if len(layer.bottoms) != 1 or layer.bottoms[0] not in self.label_of:
             return False
         name = self.label_of[layer.bottoms[0]]
+        if layer.type in PASSING_ON and len(layer.tops) == 1:
+            self._name(layer.tops, name, layer)
+            return True
+        if layer.type != "Slice":
+            return False
         label = next(label for label in self.labels if label.name == name)
         spans = _pieces(layer, label)
         pieces = [piece for piece in spans if piece is not None]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.frontend.clauses import Label, LayerClause
+from hugectr2onnx.ir.types import Dim
 
 # Each key belongs to one type only.
 _TYPE_OF_KEY: Mapping[str, str] = {
@@ -41,13 +42,23 @@ def repair_by_parameters(layer: LayerClause) -> LayerClause:
 def repair_by_label(layer: LayerClause, label_of: Mapping[str, str], labels: Sequence[Label]) -> LayerClause:
     """A layer without a type whose second bottom is a label is a loss; the other two losses are told apart by width.
 
-    BinaryCrossEntropyLoss has a name in mixed precision too; CrossEntropyLoss has at most two columns (layers 3.27).
+    BinaryCrossEntropyLoss has a name in mixed precision too; CrossEntropyLoss has two columns (layers 3.27). A narrow
+    label leaves that open, for older versions took one column for it: `settle_loss` looks at the prediction.
     """
     if layer.type or len(layer.bottoms) != 2 or layer.bottoms[1] not in label_of:
         return layer
     widths = {label.name: label.dim for label in labels}
     wide = widths.get(label_of[layer.bottoms[1]], 1) > 2
-    return replace(layer, type="MultiCrossEntropyLoss" if wide else "CrossEntropyLoss")
+    if wide:
+        return replace(layer, type="MultiCrossEntropyLoss")
+    return replace(layer, type="CrossEntropyLoss", is_type_open=True)
+
+
+def settle_loss(layer: LayerClause, columns: tuple[Dim, ...]) -> LayerClause:
+    """A loss whose type was open, now that the last dimension of its prediction is known."""
+    if not layer.is_type_open or columns == (2,):
+        return layer
+    return replace(layer, type="MultiCrossEntropyLoss", is_type_open=False)
 
 
 def refuse_untyped(layers: Sequence[LayerClause], known_types: Collection[str]) -> None:

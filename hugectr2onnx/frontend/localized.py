@@ -9,28 +9,62 @@ from __future__ import annotations
 import numpy as np
 
 from hugectr2onnx.errors import MissingInformationError, WeightsError
+from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.types import Array
 
 MOST_GPUS = 4096
 
 
-def infer_gpus(keys: Array, slot_ids: Array, where: str) -> int:
-    """The number of GPUs; raises MissingInformationError where several fit and WeightsError where none does."""
-    most = min(int(slot_ids.max()) + 1, MOST_GPUS)
+def check_slot_ids(slot_ids: Array, slots: int, where: str) -> None:
+    """Raise WeightsError for a slot that the layer does not have: slots count from 0, as in HugeCTR's slot_id."""
+    for chunk in paging.chunks(np.asarray(slot_ids)):
+        low, high = int(chunk.min()), int(chunk.max())
+        if low < 0 or high >= slots:
+            # uint64 in the file.
+            found = (low if low < 0 else high) % (1 << 64)
+            raise WeightsError(
+                f"{where}: its slot_id file holds {found}, and the layer's slots are 0 to {slots - 1}: is slot_id swapped with "
+                "key, or is it of another table?"
+            )
+
+
+def check_gpus(keys: Array, slot_ids: Array, gpus: int, where: str) -> None:
+    """Raise WeightsError where two rows of one key would lie on one of so many GPUs, which can hold one."""
     repeated_keys, repeated_slots = _repeated(keys, slot_ids)
-    separating = [gpus for gpus in range(2, most + 1) if _separates(repeated_keys, repeated_slots % gpus)]
+    if not _separates(repeated_keys, repeated_slots):
+        raise _damaged(where)
+    if not _separates(repeated_keys, repeated_slots % gpus):
+        raise WeightsError(
+            f"{where}: with n_gpus={gpus} a key stands twice on one GPU, which HugeCTR's tables cannot hold: give the number "
+            "of the training, or leave it out to have it inferred"
+        )
+
+
+def infer_gpus(keys: Array, slot_ids: Array, slots: int, where: str) -> int:
+    """The number of GPUs of a layer with so many slots.
+
+    Numbers that give every slot the same rows count as one. Raises MissingInformationError where several fit and WeightsError
+    where none does.
+    """
+    # From the widest distance between a slot and a row on, no slot but a row's own reads it, however many GPUs there are.
+    reach = max(int(slot_ids.max()), slots - 1 - int(slot_ids.min()))
+    repeated_keys, repeated_slots = _repeated(keys, slot_ids)
+    candidates = range(2, min(reach + 1, MOST_GPUS) + 1)
+    separating = [gpus for gpus in candidates if _separates(repeated_keys, repeated_slots % gpus)]
     ordered = [gpus for gpus in separating if np.all(np.diff(slot_ids % gpus) >= 0)]
     fitting = ordered or separating
     if not fitting:
-        raise WeightsError(
-            f"{where}: a key stands twice under one slot_id: the table is damaged or joined from several"
-        )
+        raise _damaged(where)
     if len(fitting) > 1:
         raise MissingInformationError(
             f"{where}: keys stand under several slot_ids, and which row a slot reads depends on the number of GPUs of the "
             f"training; {', '.join(map(str, fitting[:8]))} all fit the table: give n_gpus"
         )
     return fitting[0]
+
+
+def _damaged(where: str) -> WeightsError:
+    return WeightsError(f"{where}: a key stands twice under one slot_id: the table is damaged or joined from several")
 
 
 def _repeated(keys: Array, slot_ids: Array) -> tuple[Array, Array]:

@@ -25,6 +25,14 @@ def checked_name(fields: Fields, key: str, name: str) -> str:
     return name
 
 
+def only_name(fields: Fields, key: str) -> str:
+    """One name, plain or as a list of one: readers take both everywhere (formats 1.2)."""
+    names = checked_names(fields, key)
+    if len(names) != 1:
+        raise fields.wrong(key, "one name", names)
+    return names[0]
+
+
 def checked_names(fields: Fields, key: str) -> tuple[str, ...]:
     """One name or a list of names, at least one."""
     names = tuple(checked_name(fields, key, name) for name in fields.strings(key))

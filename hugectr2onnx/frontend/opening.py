@@ -17,6 +17,7 @@ from hugectr2onnx.frontend.dense_file import DenseFile
 from hugectr2onnx.frontend.embedding import HYBRID, has_nan
 from hugectr2onnx.frontend.embedding_collection import Collection
 from hugectr2onnx.frontend.importer import ImportOptions, Sources
+from hugectr2onnx.frontend.interface import unread_names
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.ntp_file import read_ntp
 from hugectr2onnx.frontend.recovery import recover
@@ -39,8 +40,9 @@ class OpenedModel:
 
     @property
     def labels(self) -> Iterator[str]:
-        """Every name that a caller may take for a label."""
+        """Every name that a caller may feed though the model has no such input: labels, and what no layer reads."""
         yield from self.clauses.label_of
+        yield from unread_names(self.options.input_shapes, self.clauses)
         yield from (
             clause.bottoms[1] for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:]
         )
@@ -119,6 +121,7 @@ def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
 
 
 def collection_warnings(options: ImportOptions) -> Iterator[str]:
+    yield from options.collection.warnings if options.collection else ()
     for table, opened in (options.collection.tables if options.collection else {}).items():
         if has_nan(opened.vectors):
             yield f"table {table} in {opened.path} holds NaN or infinite numbers"

@@ -1,7 +1,8 @@
 """Recovering what graph_to_json loses from the size of the dense file (layers 2.3).
 
-`projection_dim` of MultiCross follows from the floats that the other layers leave over. The last dimension of a Reshape
-by `shape=` is found by trial: a dry import with each candidate must use the file up exactly, and only one may.
+`projection_dim` of MultiCross follows from the floats that the other layers leave over. The `shape` of a Reshape is
+found by trial: a dry import with each candidate of rank 2 or 3 must use the file up exactly and give one row a sample.
+Where several do, they must all compute the same; otherwise the user is asked.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from hugectr2onnx.errors import MissingInformationError
 from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
-from hugectr2onnx.frontend.dense_file import DenseCounter
+from hugectr2onnx.frontend.dense_file import DenseCounter, DenseRecorder
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, LayerSummary, Sources
-from hugectr2onnx.frontend.statistics import CountedStatistics
-from hugectr2onnx.ir.types import Batch
+from hugectr2onnx.frontend.likeness import compute_the_same
+from hugectr2onnx.frontend.statistics import CountedStatistics, InventedStatistics
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.types import Batch, N
 
 MOST_CANDIDATES = 4096
 MOST_STEPS = 100_000
+MOST_COMPARED = 64
+MOST_INVENTED = 1 << 24
+TRIALS = 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,10 @@ def recover(clauses: GraphClauses, options: ImportOptions, floats: int) -> Recov
 
 def dry_import(clauses: GraphClauses, options: ImportOptions) -> Importer:
     """The import with no files at all: vectors stand for tables and zeros without memory for weights."""
-    sources = Sources(DenseCounter(), CountedStatistics())
+    return _import(clauses, options, Sources(DenseCounter(), CountedStatistics()))
+
+
+def _import(clauses: GraphClauses, options: ImportOptions, sources: Sources) -> Importer:
     importer = Importer(clauses, sources, replace(options, convert_embedding=False))
     importer.run()
     return importer
@@ -133,23 +144,50 @@ def _recover_shape(clauses: GraphClauses, options: ImportOptions, floats: int, c
         return Recovered(options)
     count = bottom.type.elements
     width = count.factor if isinstance(count, Batch) else Fraction(count)
-    widths = [w for w in _divisors(width.numerator) if width.denominator == 1]
-    for rank, shapes in ((2, [[-1, w] for w in widths]), (3, [[-1, int(width) // w, w] for w in widths])):
-        fitting = [shape for shape in shapes if _fits(clauses, options, floats, clause, shape)]
-        if len(fitting) == 1:
-            note = (
-                f"{clause.tops[0]}: shape {fitting[0]} is the only one of rank {rank} that fits the dense file's size"
-            )
-            return Recovered(_with(options, {clause.tops[0]: {"shape": fitting[0]}}), (note,))
-        if fitting:
-            some = ", ".join(map(str, fitting[:4]))
-            raise _ask("shape", [clause], f"{some} all fit the dense file's size", str(fitting[0]))
-    raise _ask("shape", [clause], "no shape of rank 2 or 3 fits the dense file's size", "[-1, ...]")
+    by_shape = {shape: _with(options, {clause.tops[0]: {"shape": list(shape)}}) for shape in _candidates(width)}
+    fitting = [shape for shape, tried in by_shape.items() if _fits(clauses, tried, floats)]
+    some = ", ".join(str(list(shape)) for shape in fitting[:4]) + (", ..." if len(fitting) > 4 else "")
+    if not fitting:
+        raise _ask("shape", [clause], "no shape of rank 2 or 3 fits the dense file's size", "[-1, ...]")
+    best, *more = fitting
+    if more and not _mean_the_same(clauses, [by_shape[shape] for shape in fitting], floats):
+        raise _ask("shape", [clause], f"{some} all fit the dense file's size", str(list(best)))
+    reason = f"stands for {some}, which all fit the dense file's size and compute the same"
+    if not more:
+        reason = "is the only one of rank 2 or 3 that fits the dense file's size"
+    return Recovered(by_shape[best], (f"{clause.tops[0]}: shape {list(best)} {reason}",))
 
 
-def _fits(clauses: GraphClauses, options: ImportOptions, floats: int, clause: LayerClause, shape: list[int]) -> bool:
-    importer = dry_import(clauses, _with(options, {clause.tops[0]: {"shape": shape}}))
-    return not importer.errors and importer.floats == floats
+def _candidates(width: Fraction) -> list[tuple[int, ...]]:
+    """Shapes for samples of so many numbers: those that keep a sample one row first, those that fold it into rows last."""
+    if width.denominator != 1 or width < 1:
+        return []
+    whole, *parts = _divisors(width.numerator)
+    kept = [(-1, whole // last, last) for last in (whole, *parts)]
+    return [(-1, whole), *kept, *((-1, part) for part in parts)]
+
+
+def _fits(clauses: GraphClauses, options: ImportOptions, floats: int) -> bool:
+    importer = dry_import(clauses, options)
+    return not importer.errors and importer.floats == floats and _has_a_row_a_sample(importer.graph)
+
+
+def _has_a_row_a_sample(graph: Graph) -> bool:
+    """Whether samples that a Reshape folded into rows have come back to one row by the end, with or without a loss."""
+    rows = (dim for value in graph.outputs.values() for dim in value.shape[:1])
+    return not any(isinstance(dim, Batch) and dim != N for dim in rows)
+
+
+def _mean_the_same(clauses: GraphClauses, options: Sequence[ImportOptions], floats: int) -> bool:
+    """Whether it makes no difference which of the options is right: they agree under weights that are made up."""
+    if len(options) > MOST_COMPARED or floats > MOST_INVENTED:
+        return False
+    return all(compute_the_same((_invented(clauses, each, seed) for each in options), seed) for seed in range(TRIALS))
+
+
+def _invented(clauses: GraphClauses, options: ImportOptions, seed: int) -> Graph:
+    weights, statistics = (np.random.default_rng([seed, part]) for part in range(2))
+    return _import(clauses, options, Sources(DenseRecorder(weights), InventedStatistics(statistics))).graph
 
 
 def _divisors(number: int) -> list[int]:

@@ -24,6 +24,9 @@ FLOAT32 = np.dtype("<f4")
 _TYPES_WITH_SLOT_ID = frozenset({"LocalizedSlotSparseEmbeddingHash", "LocalizedSlotSparseEmbeddingOneHot"})
 _WIDEST = 1 << 26
 _CHUNK = 1 << 20
+_HEAD = slice(0, 4096)
+_ROWS_THAT_TELL = 8
+KEY_FLOATS = INT64.itemsize // FLOAT32.itemsize
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +90,29 @@ def _open_folder(path: Path, vec_size: int, has_slot_id: bool) -> SparseTable:
     keys = map_file(path / "key", INT64, "the int64 keys of the table")
     _check_vector_bytes(path, keys.size, file_size(path / "emb_vector", "the float32 vectors of the table"), vec_size)
     vectors = map_file(path / "emb_vector", FLOAT32, "the float32 vectors of the table").reshape(keys.size, vec_size)
+    _check_order(path, keys, vectors)
     return SparseTable(path, keys, vectors, _slot_ids(path / "slot_id", keys.size) if has_slot_id else None)
+
+
+def _check_order(path: Path, keys: NDArray[Any], vectors: NDArray[Any]) -> None:
+    """Raise WeightsError for keys and vectors in one another's place: with 2 floats a row their files are of one size.
+
+    Vectors of zeros, tiny or damaged ones are no proof: the keys must also look like weights, and the vectors like keys.
+    Hashed keys look like weights once in four times, so that a few of them are no proof either.
+    """
+    if vectors.shape[1] != KEY_FLOATS or not len(keys) or _share_of_weights(vectors) > 0.5:
+        return
+    as_vectors, as_keys = keys.view(FLOAT32).reshape(vectors.shape), vectors.reshape(-1).view(INT64)
+    has_both_words = np.count_nonzero(as_vectors[_HEAD, 1]) > len(as_vectors[_HEAD]) // 2
+    tells = as_keys.min() >= 0 and (as_keys.max() < 1 << 32 or len(keys) >= _ROWS_THAT_TELL)
+    if has_both_words and tells and _is_plausible(SparseTable(path, as_keys, as_vectors), 8):
+        raise WeightsError(
+            f"{path}: key holds what look like vectors, and emb_vector what look like keys: are the two files swapped?"
+        )
+
+
+def _share_of_weights(vectors: NDArray[Any]) -> float:
+    return float(_is_weight(vectors[_HEAD]).all(axis=1).mean())
 
 
 def _check_vector_bytes(path: Path, count: int, found: int, vec_size: int) -> None:
@@ -172,14 +197,17 @@ def _misfit(path: Path, size: int, records: dict[int, np.dtype[Any]]) -> Weights
 def _is_plausible(table: SparseTable, width: int) -> bool:
     """Whether the bytes make sense so: read with the wrong width, keys end up as floats and floats as keys."""
     empty_slot_marker = 2**63 - 1 if width == 8 else 2**32 - 1
-    head = slice(0, 4096)
-    if not _are_weights(table.vectors[head]) or not _are_weights(table.vectors[-4096:]):
+    if not _are_weights(table.vectors[_HEAD]) or not _are_weights(table.vectors[-4096:]):
         return False
     if table.slot_ids is not None:
-        return bool(((table.slot_ids[head] >= 0) & (table.slot_ids[head] < 1 << 20)).all())
-    return not bool((table.keys[head] == empty_slot_marker).any()) and keys_are_unique(table.keys)
+        return bool(((table.slot_ids[_HEAD] >= 0) & (table.slot_ids[_HEAD] < 1 << 20)).all())
+    return not bool((table.keys[_HEAD] == empty_slot_marker).any()) and keys_are_unique(table.keys)
 
 
 def _are_weights(vectors: NDArray[Any]) -> bool:
+    return bool(_is_weight(vectors).all())
+
+
+def _is_weight(vectors: NDArray[Any]) -> NDArray[Any]:
     size = np.abs(vectors)
-    return bool(((size == 0) | ((size > 1e-30) & (size < 1e10))).all())
+    return np.asarray((size == 0) | ((size > 1e-30) & (size < 1e10)))

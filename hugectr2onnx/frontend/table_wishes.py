@@ -20,14 +20,14 @@ class TableWishes:
     keep: Array | None = None
 
 
-def format_of(formats: str | Mapping[str, str], top: str, width: int) -> RowFormat:
-    """The format of a table's rows.
+def format_of(formats: str | Mapping[str, str], top: str, width: int, *, table: str | None = None) -> RowFormat:
+    """The format of a table's rows: that of a look-up's top, else that of the table's own name.
 
     One format for all tables spares those where it saves nothing: with int8, rows of up to 4 numbers become fp16, which is
     as small and more exact.
     """
     if isinstance(formats, Mapping):
-        return _known(formats.get(top, "fp32"))
+        return _known(formats.get(top, "fp32" if table is None else formats.get(table, "fp32")))
     return smallest(_known(formats), width)
 
 
@@ -38,14 +38,16 @@ def check_formats(formats: object) -> None:
 
 
 def _known(format: object) -> RowFormat:
-    for known in FORMATS:
+    for known in FORMATS if isinstance(format, str) else ():
         if format == known:
             return known
-    raise UnsupportedError(f"embedding is {str(format)[:60]!r}; a row format is one of {', '.join(FORMATS)}")
+    found = repr(format[:60]) if isinstance(format, str) else f"a Python {type(format).__name__}"
+    raise UnsupportedError(f"embedding is {found}; a row format is one of {', '.join(FORMATS)}")
 
 
 def check_tops(what: str, named: Collection[str], tops: Collection[str], expected: str = "embedding's top") -> None:
     """Raise UnsupportedError for a name that is no embedding's top."""
     for name in named:
         if name not in tops:
-            raise UnsupportedError(f"{what} names {str(name)[:60]!r}, which is no {expected} ({nearest(name, tops)})")
+            near = nearest(str(name)[:60], tops)
+            raise UnsupportedError(f"{what} names {str(name)[:60]!r}, which is no {expected} ({near})")

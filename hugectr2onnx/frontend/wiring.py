@@ -25,7 +25,8 @@ def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known
     if near_names(name, known):
         return MissingInformationError(f"nothing in the JSON produces {name!r} ({nearest(name, known)})")
     return MissingInformationError(
-        f"nothing in the JSON produces {name!r} ({nearest(name, known)}). HugeCTR does not save the tables of an "
-        f"EmbeddingCollection: if it is one of its outputs, give its shape, for example "
+        f"nothing in the JSON produces {name!r} ({nearest(name, known)}). graph_to_json does not save the look-ups of an "
+        "EmbeddingCollection: if it is one of their tops, describe them with embedding_collection=, which reads the tables of "
+        "embedding_dump (docs/embeddings.md); or give its shape, for example "
         f"input_shapes={{{name!r}: ('N', slots, vec)}}, and feed the vectors yourself"
     )

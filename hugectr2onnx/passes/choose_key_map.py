@@ -1,8 +1,9 @@
 """Choose how the keys of each look-up find their rows, from the keys themselves.
 
-direct         keys are dense: at most 4 numbers of their range for each key. Where the rows of the missing numbers take at
-               most a quarter of the table (or a row number for every number would take as much), the rows are put in the
-               order of the keys and the key is the row: one gather. Otherwise a row number for each number lies between.
+direct         keys are dense: at most 4 numbers of their range for each key, or 65,536 in all. Where the rows of the missing
+               numbers take at most a quarter of the table (or a row number for every number would take as much), the rows
+               are put in the order of the keys and the key is the row: one gather. Otherwise a row number for each number
+               lies between. Asked for by name, 64 numbers for each key are allowed, or 16 million in all (64 MB).
 label-encoder  any other keys, up to 400,000: a LabelEncoder of that size opens in a tenth of a second, and it looks keys
                up faster than what follows.
 perfect-hash   more than that: standard operators, and nothing to parse when the model opens.
@@ -31,7 +32,9 @@ STRATEGIES = get_args(Strategy)
 MOST_ENCODED = 400_000
 LEAST_WASTE = 1 << 20
 LARGEST_FORCED = 1 << 32
-"""Numbers in the range of keys up to which `direct` can be forced."""
+FORCED_SPREAD = 64
+SMALL_FORCED = 1 << 24
+"""Numbers in the range of keys up to which `direct` can be forced: in all, for each key, and however few the keys are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Choice:
     rows: int
     map_bytes: int
     """Bytes of the map from key to row, missing rows of the table among them."""
+    filler_rows: int = 0
+    """The missing rows: those that stand in the table for numbers that are no keys."""
 
 
 def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
@@ -51,17 +56,21 @@ def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
     check_names([top for node in graph if isinstance(node.op, Lookup) for top in node.sources], keys)
 
 
-def check_names(tops: Sequence[str], keys: str | Mapping[str, str]) -> None:
+def check_names(tops: Sequence[str], keys: object) -> None:
     """The same where only the tops are known."""
     for top in keys if isinstance(keys, Mapping) else ():
         if top not in tops:
-            near = get_close_matches(top, tops, n=1)
+            near = get_close_matches(str(top), tops, n=1)
             raise UnsupportedError(
-                f"keys names {top!r}, which is no embedding's top ({near[0] + '?' if near else ', '.join(tops) or 'none'})"
+                f"keys names {str(top)[:60]!r}, which is no embedding's top "
+                f"({near[0] + '?' if near else ', '.join(tops) or 'none'})"
             )
-    for wanted in [keys] if isinstance(keys, str) else keys.values():
-        if wanted not in STRATEGIES:
-            raise UnsupportedError(f"keys is {wanted!r}; it must be one of {', '.join(STRATEGIES)}")
+    for wanted in keys.values() if isinstance(keys, Mapping) else [keys]:
+        if not isinstance(wanted, str) or wanted not in STRATEGIES:
+            found = repr(wanted[:60]) if isinstance(wanted, str) else f"a Python {type(wanted).__name__}"
+            raise UnsupportedError(
+                f"keys is {found}; it must be one of {', '.join(STRATEGIES)}, or one for each of some embedding tops"
+            )
 
 
 def choose_key_map(
@@ -75,14 +84,24 @@ def choose_key_map(
     return tuple(_choose_all(graph, keys, automatic))
 
 
-def expect_key_maps(graph: Graph, keys: str | Mapping[str, str] = "auto") -> tuple[Choice, ...]:
-    """What `choose_key_map` would choose, without building any map: the bytes of a perfect hash are then an estimate."""
+def expect_key_maps(
+    graph: Graph, keys: str | Mapping[str, str] = "auto", *, automatic: bool = True
+) -> tuple[Choice, ...]:
+    """What `choose_key_map` would choose, without building any map: the bytes of a perfect hash are then an estimate.
+
+    The graph still has its keys where `indices` are asked for (`use_rows`), and the plain LabelEncoder of look-ups that stay
+    as they are is a choice too.
+    """
     nodes = [node for node in graph if isinstance(node.op, Lookup)]
-    return tuple(_expect(node, table_label(node), wanted_strategy(node, keys)) for node in nodes)
+    return tuple(_expect(node, table_label(node), wanted_strategy(node, keys), automatic) for node in nodes)
 
 
-def _expect(node: Node, table: str, wanted: str) -> Choice:
+def _expect(node: Node, table: str, wanted: str, automatic: bool) -> Choice:
     known = _keys(node)
+    if wanted == "indices":
+        return Choice(table, wanted, "asked for", known.count, 0)
+    if wanted == "auto" and not automatic:
+        return _encoded(table, known, "the level's plain look-up")
     if _is_hashed(node, known, wanted):
         return Choice(table, PerfectHash.strategy, _why_hashed(known, wanted), known.count, _hash_bytes(known.count))
     return _choose(node, table, wanted)[1]
@@ -138,9 +157,18 @@ def _choose(node: Node, table: str, wanted: str) -> tuple[KeyMap, Choice]:
     if wanted in ("direct", "indices") or (wanted == "auto" and _fits_directly(node, known)):
         return _direct(node, table, known, wanted)
     if wanted == "label-encoder" or (wanted == "auto" and rows <= MOST_ENCODED):
-        why = "asked for" if wanted != "auto" else f"{rows:,} keys spread from {known.low} to {known.high}"
-        return LabelEncoded(), Choice(table, LabelEncoded.strategy, why, rows, 16 * rows)
+        return LabelEncoded(), _encoded(table, known, _why_encoded(known) if wanted == "auto" else "asked for")
     return _hashed(node, table, known, wanted)
+
+
+def _encoded(table: str, known: KeyColumn, why: str) -> Choice:
+    return Choice(table, LabelEncoded.strategy, why, known.count, 16 * known.count)
+
+
+def _why_encoded(known: KeyColumn) -> str:
+    if not known.count:
+        return "no key can be asked for"
+    return f"{known.count:,} keys spread from {known.low} to {known.high}"
 
 
 def _hashed(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyMap, Choice]:
@@ -150,8 +178,7 @@ def _hashed(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyM
     except HashFailed as failure:
         if wanted == "perfect-hash":
             raise UnsupportedError(f"the keys of {table} resist a perfect hash: {failure}") from failure
-        why = f"no perfect hash was found: {failure}"
-        return LabelEncoded(), Choice(table, LabelEncoded.strategy, why, known.count, 16 * known.count)
+        return LabelEncoded(), _encoded(table, known, f"no perfect hash was found: {failure}")
     why = _why_hashed(known, wanted)
     return key_map, Choice(table, PerfectHash.strategy, why, known.count, key_map.nbytes)
 
@@ -168,19 +195,20 @@ def _direct(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyM
     row_bytes = bytes_of_row(node.op.row_format, _width(node))
     low = 0 if node.op.default != 0 or _is_cheap_below(known, row_bytes) else known.low
     span = known.high + 1 - low
-    if span > LARGEST_FORCED:
+    if span > min(max(FORCED_SPREAD * known.count, SMALL_FORCED), LARGEST_FORCED):
         raise UnsupportedError(
-            f"the keys of {table} cannot be direct: they lie between {known.low} and {known.high}, and a row number for "
-            f"each number takes {4 * span:,} bytes; use perfect-hash"
+            f"the keys of {table} cannot be direct: {known.count:,} of them lie between {known.low} and {known.high}, and a "
+            f"row number for each number from {low} on takes {4 * span:,} bytes; use perfect-hash, or label-encoder for up "
+            f"to {MOST_ENCODED:,} keys"
         )
     ordered = _is_cheap(span, known.count, row_bytes) and not isinstance(node.op, LocalizedEmbedding)
-    wasted = (span - known.count) * row_bytes if ordered else 4 * span
+    fillers = span - known.count if ordered else 0
+    wasted = fillers * row_bytes if ordered else 4 * span
     form = "rows in the order of the keys" if ordered else "a row number for each key"
     different = len(node.op.known(known)[0]) if isinstance(node.op, LocalizedEmbedding) else known.count
     why = f"{different:,} keys fill {different / max(span, 1):.0%} of the range {low} to {known.high}: {form}"
-    return Direct(low, known.high, ordered), Choice(
-        table, "indices" if wanted == "indices" else Direct.strategy, why, known.count, wasted
-    )
+    strategy = "indices" if wanted == "indices" else Direct.strategy
+    return Direct(low, known.high, ordered), Choice(table, strategy, why, known.count, wasted, fillers)
 
 
 def _is_cheap(span: int, count: int, row_bytes: int) -> bool:

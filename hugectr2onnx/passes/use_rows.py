@@ -50,15 +50,21 @@ def use_rows(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowInput, ...
     return tuple(found.values())
 
 
-def _row_input(node: Node) -> tuple[Value, RowInput]:
-    """The input behind a look-up, and what its rows mean."""
-    if type(node.op) is not Embedding:
-        raise _refuse(node, "its table holds a key several times, and the slot decides which row is meant")
+def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
+    """Where the keys of a look-up come from, and what each slot adds to them on the way."""
     source = node.inputs[0]
     offsets: tuple[int, ...] = ()
     while isinstance(source.op, SlotOffset | Reshape):
         offsets = _sum(offsets, source.op.offsets) if isinstance(source.op, SlotOffset) else offsets
         source = source.inputs[0]
+    return source, offsets
+
+
+def _row_input(node: Node) -> tuple[Value, RowInput]:
+    """The input behind a look-up, and what its rows mean."""
+    if type(node.op) is not Embedding:
+        raise _refuse(node, "its table holds a key several times, and the slot decides which row is meant")
+    source, offsets = source_of(node)
     if not isinstance(source.op, Input):
         raise _refuse(node, "its keys are no input of the model")
     const = node.inputs[1].const

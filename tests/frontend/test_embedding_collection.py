@@ -12,7 +12,9 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.errors import GraphJsonError, UnsupportedError, WeightsError
+from hugectr2onnx.frontend.embedding_collection import open_collection
 from hugectr2onnx.frontend.embedding_dump import open_dump
+from hugectr2onnx.frontend.keep_keys import read_all
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 META_OF_TWO = bytes.fromhex(
@@ -149,8 +151,9 @@ def test_dropped_keys_are_keys_that_the_table_lacks(level: int, keys: str, tmp_p
     stored = {each.table: each for each in compiled.report.stored}
     assert set(stored) == {"vec (user)", "all (item)"}
     user, item = stored["vec (user)"], stored["all (item)"]
-    assert (user.rows, user.rows_dropped, user.bytes_before, user.bytes_saved) == (2, 1, 24, 8)
-    assert (item.rows, item.rows_dropped, item.bytes_before, item.bytes_saved) == (1, 3, 16, 12)
+    assert (user.rows, user.rows_dropped, user.bytes_before) == (2, 1, 24)
+    assert (item.rows, item.rows_dropped, item.bytes_before) == (1, 3, 16)
+    assert (user.bytes_saved, item.bytes_saved) == (8 - 8 * user.filler_rows, 12 - 4 * item.filler_rows)
 
 
 def test_a_table_without_a_name_goes_by_its_number(tmp_path: Path) -> None:
@@ -180,13 +183,79 @@ def test_names_that_are_no_tables(name: str, message: str, tmp_path: Path) -> No
 
 
 def test_a_name_of_two_tables(tmp_path: Path) -> None:
-    """The table named 1 has the id 0."""
+    """The table of an embedding layer goes by its top."""
+    hparam = {"embedding_vec_size": 2, "combiner": "sum"}
+    layer = {
+        "type": "DistributedSlotSparseEmbeddingHash",
+        "bottom": "u",
+        "top": "user",
+        "sparse_embedding_hparam": hparam,
+    }
+    both = graph([("u", 2), ("i", 2)])
+    both["layers"].append(layer)
+    (tmp_path / "t").mkdir()
+    np.array([1]).tofile(tmp_path / "t" / "key")
+    np.ones(2, "<f4").tofile(tmp_path / "t" / "emb_vector")
+    options: dict[str, Any] = {"embedding_collection": two_tables(tmp_path), "keep_keys": {"user": [7]}}
+    with pytest.raises(UnsupportedError, match="keep_keys names 'user', which stands for 2 tables"):
+        hugectr2onnx.compile(both, {"sparse": [tmp_path / "t"]}, **options)
+
+
+def test_keys_that_hardly_match_are_warned_of(tmp_path: Path) -> None:
+    collection = open_collection(two_tables(tmp_path), read_all({"user": [1, 2], "item": [3]}))
+    assert [warning[:60] for warning in collection.warnings] == [
+        "table item: 1 rows have negative keys and can never be asked",
+        "table user: keep_keys names 2 keys, of which none stand in t",
+    ]
+
+
+# Row formats
+
+
+def test_a_format_by_the_name_of_a_table(tmp_path: Path) -> None:
+    """Both look-ups of the table have it; that of a look-up's top comes first."""
+
+    def formats(embedding: dict[str, str]) -> dict[str, str]:
+        data, description = graph([("u", 2), ("i", 2)]), two_tables(tmp_path / str(len(embedding)))
+        compiled = hugectr2onnx.compile(data, {}, embedding_collection=description, embedding=embedding, simplify=False)
+        return {each.table: each.format for each in compiled.report.stored}
+
+    assert formats({"user": "fp16"}) == {"vec (user)": "fp16", "all (item)": "fp32"}
+    assert formats({"user": "fp16", "all": "int8"}) == {
+        "vec (user)": "fp16",
+        "all (user)": "int8",
+        "all (item)": "int8",
+    }
+    with pytest.raises(UnsupportedError, match=r"embedding names 'usr', which is no .* \(did you mean user"):
+        formats({"usr": "fp16", "a": "fp16", "b": "fp16"})
+
+
+# Descriptions that are wrong
+
+
+@pytest.mark.parametrize("tables", [("item",), ("user", 1), ("user", "item", "shop")])
+def test_names_stand_for_tables_only_where_all_are_named(tables: tuple[str | int, ...], tmp_path: Path) -> None:
+    """The dump has no names: "item" alone would be the first table, and that is the user's."""
     dump = write_dump(tmp_path, TABLES, KEYS)
-    tables = {"u": "1", "i": 1}
-    calls = [{"table": table, "bottom": b, "top": f"{b}+", "combiner": "sum"} for b, table in tables.items()]
-    description = {"path": str(dump), "lookups": calls}
-    with pytest.raises(UnsupportedError, match="keep_keys names '1', which stands for 2 tables"):
-        hugectr2onnx.compile(graph([("u", 2), ("i", 2)]), {}, embedding_collection=description, keep_keys={"1": [7]})
+    calls = [{"table": t, "bottom": "u", "top": f"v{n}", "combiner": "sum"} for n, t in enumerate(tables)]
+    with pytest.raises(GraphJsonError, match=r"the dump has 2: .*name all of them, or give ids: 0, 1"):
+        open_collection({"path": str(dump), "lookups": calls})
+
+
+@pytest.mark.parametrize(
+    ("top", "message"),
+    [
+        ("vec", "'vec' is the name of another look-up too"),
+        ("u", "'u' is the name of a sparse input too"),
+        ("dense", "'dense' is the name of the dense input too"),
+        ("label", "'label' is the name of a label too"),
+    ],
+)
+def test_a_top_is_a_new_name(top: str, message: str, tmp_path: Path) -> None:
+    description = two_tables(tmp_path)
+    description["lookups"][1]["top"] = top
+    with pytest.raises(GraphJsonError, match=f"embedding_collection: the top {message}"):
+        hugectr2onnx.compile(graph([("u", 2), ("i", 2)]), {}, embedding_collection=description)
 
 
 # Dumps that are wrong

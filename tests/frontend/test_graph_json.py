@@ -114,6 +114,11 @@ class TestClauses:
         entry = {"top": "wide_data", "slot_num": 3, "nnz_per_slot": 2, "is_fixed_length": False}
         assert read(changed("layers/0/sparse/0", entry), KNOWN).data.sparse[0].nnz_per_slot == (2, 2, 2)
 
+    @pytest.mark.parametrize("path", ["layers/0/dense/top", "layers/0/sparse/0/top", "layers/0/label/top"])
+    def test_names_of_the_data_layer_may_stand_in_a_list_of_one(self, path: str) -> None:
+        name = {"dense": "dense", "sparse": "wide_data", "label": "label"}[path.split("/")[2]]
+        assert read(changed(path, [name]), KNOWN).data == read(WRITTEN_BY_25_03, KNOWN).data
+
     @pytest.mark.parametrize(
         ("old", "nnz"),
         [
@@ -182,6 +187,26 @@ class TestLabels:
         assert clauses.data.labels == self.TWO
         assert clauses.label_of["a_slice0"] == "a"
 
+    @pytest.mark.parametrize(
+        "layer", [{"type": "Cast"}, {"type": "Reshape", "leading_dim": 1}, {"type": "Reshape", "leading_dim": 0}]
+    )
+    def test_a_layer_that_passes_a_label_on_gives_it_another_name(self, layer: dict[str, Any]) -> None:
+        passed = {**layer, "bottom": ["label"], "top": "passed"}
+        clauses = with_layers(passed, loss("p", "passed"), label={"top": "label", "label_dim": 1})
+        assert clauses.data.labels == (Label("label", 1),)
+        assert [layer.type for layer in clauses.layers] == ["BinaryCrossEntropyLoss"]
+        assert clauses.label_of["passed"] == "label"
+
+    def test_labels_that_are_split_after_a_cast(self) -> None:
+        cast = {"type": "Cast", "bottom": "combined_multi_label", "top": "cast"}
+        split = {**self.SPLIT, "bottom": "cast"}
+        clauses = with_layers(cast, split, loss("p", "b"), label={"top": "combined_multi_label", "label_dim": 3})
+        assert clauses.data.labels == self.TWO
+
+    def test_a_cast_of_a_feature_stays(self) -> None:
+        cast = {"type": "Cast", "bottom": "dense", "top": "cast"}
+        assert [layer.type for layer in with_layers(cast, label={"top": "label", "label_dim": 1}).layers] == ["Cast"]
+
     def test_a_range_beyond_the_label(self) -> None:
         with pytest.raises(GraphJsonError, match="beyond the 2 columns"):
             with_layers(self.SPLIT, label={"top": "combined_multi_label", "label_dim": 2})
@@ -211,6 +236,12 @@ class TestLostTypes:
     def test_a_wide_label_belongs_to_multi_cross_entropy(self) -> None:
         layer = {"type": "", "top": "x", "bottom": ["dense", "label"]}
         assert with_layers(layer, label={"top": "label", "label_dim": 3}).layers[0].type == "MultiCrossEntropyLoss"
+
+    def test_a_narrow_label_leaves_the_type_of_a_loss_open(self) -> None:
+        layer = {"type": "", "top": "x", "bottom": ["dense", "label"]}
+        clauses = with_layers(layer, label={"top": "label", "label_dim": 1})
+        assert clauses.layers[0].is_type_open
+        assert "MultiCrossEntropyLoss if the prediction has not two columns" in clauses.warnings[0]
 
     def test_layers_that_cannot_be_told_are_all_listed(self) -> None:
         with pytest.raises(UnsupportedError, match=r"2 layers.*layers\[1\] a, b -> x; layers\[2\] x, c -> y"):
@@ -242,6 +273,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("layers/0/dense/dense_dim", True, r"layers\[0\].dense.dense_dim: expected an integer, found true"),
     ("layers/0/dense/dense_dim", 13.5, r"expected an integer, found 13.5"),
     ("layers/0/dense/dense_dim", 10**200, "found an integer of 665 bits"),
+    ("layers/0/dense/top", ["dense", "more"], r"layers\[0\].dense.top: expected one name, found a list of 2"),
+    ("layers/0/sparse/0/top", [], r"layers\[0\].sparse\[0\].top: expected at least one name"),
     ("layers/0/label/label_dim", [1, 1], "label_dim: expected 1 dimension"),
     ("layers/0/sparse/0/slot_num", 0, r"layers\[0\].sparse\[0\].slot_num: expected an integer from 1"),
     ("layers/0/sparse/0/slot_num", 2**31, "slot_num: expected an integer from 1"),

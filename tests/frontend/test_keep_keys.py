@@ -37,6 +37,12 @@ def test_keys_of_files(tmp_path: Path) -> None:
         assert read_keys(path, "keys").tolist() == [-1, 7, MOST]
 
 
+def test_several_files_are_united(tmp_path: Path) -> None:
+    np.array([9, 7], np.int64).tofile(tmp_path / "key")
+    np.save(tmp_path / "keys.npy", np.array([7, 2]))
+    assert read_keys([tmp_path / "key", str(tmp_path / "keys.npy")], "keys").tolist() == [2, 7, 9]
+
+
 def test_no_keys_at_all(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"")
     assert read_keys([], "keys").tolist() == read_keys(tmp_path / "key", "keys").tolist() == []
@@ -51,7 +57,9 @@ def test_keys_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     ("given", "message"),
     [
         ([1.5], "keys: holds float64, expected integers"),
-        (["a"], "expected integers"),
+        (np.array(["a"]), "expected integers"),
+        (["nothere", "neither"], "nothere: no such file"),
+        (["nothere", 7], "expected integers"),
         (np.array([1 << 63], np.uint64), "9223372036854775808, which is beyond int64"),
         (7, "keys: is int; give an array"),
         ([[1], [2, 3]], "is no array of keys"),
@@ -161,7 +169,8 @@ def test_dropped_keys_are_keys_that_the_table_lacks(level: int, keys: str, tmp_p
     found = compiled.run({"keys": np.array([[[10], [20]], [[30], [-1]]])})["out"]
     np.testing.assert_array_equal(found, [[[1, 2], [0, 0]], [[5, 6], [0, 0]]])
     (table,) = compiled.report.stored
-    assert (table.rows, table.rows_dropped, table.bytes_before, table.bytes_saved) == (2, 1, 24, 8)
+    assert (table.rows, table.rows_dropped, table.bytes_before) == (2, 1, 24)
+    assert table.bytes_saved == 8 - 8 * table.filler_rows
 
 
 def test_which_row_a_repeated_key_means_does_not_change(tmp_path: Path) -> None:
@@ -172,6 +181,31 @@ def test_which_row_a_repeated_key_means_does_not_change(tmp_path: Path) -> None:
     )
     found = compiled.run({"keys": np.array([[[6], [6]], [[5], [5]]])})["out"]
     np.testing.assert_array_equal(found, [[[3, 4], [0, 0]], [[0, 0], [0, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "warning"),
+    [
+        ([], "keep_keys names no keys, so none stand in the table of 3 rows"),
+        ([11, 12], "keep_keys names 2 keys, of which none stand in the table of 3 rows"),
+        (range(10, 31), None),
+        (range(11), "keep_keys names 11 keys, of which 1 stand in the table of 3 rows"),
+    ],
+)
+def test_keys_that_hardly_match_are_likely_others(wanted: Any, warning: str | None, tmp_path: Path) -> None:
+    compiled = hugectr2onnx.compile(
+        graph(), files(tmp_path, [10, 20, 30]), keep_keys={"emb": list(wanted)}, simplify=False
+    )
+    if warning is None:
+        assert compiled.report.warnings == []
+    else:
+        assert warning in "".join(compiled.report.warnings)
+        assert "the sum of the sizes before a slot is added already" in "".join(compiled.report.warnings)
+
+
+def test_an_empty_table_has_nothing_to_match(tmp_path: Path) -> None:
+    compiled = hugectr2onnx.compile(graph(), files(tmp_path, []), keep_keys={"emb": [1]}, simplify=False)
+    assert compiled.report.warnings == []
 
 
 def test_a_name_that_is_no_embedding(tmp_path: Path) -> None:

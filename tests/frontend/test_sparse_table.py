@@ -135,6 +135,44 @@ class TestRefusedFolders:
             open_table(folder(tmp_path / "t"), vec_size, DISTRIBUTED)
 
 
+class TestSwappedFiles:
+    """With 2 floats a row, keys and vectors take the same bytes: only the values tell."""
+
+    WEIGHTS = np.random.default_rng(0).normal(0, 0.1, (50, 2)).astype("<f4")
+    IDS = np.arange(50, dtype="<i8")
+    HASHES = np.random.default_rng(1).integers(0, 2**63 - 1, 50)
+
+    @pytest.mark.parametrize(
+        ("keys", "rows"), [(IDS, 3), (IDS, 50), (IDS + 10**6, 1), (HASHES, 50)], ids=["few", "ids", "offset", "hashes"]
+    )
+    @pytest.mark.parametrize("type_name", [DISTRIBUTED, LOCALIZED])
+    def test_are_refused(self, tmp_path: Path, type_name: str, keys: np.ndarray, rows: int) -> None:
+        right = keys[:rows].tobytes(), self.WEIGHTS[:rows].tobytes()
+        assert open_table(folder(tmp_path / "t", *right), 2, type_name).keys.size == rows
+        with pytest.raises(WeightsError, match="are the two files swapped"):
+            open_table(folder(tmp_path / "t", *right[::-1]), 2, type_name)
+
+    @pytest.mark.parametrize(
+        "vectors",
+        [
+            0 * WEIGHTS,
+            1e-38 * WEIGHTS,
+            1e20 * WEIGHTS,
+            np.nan * WEIGHTS,
+            np.copysign(np.inf, WEIGHTS),
+            0 * WEIGHTS + 1e-40,
+        ],
+        ids=["zeros", "tiny", "huge", "nan", "infinite", "equal"],
+    )
+    @pytest.mark.parametrize("keys", [IDS, HASHES, IDS + 10**9, HASHES % 2**32, IDS - 25])
+    @pytest.mark.parametrize("rows", [1, 3, 50])
+    def test_odd_vectors_alone_are_no_proof(
+        self, tmp_path: Path, rows: int, keys: np.ndarray, vectors: np.ndarray
+    ) -> None:
+        files = keys[:rows].astype("<i8").tobytes(), vectors[:rows].astype("<f4").tobytes()
+        assert open_table(folder(tmp_path / "t", *files), 2, DISTRIBUTED).keys.size == rows
+
+
 def records(key: str, keys: list[int], vectors: list[list[float]], slots: list[int] | None = None) -> bytes:
     """Formats 2.3, written by hand: packed, without padding."""
     parts = []

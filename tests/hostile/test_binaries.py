@@ -154,12 +154,16 @@ def test_a_key_that_stands_twice_under_one_slot(model: Any) -> None:
 
 @pytest.mark.parametrize("slots", [[-1, 0, 0], [2**62, 0, 1], [-(2**63), 2**63 - 1, 0]])
 @pytest.mark.parametrize("keys", [[7, 7, 5], [7, 1, 5]])
-def test_slot_ids_that_no_table_has(
-    model: Any, survives: Callable[[Callable[[], object]], bool], keys: list[int], slots: list[int]
-) -> None:
+def test_slot_ids_that_no_table_has(model: Any, keys: list[int], slots: list[int]) -> None:
     model.write(f"{LOCALIZED}/key", np.array(keys, "<i8"))
     model.write(f"{LOCALIZED}/slot_id", np.array(slots, "<i8"))
-    assert survives(lambda: model.compile(2).run(model.feeds()))
+    assert "is slot_id swapped with key" in model.refusal()
+
+
+def test_keys_in_the_place_of_slot_ids(model: Any) -> None:
+    model.write(f"{LOCALIZED}/slot_id", np.array([7, 1, 5], "<i8"))
+    model.write(f"{LOCALIZED}/key", np.array([0, 0, 0], "<i8"))
+    assert "its slot_id file holds 7, and the layer's slots are 0 to 0: is slot_id swapped with key" in model.refusal()
 
 
 class TestPlaces:

@@ -104,6 +104,24 @@ def test_inputs_that_the_graph_has_already(model: Any, name: str) -> None:
     assert f"input_shapes names {name!r}, which the graph has already" in model.refusal(input_shapes={name: ("N", 3)})
 
 
+@pytest.mark.parametrize("name", ["exta", "EMB1_", "sparse_embedding1"])
+def test_inputs_named_almost_like_a_tensor_that_lacks(model: Any, name: str) -> None:
+    model.layers.insert(-1, {"type": "Concat", "bottom": ["extra", "sparse_embedding0"], "top": "y"})
+    near = {"exta": "extra", "EMB1_": "emb1", "sparse_embedding1": "sparse_embedding0"}[name]
+    message = model.refusal(input_shapes={name: ("N", 3)})
+    assert f"input_shapes names {name!r}, which no layer reads (did you mean {near}" in message
+
+
+def test_inputs_that_nothing_reads_are_left_out(model: Any) -> None:
+    """A test that describes all tensors of a case, whether or not the layer reads them."""
+    model.layers.insert(-1, {"type": "ReLU", "bottom": "in0", "top": "y"})
+    feeds = {**model.feeds(), "in0": np.zeros((4, 2), np.float32), "in1": np.zeros((4, 5), np.float32)}
+    compiled = model.compile(input_shapes={"in0": ("N", 2), "in1": ("N", 5)})
+    assert "input_shapes names 'in1', which no layer reads" in " ".join(compiled.report.warnings)
+    assert "in1" not in [value.node.name for value in compiled.ir.inputs]
+    assert list(compiled.run(feeds)) == ["label"]
+
+
 @pytest.mark.parametrize(
     "shape", [("N", 1 << 31), ("N", 1 << 29), ("N", 1 << 20, 1 << 20), (1 << 30,), ("N", 0), ("N", -2), ("N", "N")]
 )

@@ -78,6 +78,24 @@ def test_a_label_that_a_layer_reads(model: Any) -> None:
     assert "'label' is a label, which no layer but a loss can read" in model.refusal()
 
 
+def test_a_label_that_a_layer_reads_after_a_cast(model: Any) -> None:
+    add(model, "Cast", "label", "cast")
+    add(model, "Concat", ["fc1", "cast"], "peeked")
+    assert "'cast' is a label, which no layer but a loss can read" in model.refusal()
+
+
+def test_a_label_that_is_cast_and_reshaped_before_its_loss(model: Any) -> None:
+    expected = model.compile().run(model.feeds())
+    add(model, "Cast", "label", "cast")
+    add(model, "Reshape", "cast", "shaped", leading_dim=0, time_step=0)
+    model.layers[-1]["bottom"] = ["fc1", "shaped"]
+    answers = model.compile(layer_attrs={"shaped": {"shape": [-1, 1]}}).run(
+        {**model.feeds(), "label": np.zeros((4, 1))}
+    )
+    assert list(answers) == ["label"]
+    np.testing.assert_array_equal(answers["label"], expected["label"])
+
+
 def test_keys_that_a_dense_layer_reads(model: Any) -> None:
     add(model, "ReLU", "data1", "peeked")
     assert "'data1' holds keys, which only an embedding layer can read" in model.refusal()

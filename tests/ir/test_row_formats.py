@@ -23,7 +23,7 @@ from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding
 from hugectr2onnx.ir.row_format import FORMATS, decode, encode, round_trip, row_bytes, scales_of, smallest, vectors_of
 from hugectr2onnx.ir.types import N, i64
 from hugectr2onnx.passes.choose_key_map import choose_key_map
-from hugectr2onnx.stored_tables import stored_tables
+from hugectr2onnx.stored_tables import stored_tables, with_fillers
 
 SMALLER = ("fp16", "int8")
 STRATEGIES = (None, "direct", "label-encoder", "perfect-hash")
@@ -317,6 +317,21 @@ def test_bytes_and_errors_of_a_table() -> None:
 def test_float32_tables_are_not_read() -> None:
     (entry,) = stored_tables(looked_up(np.float32([[np.nan]]), "fp32"))
     assert (entry.max_error, entry.bytes_before, entry.bytes_after) == (0, 4, 4)
+
+
+@pytest.mark.parametrize(("format", "row"), [("fp32", 64), ("fp16", 32), ("int8", 20)])
+def test_rows_that_the_key_map_adds_are_counted(format: str, row: int) -> None:
+    """60 keys of the range 0 to 2999: the model holds 3000 rows, and one for missing keys."""
+    graph = looked_up(vectors_of(np.ones((60, 16), np.float32)), format)
+    keys = column(np.r_[np.arange(59), 2999])
+    graph.replace(graph.outputs["y"].inputs[1], graph.const(keys))
+    (before,) = stored_tables(graph)
+    assert before.bytes_after == 60 * row
+    (after,) = with_fillers([before], choose_key_map(graph))
+    assert (after.rows, after.filler_rows, after.bytes_after) == (60, 2940, 3000 * row)
+    assert with_fillers([after], choose_key_map(graph)) == (after,)
+    emitted = emit(graph, graph_name="g", opset=17, version="0", metadata={})
+    assert after.bytes_after <= emitted.nbytes <= after.bytes_after + 3000
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
 from hugectr2onnx.ir.types import N, i64
 from hugectr2onnx.ir.verifier import verify
-from hugectr2onnx.passes.choose_key_map import check_strategies, choose_key_map
+from hugectr2onnx.passes.choose_key_map import check_strategies, choose_key_map, expect_key_maps
 
 MOST, LEAST = 2**63 - 1, -(2**63)
 FORCED = ("direct", "label-encoder", "perfect-hash")
@@ -143,11 +144,76 @@ def test_hashed_keys_cannot_be_direct() -> None:
         choose_key_map(model([0, MOST]), "direct")
 
 
+@pytest.mark.parametrize(("keys", "fits"), [([0, 2**24 - 1], True), ([0, 2**24], False), ([2**32 - 1, 0], False)])
+def test_a_few_keys_may_spread_over_16_million_numbers(keys: list[int], fits: bool) -> None:
+    """64 MB of row numbers; beyond that the error says what takes less."""
+    if fits:
+        assert chosen(model(keys), "direct") == "direct"
+    else:
+        with pytest.raises(UnsupportedError, match=r"2 of them lie between .* use perfect-hash, or label-encoder"):
+            choose_key_map(model(keys), "direct")
+
+
+def test_many_keys_may_spread_over_64_numbers_each() -> None:
+    keys = np.arange(300_000) * 64
+    assert chosen(model(keys), "direct") == "direct"
+    with pytest.raises(UnsupportedError, match="cannot be direct"):
+        choose_key_map(model(np.arange(300_000) * 65), "direct")
+
+
+@pytest.mark.parametrize("keys", [[], [-5]])
+def test_a_table_without_keys_says_so(keys: list[int]) -> None:
+    (choice,) = choose_key_map(model(keys))
+    assert choice.why == "no key can be asked for"
+
+
+def test_rows_for_numbers_that_are_no_keys_are_counted() -> None:
+    """Two keys of a range of 65,536: row numbers would take four times as much as rows of one float."""
+    (choice,) = choose_key_map(model([0, 65_535], width=1))
+    assert (choice.strategy, choice.filler_rows, choice.map_bytes) == ("direct", 65_534, 4 * 65_534)
+    (choice,) = choose_key_map(model([0, 65_535], width=8))
+    assert (choice.strategy, choice.filler_rows, choice.map_bytes) == ("direct", 0, 4 * 65_536)
+
+
+# What is forecast
+
+
+@pytest.mark.parametrize("keys", ["auto", *FORCED])
+@pytest.mark.parametrize("table", [range(50), np.arange(50) * 3, np.arange(50) << 40, []])
+def test_what_is_expected_is_what_is_chosen(table: Sequence[int] | np.ndarray, keys: str) -> None:
+    try:
+        (choice,) = choose_key_map(model(table), keys)
+    except UnsupportedError:
+        with pytest.raises(UnsupportedError):
+            expect_key_maps(model(table), keys)
+        return
+    (expected,) = expect_key_maps(model(table), keys)
+    assert (expected.strategy, expected.filler_rows) == (choice.strategy, choice.filler_rows)
+
+
+def test_rows_as_inputs_are_expected_for_any_keys() -> None:
+    (choice,) = expect_key_maps(model([5, 2**60, -1]), "indices")
+    assert (choice.strategy, choice.rows, choice.map_bytes) == ("indices", 2, 0)
+
+
+def test_below_level_2_a_label_encoder_is_expected() -> None:
+    (choice,) = expect_key_maps(model(range(10)), automatic=False)
+    assert (choice.strategy, choice.map_bytes) == ("label-encoder", 160)
+    (choice,) = expect_key_maps(model(range(10)), {"emb": "direct"}, automatic=False)
+    assert choice.strategy == "direct"
+
+
 def test_strategies_and_tops_are_checked() -> None:
     with pytest.raises(UnsupportedError, match="'dirct'; it must be one of auto, direct"):
         check_strategies(model([1]), "dirct")
     with pytest.raises(UnsupportedError, match=r"'em', which is no embedding's top \(emb\?\)"):
         check_strategies(model([1]), {"em": "direct"})
+
+
+@pytest.mark.parametrize("keys", [None, 7, ["direct"], {"emb": None}, {7: "direct"}, {"emb": ["direct"]}])
+def test_strategies_of_a_wrong_kind(keys: Any) -> None:
+    with pytest.raises(UnsupportedError, match=r"keys is a Python \w+; it must be one of auto|keys names '7'"):
+        check_strategies(model([1]), keys)
 
 
 def test_look_ups_of_one_table_share_one_copy() -> None:

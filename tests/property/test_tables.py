@@ -112,7 +112,8 @@ class OneTable:
 
     def __init__(self, data: st.DataObject, kind: str, strategy: str):
         self.kind = kind
-        self.slots = data.draw(st.integers(1, 3))
+        # A key on two GPUs needs a slot on each.
+        self.slots = data.draw(st.integers(2 if kind == "localized" else 1, 3))
         hotness = 1 if kind == "one-hot" else data.draw(st.integers(1, 3))
         self.combiner = data.draw(st.sampled_from(["sum", "mean"]))
         self.width = data.draw(st.sampled_from([1, 3, 8]))
@@ -136,7 +137,8 @@ class OneTable:
     def _double(self, data: st.DataObject) -> None:
         """Some keys stand on the second of two GPUs too; a file lists its rows GPU by GPU (formats 2.2)."""
         twice = [key for key in self.keys if data.draw(st.booleans())]
-        self.slot_ids = [2 * data.draw(st.integers(0, 1)) for _ in self.keys] + [1 for _ in twice]
+        even = st.sampled_from(range(0, self.slots, 2))
+        self.slot_ids = [data.draw(even) for _ in self.keys] + [1 for _ in twice]
         self.keys = [*self.keys, *twice]
         self.options["n_gpus"] = 2
 

@@ -29,7 +29,7 @@ class Sigmoid(Layer, types=("Sigmoid",)):
 class ELU(Layer, types=("ELU",)):
     """`x` where x >= 0, else `alpha * (exp(x) - 1)` (layers 3.9)."""
 
-    alpha: float = param("elu_param.alpha")
+    alpha: float = param("elu_param.alpha", default=1.0)
 
     def build(self, x: Value) -> Value:
         return elementwise.Elu(self.alpha)(x)

@@ -19,7 +19,7 @@ class BatchNorm(Layer, types=("BatchNorm",)):
     `[B, n] -> [B, n]`; mean and var stand in the ntp file, with 6 decimals (layers 3.6).
     """
 
-    eps: float = param("bn_param.eps", minimum=0)
+    eps: float = param("bn_param.eps", default=1e-5, minimum=0)
 
     def weights(self, x: TensorType) -> Iterator[Weight]:
         shape = (width(x, 2),)

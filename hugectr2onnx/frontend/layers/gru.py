@@ -49,17 +49,19 @@ class GRU(Layer, types=("GRU",)):
         rows = x.shape[0] if x.type.rank else 0
         sequences = self._sequences(x.type)
         states = scale(sequences, self.steps)
-        parts = _quotient(states, rows)
-        if parts is None:
+        ratio = _quotient(states, rows)
+        if ratio is None:
             raise ShapeError(
-                f"a GRU over {x.type} has {states} hidden states, which do not fall into parts of the {rows} rows "
-                f"that the top has; check SeqLength {self.steps} and vector_size {self.vector_size} against the bottom"
+                f"a GRU over {x.type} has {states} hidden states, and the top has {rows} rows to take from them; check "
+                f"SeqLength {self.steps} and vector_size {self.vector_size} against the bottom"
             )
         _require_finite(weight, recurrent, bias)
         y = Gru()(Reshape((self.steps, sequences, self.vector_size))(x), weight, recurrent, bias)
-        if parts == 1:
+        if ratio == 1:
             return Reshape((rows, self.num_output))(y)
-        first = Slice(0, 0, 1)(Reshape((parts, rows, self.num_output))(y))
+        # The top is the first 1 / ratio of the states: so many of so many equal blocks of rows, whatever the batch.
+        blocks, taken = ratio.as_integer_ratio()
+        first = Slice(0, 0, taken)(Reshape((blocks, scale(rows, Fraction(1, taken)), self.num_output))(y))
         return Reshape((rows, self.num_output))(first)
 
     def _sequences(self, x: TensorType) -> Dim:
@@ -89,11 +91,9 @@ def _require_finite(*weights: Value) -> None:
         )
 
 
-def _quotient(whole: Dim, part: Dim) -> int | None:
-    """whole / part, where that is a whole number of at least 1 whatever the batch."""
+def _quotient(whole: Dim, part: Dim) -> Fraction | None:
+    """whole / part, where that is one number of at least 1 whatever the batch."""
     if isinstance(whole, Batch) != isinstance(part, Batch):
         return None
     numbers = [Fraction(dim.factor if isinstance(dim, Batch) else dim) for dim in (whole, part)]
-    if min(numbers) <= 0 or numbers[0] % numbers[1]:
-        return None
-    return int(numbers[0] / numbers[1])
+    return numbers[0] / numbers[1] if numbers[0] >= numbers[1] > 0 else None

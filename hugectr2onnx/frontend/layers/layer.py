@@ -121,7 +121,7 @@ def _read_json(json: Fields, hint: Any, declared: Field[Any]) -> Any:
 
 def _read(json: Fields, path: str, hint: Any, declared: Field[Any]) -> Any:
     if not json.has(path) and declared.default is not MISSING:
-        return declared.default
+        return _as_float32(declared.default) if isinstance(declared.default, float) else declared.default
     if isinstance(hint, python_types.UnionType):
         hint = next(choice for choice in typing.get_args(hint) if choice is not type(None))
     value = _READERS[hint](json, path)
@@ -132,13 +132,17 @@ def _read(json: Fields, path: str, hint: Any, declared: Field[Any]) -> Any:
 
 
 def _float32(json: Fields, path: str) -> float:
-    """HugeCTR holds the numbers of a layer as C++ floats (layers 1.1)."""
     value = json.number(path)
-    with np.errstate(over="ignore"):
-        rounded = float(np.float32(value))
+    rounded = _as_float32(value)
     if not np.isfinite(rounded):
         raise json.wrong(path, "a finite number that fits a 32-bit float", value)
     return rounded
+
+
+def _as_float32(value: float) -> float:
+    """HugeCTR holds the numbers of a layer as C++ floats, defaults too (layers 1.1)."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 _READERS: dict[Any, Callable[[Fields, str], Any]] = {

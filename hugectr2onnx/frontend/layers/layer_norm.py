@@ -21,7 +21,7 @@ class LayerNorm(Layer, types=("LayerNorm",)):
 
     versions = ">= v3.7"
 
-    eps: float = param("ln_param.eps", minimum=0)
+    eps: float = param("ln_param.eps", default=1e-5, minimum=0)
 
     def weights(self, x: TensorType) -> Iterator[Weight]:
         shape = (width(x, 2, 3, 4),)

@@ -16,7 +16,7 @@ from hugectr2onnx.ir.types import TensorType
 class Reduction(Layer):
     """Along one axis of a bottom of 1 to 3 dimensions."""
 
-    axis: int = param("axis", minimum=0)
+    axis: int = param("axis", default=1, minimum=0)
 
     def caveats(self, *bottoms: TensorType) -> Iterator[str]:
         if self.axis == 0:

@@ -33,6 +33,12 @@ def test_a_mean_far_from_zero_costs_no_precision(run_layer):
     np.testing.assert_allclose(y, [deviation])
 
 
+def test_eps_is_a_hundred_thousandth_where_it_is_absent(run_layer):
+    clause = {"type": "BatchNorm", "bottom": "in0", "top": "out0"}
+    (y,) = run_layer(clause, np.ones((1, 1), np.float32), weights=[[1], [0]], ntp=([0], [0]))
+    np.testing.assert_allclose(y, [[1 / np.sqrt(1e-5)]], rtol=1e-5)
+
+
 def test_three_dimensions_are_refused(run_layer):
     with pytest.raises(ShapeError, match="3 dimensions"):
         run_layer(batch_norm(), np.zeros((2, 2, 2), np.float32), weights=GAMMA_BETA, ntp=STATISTICS)

@@ -67,6 +67,19 @@ def test_the_top_has_only_as_many_rows_as_the_bottom(run_layer):
     np.testing.assert_allclose(y, states(x.reshape(3, 2, 5), *weights)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize(
+    "shape, steps, batch, vector", [((4, 6), 2, 3, 4), ((3, 8), 4, 2, 3), ((8, 3), 3, 4, 2), ((4, 3, 2), 2, 3, 4)]
+)
+def test_rows_that_are_no_whole_part_of_the_states(run_layer, shape, steps, batch, vector, dynamic):
+    """`Y.flatten()[:rows * h]`: the top takes the first hidden states, as many as the bottom has rows."""
+    weights = random_weights(5, vector)
+    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    (y,) = run_layer(gru(5, batch, steps, vector), x, weights=[*weights, np.zeros(5 * batch)], dynamic=dynamic)
+    expected = states(x.reshape(steps, batch, vector), *weights).reshape(-1, 5)[: shape[0]]
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_weights_of_the_file_in_order():
     weights = GRU(num_output=4, batchsize=2, steps=3, vector_size=5).weights(f32(6, 5))
     assert [(weight.floats, weight.used) for weight in weights] == [(60, True), (48, True), (12, True), (8, False)]
@@ -76,10 +89,11 @@ def test_the_batch_may_be_open():
     layer = GRU(num_output=4, batchsize=2, steps=3, vector_size=5)
     assert imported(layer, N, 5) == f32(N, 4)
     assert imported(layer, N, 3, 5) == f32(N, 4)
+    assert imported(layer, N, 16) == f32(N, 4)
     assert imported(layer, Batch(N.factor * 6), 5) == f32(Batch(N.factor * 6), 4)
 
 
-@pytest.mark.parametrize("shape", [(9, 5), (7, 5), (N, 16), (1, N, 5), (N, N)])
+@pytest.mark.parametrize("shape", [(9, 5), (7, 5), (N, 4), (1, N, 5), (N, N)])
 def test_a_bottom_that_does_not_fit_is_refused(shape):
     with pytest.raises(ShapeError):
         imported(GRU(num_output=4, batchsize=2, steps=3, vector_size=5), *shape)

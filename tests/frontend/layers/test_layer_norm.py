@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hugectr2onnx.errors import GraphJsonError, ShapeError
+from hugectr2onnx.errors import ShapeError
 
 GAMMA_BETA = [[1, 2, 3], [0, 0.5, 1]]
 EXPECTED = [-0.925819, -0.425819, 5.166186]
@@ -39,7 +39,8 @@ def test_other_ranks_are_refused(run_layer, shape):
         run_layer(layer_norm(), np.zeros(shape, np.float32), weights=GAMMA_BETA)
 
 
-def test_a_missing_eps_is_refused(run_layer):
+def test_eps_is_a_hundred_thousandth_where_it_is_absent(run_layer):
+    x = np.array([[-0.001, 0.001]], np.float32)
     clause = {"type": "LayerNorm", "bottom": "in0", "top": "out0"}
-    with pytest.raises(GraphJsonError, match=r"ln_param\.eps"):
-        run_layer(clause, np.zeros((1, 3), np.float32), weights=GAMMA_BETA)
+    (y,) = run_layer(clause, x, weights=[[1, 1], [0, 0]])
+    np.testing.assert_allclose(y, x / np.sqrt(1e-6 + 1e-5), rtol=1e-4)

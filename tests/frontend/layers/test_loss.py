@@ -35,6 +35,16 @@ def test_multi_cross_entropy_predicts_a_sigmoid_a_column(run_layer):
     np.testing.assert_allclose(y, sigmoid(LOGITS), rtol=1e-6)
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_a_loss_without_a_type_is_what_its_columns_allow(run_layer, columns):
+    """Mixed precision has names for all but two losses (formats 1.5), and CrossEntropyLoss takes two columns only."""
+    logits = np.array([[-1, 0.5, 2], [3, 3, 0], [0, -2, 1]], np.float32)[:, :columns]
+    clause = {"type": "", "bottom": ["in0", "label"], "top": "out0"}
+    (y,) = run_layer(clause, logits)
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) if columns == 2 else sigmoid(logits)
+    np.testing.assert_allclose(y, expected, rtol=1e-6)
+
+
 def test_large_logits_do_not_overflow(run_layer):
     logits = np.array([[200, -200]], np.float32)
     (y,) = run_layer(loss("MultiCrossEntropyLoss"), logits, np.zeros((1, 2), np.float32))

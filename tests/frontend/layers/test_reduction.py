@@ -56,9 +56,9 @@ def test_an_axis_that_the_bottom_lacks_is_refused(run_layer):
         run_layer(reduction("ReduceSum", 3), X)
 
 
-def test_the_axis_must_be_given(run_layer):
-    with pytest.raises(GraphJsonError, match="axis"):
-        run_layer({"type": "ReduceMean", "bottom": ["in0"], "top": "out0"}, X)
+def test_the_axis_is_one_where_it_is_absent(run_layer):
+    (y,) = run_layer({"type": "ReduceSum", "bottom": ["in0"], "top": "out0"}, X)
+    np.testing.assert_array_equal(y, [[[5, 7, 9]], [[17, 19, 22]]])
 
 
 @pytest.mark.parametrize("layer", [ReduceSum, ReduceMean])
