@@ -1,8 +1,7 @@
 """Proof by comparison: what onnxruntime computes against the float64 evaluation of the unoptimised graph.
 
-Every element of every output must satisfy `|d| <= max(1e-5 + 1e-5 * |ref|, 8 * noise)`, where noise is the largest error
-that the same reference makes when it is run in float32. Predictions are compared as logits too: a saturated sigmoid hides
-errors.
+Every element of every output must satisfy the rule of `ir.tolerance`. Predictions are compared as logits too: a saturated
+sigmoid hides errors.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from onnx import helper
 from hugectr2onnx.backend import touched_rows
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.errors import ParityError, UnsupportedError
+from hugectr2onnx.ir import tolerance
 from hugectr2onnx.ir.evaluator import evaluate_values
 from hugectr2onnx.ir.feeds import feeds_for, smallest_batch
 from hugectr2onnx.ir.graph import Graph, Node, Value
@@ -25,15 +25,13 @@ from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.types import Array, Batch, Dim, scale
 
-TOLERANCE = 1e-5
-NOISE_FACTOR = 8
 BATCHES = (1, 7, 64)
 """One sample, an odd number, and enough for layers that mix samples; times the smallest batch that the graph allows."""
 MOST_ELEMENTS = 1 << 25
 """Elements of one tensor up to which the larger batches are tried."""
 MOST_ALONE = 1 << 26
 """Elements of one tensor at the smallest batch, beyond which there is no check."""
-RULE = f"|d| <= max({TOLERANCE:g} + {TOLERANCE:g}*|ref|, {NOISE_FACTOR} x the error of the reference in float32)"
+RULE = tolerance.RULE
 LOGITS = "logits of "
 
 
@@ -136,37 +134,22 @@ def compare(expected: Sequence[Expectation], found: Sequence[Mapping[str, Array]
 
 
 def _compare_output(name: str, pairs: Sequence[tuple[Expectation, Array]]) -> OutputParity:
-    worst, allowed, count = 0.0, TOLERANCE, 0
+    worst, allowed, count = 0.0, tolerance.TOLERANCE, 0
     for each, found in pairs:
         reference, rounded = each.reference[name], each.rounded[name]
         if found.shape != reference.shape:
             raise ParityError(
                 f"output {name!r} has shape {found.shape} at a batch of {each.batch}, not {reference.shape}"
             )
-        error, tolerance = _errors(reference, rounded, found)
-        bad = np.argwhere(error > tolerance)
+        error, most = tolerance.errors(reference, rounded, found)
+        bad = np.argwhere(error > most)
         if len(bad):
-            raise ParityError(_verdict(name, each, tuple(bad[0]), reference, found, error, tolerance, len(bad)))
+            raise ParityError(_verdict(name, each, tuple(bad[0]), reference, found, error, most, len(bad)))
         count += found.size
         if found.size and error.max() >= worst:
             place = np.unravel_index(int(error.argmax()), error.shape)
-            worst, allowed = float(error[place]), float(tolerance[place])
+            worst, allowed = float(error[place]), float(most[place])
     return OutputParity(name, worst, allowed, count)
-
-
-def _errors(reference: Array, rounded: Array, found: Array) -> tuple[Array, Array]:
-    """Error and tolerance of each element; where float32 overflows in the reference too, only the kind must agree."""
-    with np.errstate(all="ignore"):
-        error = np.abs(found.astype(np.float64) - reference)
-        noise = np.abs(rounded.astype(np.float64) - reference)
-    same = (found == reference) | (np.isnan(found) & np.isnan(reference))
-    overflow = ~np.isfinite(rounded) & ~np.isfinite(found)
-    error = np.where(same | overflow, 0.0, np.where(np.isnan(error), np.inf, error))
-    finite = noise[np.isfinite(noise)]
-    level = NOISE_FACTOR * float(finite.max()) if finite.size else 0.0
-    with np.errstate(all="ignore"):
-        tolerance = np.maximum(TOLERANCE + TOLERANCE * np.abs(reference), level)
-    return error, np.where(np.isfinite(tolerance), tolerance, 0.0)
 
 
 def _verdict(
@@ -176,14 +159,14 @@ def _verdict(
     reference: Array,
     found: Array,
     error: Array,
-    tolerance: Array,
+    most: Array,
     bad: int,
 ) -> str:
     where = f"[{', '.join(map(str, place))}]"
     values = f"{found[place]:.9g} instead of {reference[place]:.9g}"
     return (
         f"output {name!r} differs from the float64 reference in {bad} of {found.size} elements at a batch of "
-        f"{each.batch}: {where} is {values}, off by {error[place]:.3g} where {tolerance[place]:.3g} is allowed ({RULE})"
+        f"{each.batch}: {where} is {values}, off by {error[place]:.3g} where {most[place]:.3g} is allowed ({RULE})"
     )
 
 

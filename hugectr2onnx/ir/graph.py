@@ -1,8 +1,10 @@
 """`Graph`, `Node`, `Value` and `Use`: the only module that imports networkx.
 
 A networkx node is one `Node`; an edge is one use, from producer to consumer: its key is the input slot, its data the
-output index. `x + x` is two parallel edges. Networkx' views cost microseconds where a tuple costs nanoseconds, so the
-operands also stand in a tuple on the node; `_wire` is the one place that sets both and the verifier proves them equal.
+output index. `x + x` is two parallel edges. Networkx' views cost microseconds where a tuple costs nanoseconds, and they give
+the uses of a node, where one result of a Split of hundreds is asked about: so the operands also stand in a tuple on the
+node, and the uses of each result in an ordered set. `_connect` and `_disconnect` set edges and uses together, and the
+verifier proves that all three say the same.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from hugectr2onnx.ir.types import Array, Dim, TensorType
 class Node:
     """Where an operation stands: its op, operands, result types, a name hint and the layers it came from."""
 
-    __slots__ = ("graph", "inputs", "name", "op", "sources", "types")
+    __slots__ = ("graph", "inputs", "name", "op", "sources", "types", "uses")
 
     def __init__(self, graph: Graph, op: Op, types: tuple[TensorType, ...], name: str, sources: tuple[str, ...]):
         self.graph = graph
@@ -33,13 +35,16 @@ class Node:
         self.name = name
         self.sources = sources
         self.inputs: tuple[Value, ...] = ()
+        self.uses: tuple[dict[Use, None], ...] = tuple({} for _ in types)
+        """Those of each result, oldest first."""
 
     def __repr__(self) -> str:
         return f"<{self.op.mnemonic} {self.name}>"
 
     @property
     def results(self) -> tuple[Value, ...]:
-        return tuple(Value(self, index) for index in range(len(self.types)))
+        # Nearly every node has one; the general way takes four times as long.
+        return (Value(self),) if len(self.types) == 1 else tuple(Value(self, index) for index in range(len(self.types)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Value(Operators):
 
     @property
     def has_one_use(self) -> bool:
-        return self.graph.use_count(self, limit=2) == 1
+        return len(self.node.uses[self.index]) == 1
 
     def build(self, op: Op, *operands: Value) -> Value:
         return self.graph.add(op, *operands)
@@ -172,9 +177,10 @@ class Graph:
         if not new.node.name and old.node.name:
             new.node.name = old.node.name
         for use in self.uses(old):
-            operands = list(use.node.inputs)
-            operands[use.slot] = new
-            self._wire(use.node, operands)
+            node, slot = use.node, use.slot
+            self._disconnect(old, node, slot)
+            self._connect(new, node, slot)
+            node.inputs = (*node.inputs[:slot], new, *node.inputs[slot + 1 :])
 
     def erase(self, node: Node) -> None:
         """Remove a node that nothing uses."""
@@ -182,8 +188,7 @@ class Graph:
             raise CompilerError(f"{node} is still used and cannot be erased")
         if node is self._output or isinstance(node.op, Input):
             raise CompilerError(f"{node} belongs to the interface and cannot be erased")
-        self._nx.remove_node(node)
-        self._changed()
+        self._remove(node)
 
     def erase_dead(self, node: Node) -> tuple[list[Node], list[Node]]:
         """Erase the node and, upwards, all that only it used; returns the erased and the operands that stay."""
@@ -194,8 +199,7 @@ class Graph:
             dead = stack.pop()
             met[dead] = None
             if dead in self._nx and not self._nx.succ[dead] and not isinstance(dead.op, Input | Output):
-                self._nx.remove_node(dead)
-                self._changed()
+                self._remove(dead)
                 erased.append(dead)
                 stack.extend(operand.node for operand in dead.inputs)
         return erased, [each for each in met if each in self._nx]
@@ -204,8 +208,8 @@ class Graph:
         """Remove what no output needs, interface inputs apart; returns how many operations went."""
         needed = nx.ancestors(self._nx, self.sink) | {self.sink} | set(self._inputs)
         dead = [node for node in self._nx if node not in needed]
-        self._nx.remove_nodes_from(dead)
-        self._changed()
+        for node in dead:
+            self._remove(node)
         return len(dead)
 
     def clone(self) -> Graph:
@@ -223,12 +227,28 @@ class Graph:
         return other
 
     def _wire(self, node: Node, operands: Sequence[Value]) -> None:
-        self._changed()
         for slot, operand in enumerate(node.inputs):
-            self._nx.remove_edge(operand.node, node, key=slot)
+            self._disconnect(operand, node, slot)
         for slot, operand in enumerate(operands):
-            self._nx.add_edge(operand.node, node, key=slot, index=operand.index)
+            self._connect(operand, node, slot)
         node.inputs = tuple(operands)
+
+    def _connect(self, operand: Value, node: Node, slot: int) -> None:
+        self._changed()
+        self._nx.add_edge(operand.node, node, key=slot, index=operand.index)
+        operand.node.uses[operand.index][Use(node, slot)] = None
+
+    def _disconnect(self, operand: Value, node: Node, slot: int) -> None:
+        self._changed()
+        self._nx.remove_edge(operand.node, node, key=slot)
+        del operand.node.uses[operand.index][Use(node, slot)]
+
+    def _remove(self, node: Node) -> None:
+        """Take a node away; it keeps its operands to be looked at."""
+        for slot, operand in enumerate(node.inputs):
+            del operand.node.uses[operand.index][Use(node, slot)]
+        self._nx.remove_node(node)
+        self._changed()
 
     # Looking
 
@@ -251,8 +271,7 @@ class Graph:
 
     def uses(self, value: Value) -> tuple[Use, ...]:
         """The uses of a value, oldest consumer first."""
-        users = self._nx.succ[value.node].items()
-        return tuple(Use(user, slot) for user, slots in users for slot, d in slots.items() if d["index"] == value.index)
+        return tuple(value.node.uses[value.index])
 
     def is_used(self, node: Node) -> bool:
         return bool(self._nx.succ[node])
@@ -261,15 +280,6 @@ class Graph:
         """The nodes that use any result of a node, or none of them where there are more than `limit`."""
         users = self._nx.succ[node]
         return tuple(users) if len(users) <= limit else ()
-
-    def use_count(self, value: Value, limit: int) -> int:
-        """How many uses a value has, counting no further than `limit`: shared constants have thousands."""
-        count = 0
-        for by_slot in self._nx.succ[value.node].values():
-            count += sum(data["index"] == value.index for data in by_slot.values())
-            if count >= limit:
-                return limit
-        return count
 
     def __contains__(self, node: Node) -> bool:
         return node in self._nx
@@ -305,8 +315,9 @@ class Graph:
         return ((u, v, slot, data["index"]) for u, v, slot, data in self._nx.edges(keys=True, data=True))
 
     def find_cycle(self) -> list[Node]:
-        """The nodes of one cycle, or none. Looking for one is slow, so first make sure that there is one."""
-        if nx.is_directed_acyclic_graph(self._nx):
+        """The nodes of one cycle, or none. Looking for one is slow; an order with operands before users has none."""
+        places = {node: place for place, node in enumerate(self)}
+        if all(places[operand.node] < places[node] for node in places for operand in node.inputs):
             return []
         return [edge[0] for edge in nx.find_cycle(self._nx)]
 

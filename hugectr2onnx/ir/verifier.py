@@ -13,13 +13,13 @@ from hugectr2onnx.ir.types import TensorType
 def verify(graph: Graph) -> None:
     """Raise VerificationError unless the graph is sound.
 
-    Sound: acyclic; the edges say what the operand tuples say; types inferred again equal those stored; one output sink;
+    Sound: acyclic; edges, operands and uses say the same; types inferred again equal those stored; one output sink;
     names of inputs and of outputs unique; operands belong to the graph.
     """
+    _verify_edges(graph)
     if cycle := graph.find_cycle():
         raise VerificationError(f"a cycle: {' -> '.join(map(repr, cycle))}")
     _verify_interface(graph)
-    _verify_edges(graph)
     for node in graph:
         _verify_types(node)
 
@@ -43,18 +43,16 @@ def _output_names(sink: Node) -> tuple[str, ...]:
 
 
 def _verify_edges(graph: Graph) -> None:
-    from_edges = Counter((id(u), id(v), slot, index) for u, v, slot, index in graph.edges())
-    from_tuples = Counter(
-        (id(operand.node), id(node), slot, operand.index) for node in graph for slot, operand in enumerate(node.inputs)
-    )
-    if from_edges != from_tuples:
+    edges = set(graph.edges())
+    if edges != {
+        (operand.node, node, slot, operand.index) for node in graph for slot, operand in enumerate(node.inputs)
+    }:
         raise VerificationError("the edges of the graph disagree with the operands of its nodes")
-    for node in graph:
-        for operand in node.inputs:
-            here = operand.node in graph and operand.graph is graph
-            if not here or operand.index >= len(operand.node.types):
-                used = f"result {operand.index} of {operand.node}"
-                raise VerificationError(f"{node} uses {used}, which is not of this graph")
+    if edges != {(node, u.node, u.slot, index) for node in graph for index, uses in enumerate(node.uses) for u in uses}:
+        raise VerificationError("the edges of the graph disagree with the uses of its values")
+    for node, user, _, index in edges:
+        if node.graph is not graph or index >= len(node.types):
+            raise VerificationError(f"{user} uses result {index} of {node}, which is not of this graph")
 
 
 def _verify_types(node: Node) -> None:

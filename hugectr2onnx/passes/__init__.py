@@ -37,6 +37,7 @@ from hugectr2onnx.passes.fold_residual import fold_residual
 from hugectr2onnx.passes.fold_weight_multiply import fold_weight_multiply
 from hugectr2onnx.passes.fold_weighted_sums import fold_weighted_sums
 from hugectr2onnx.passes.fuse_activation import fuse_activation
+from hugectr2onnx.passes.fuse_attention import fuse_attention
 from hugectr2onnx.passes.fuse_bias import fuse_bias
 from hugectr2onnx.passes.fuse_layer_norm import fuse_layer_norm
 from hugectr2onnx.passes.merge_duplicates import merge_duplicates
@@ -94,13 +95,16 @@ ALGEBRAIC: tuple[Pass, ...] = (
     merge_softmaxes,
 )
 
+_EXPANSION = ALGEBRAIC.index(expand_attention)
+FASTEST: tuple[Pass, ...] = (*ALGEBRAIC[:_EXPANSION], fuse_attention, *ALGEBRAIC[_EXPANSION:])
+
 LAST: tuple[Pass, ...] = (mix_experts, flip_columns, expand_recurrences, accumulate_products, shape_lookups)
 
 PIPELINES: Mapping[int, tuple[Pass, ...]] = {
     0: (),  # faithful: one plain expansion per layer
     1: EXACT,  # exact: the evaluator's output is array_equal before and after
     2: ALGEBRAIC,  # algebraic: equal within the stated tolerance, standard ONNX operators only
-    3: ALGEBRAIC,  # for onnxruntime's CPU, com.microsoft operators allowed
+    3: FASTEST,  # for onnxruntime's CPU: operators of com.microsoft and of later opsets allowed
 }
 FINISHING: Mapping[int, tuple[Pass, ...]] = {
     0: (),
@@ -159,10 +163,13 @@ def _run_one(each: Pass, graph: Graph, validation: Validation | None, runs: list
             verify(graph)
             if validation:
                 validation.check(graph, name)
-    except HugeCTR2ONNXError as error:
+    except MemoryError:
+        raise  # no fault of the pass
+    except Exception as error:
         ran = ", ".join(done.name for done in runs[-10:]) or "nothing"
         window = "\n".join(str(graph).splitlines()[:40])
-        raise PassError(f"pass {name} failed: {error}\nran before: {ran}\n{text or window}") from error
+        said = error if isinstance(error, HugeCTR2ONNXError) else repr(error)
+        raise PassError(f"pass {name} failed: {said}\nran before: {ran}\n{text or window}") from error
     if fires:
         spelled = ", ".join(f"{rule}: {count} fired" for rule, count in fires.items())
         log.info("%s, %d -> %d ops", spelled, before, len(graph))

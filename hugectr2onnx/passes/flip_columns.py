@@ -80,7 +80,13 @@ def _product(column: Value) -> Product | None:
 
 
 def _is_row_sum(column: Value) -> bool:
-    return isinstance(column.op, ReduceSum) and column.inputs[0].type.rank == 2
+    return isinstance(column.op, ReduceSum) and column.inputs[0].type.rank == 2 and _width(column.inputs[0]) > 0
+
+
+def _width(matrix: Value) -> int:
+    """Columns of a matrix, or 0 where they are a multiple of the batch."""
+    length = matrix.shape[1]
+    return length if isinstance(length, int) else 0
 
 
 def _turns(column: Value) -> bool:
@@ -109,7 +115,7 @@ def _weigh(column: Value, room: int = DEEPEST) -> tuple[int, float]:
         return 0, inf
     if parts := _parts(column):
         found = [_weigh(part, room - 1) if part.has_one_use else (0, 1) for part in parts]
-        own = column.inputs[0].type.concrete(1)[1] if isinstance(column.op, Accumulate) else 0
+        own = _width(column.inputs[0]) if isinstance(column.op, Accumulate) else 0
         reshapes = sum(reshapes for _, reshapes in found)
         overflows = reshapes < inf and _is_sum(column) and _Sum().take_apart(column).shift is None
         return own + sum(read for read, _ in found), inf if overflows else reshapes
@@ -196,7 +202,7 @@ class _Turning:
     def _on(self, product: Value, row: Value) -> Value:
         """A product on top of a row; a sum is a product with ones."""
         x, *others = product.inputs
-        weight = np.ones(x.type.concrete(1)[1]) if _is_row_sum(product) else exact(others[0])
+        weight = np.ones(_width(x)) if _is_row_sum(product) else exact(others[0])
         return TransposedLinear()(self._graph.const(_row(weight)), x, row)
 
     def _piece(self, piece: Value) -> Value:

@@ -33,9 +33,10 @@ def _fold(graph: Graph, wanted: Callable[[Op], bool]) -> int:
 def _is_foldable(node: Node) -> bool:
     if isinstance(node.op, Const | Input | Output) or not node.inputs:
         return False
+    if not all(isinstance(operand.op, Const) for operand in node.inputs):
+        return False
     sizes = [type.elements for type in node.types]
-    small = all(isinstance(size, int) and size <= LARGEST for size in sizes)
-    return small and all(isinstance(operand.op, Const) for operand in node.inputs)
+    return all(isinstance(size, int) and size <= LARGEST for size in sizes)
 
 
 def _replace_by_constants(graph: Graph, node: Node) -> int:

@@ -2,7 +2,8 @@
 
 Its last column is 0, so the weight row that meets it goes. Taking the products below the diagonal one by one costs a copy
 of four bytes each; where the number of vectors allows, they are taken in runs of two to four neighbours, and the few
-neighbours from the diagonal or above it meet a row of zeros.
+neighbours from the diagonal or above it meet a row of zeros. So a vector whose squared length overflows float32 (1.8e19
+long) makes NaN, though its products with the others need not overflow: every run beside the diagonal takes a part of it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.graph import Graph, Use, Value
 from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
 from hugectr2onnx.ir.ops.normalization import LayerNormalization, UnitLength
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
@@ -36,6 +36,39 @@ class Reading:
     product: Product
     start: int
     length: int
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """`length` columns of a value, from `start` on."""
+
+    value: Value
+    start: int
+    length: int
+
+    def after(self, use: Use) -> _Columns | None:
+        """Where they are after a Reshape or a Concat; None after anything else, or where they are cut."""
+        op = use.node.op
+        if isinstance(op, Reshape):
+            return self._reshaped(use.node.results[0])
+        if not isinstance(op, Concat) or op.axis != self.value.type.rank - 1:
+            return None
+        before = [operand.shape[-1] for operand in use.node.inputs[: use.slot]]
+        widths = [width for width in before if isinstance(width, int)]
+        if len(widths) < len(before):
+            return None
+        return _Columns(use.node.results[0], sum(widths) + self.start, self.length)
+
+    def _reshaped(self, result: Value) -> _Columns | None:
+        width = result.shape[-1] if result.type.rank > 1 else None
+        whole = self.length == self.value.shape[-1]
+        return _Columns(result, 0, width) if whole and isinstance(width, int) and width % self.length == 0 else None
+
+    def read(self, use: Use) -> Reading | None:
+        """A product that reads them, or None if something else does."""
+        reads = isinstance(use.node.op, Linear | MatMul) and use.slot == 0
+        product = Product.of(use.node.results[0]) if reads else None
+        return Reading(product, self.start, self.length) if product else None
 
 
 def fold_layer_norms(graph: Graph) -> Fires:
@@ -100,27 +133,23 @@ def _pad(weight: Array) -> Array:
 
 def _all_readings(normal: Value, n: int) -> list[Reading]:
     """The products that read a normalization; none if anything else does, or one reads it twice."""
-    readings = list(_readings(normal, 0, n))
+    readings = list(_readings(normal, n))
     found = [reading for reading in readings if reading]
     different = {reading.product.value for reading in found}
     return found if len(different) == len(readings) else []
 
 
-def _readings(value: Value, start: int, length: int) -> Iterator[Reading | None]:
-    """What reads those columns of a value, through reshapes and joins; None for what is no product."""
-    for use in value.uses:
-        op, results = use.node.op, use.node.results
-        width = results[0].shape[-1] if results and results[0].type.rank > 1 else None
-        if isinstance(op, Linear | MatMul) and use.slot == 0:
-            product = Product.of(results[0])
-            yield Reading(product, start, length) if product else None
-        elif isinstance(op, Reshape) and isinstance(width, int) and length == value.shape[-1] and width % length == 0:
-            yield from _readings(results[0], 0, width)
-        elif isinstance(op, Concat) and op.axis == value.type.rank - 1 and isinstance(width, int):
-            before = sum(operand.type.concrete(1)[-1] for operand in use.node.inputs[: use.slot])
-            yield from _readings(results[0], before + start, length)
+def _readings(normal: Value, n: int) -> Iterator[Reading | None]:
+    """What reads a normalization, through reshapes and joins; None for what is no product."""
+    columns = _Columns(normal, 0, n)
+    stack = [(columns, use) for use in reversed(normal.uses)]
+    while stack:
+        columns, use = stack.pop()
+        moved = columns.after(use)
+        if moved is None:
+            yield columns.read(use)
         else:
-            yield None
+            stack += [(moved, use) for use in reversed(moved.value.uses)]
 
 
 def _read(reading: Reading, back: Array, beta: Array) -> Value | None:

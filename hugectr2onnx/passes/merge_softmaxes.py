@@ -21,8 +21,10 @@ def merge_softmaxes(graph: Graph) -> Fires:
 def _merge(split: Node) -> int:
     op, x = split.op, split.inputs[0]
     assert isinstance(op, Split)
+    if op.axis != 1 or x.type.rank != 2 or len(set(op.sizes)) > 1:
+        return 0
     softmaxes = [_only_reader(piece) for piece in split.results]
-    if op.axis != 1 or x.type.rank != 2 or len(set(op.sizes)) > 1 or not all(softmaxes):
+    if not all(softmaxes):
         return 0
     graph, batch, pieces = split.graph, x.shape[0], [p for s in softmaxes if s for p in _pieces(s)]
     readers = [softmax.node for softmax in softmaxes if softmax]

@@ -75,7 +75,7 @@ def _experts(sums: Sequence[Value | None], pieces: Sequence[Value]) -> list[Valu
         if [terms[piece] for piece in mine] != found:
             return None
     types = {value.type for value in (*found, *sums) if value is not None}
-    return found if len(types) == 1 and len(set(found)) == count > 1 else None
+    return found if len(types) == 1 and found[0].type.rank == 2 and len(set(found)) == count > 1 else None
 
 
 def _terms(total: Value) -> Iterator[tuple[Value, Value]]:

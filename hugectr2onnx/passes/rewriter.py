@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hugectr2onnx.errors import PassError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.op import Op
-from hugectr2onnx.ir.pattern import P
+from hugectr2onnx.ir.pattern import Bindings, P
 
 Fires = Counter[str]
 """How often each rule fired; the sum is the number of changes."""
@@ -36,13 +36,13 @@ class Rule:
     name: str
     parameters: tuple[str, ...]
 
-    def apply_to(self, root: Value) -> Value | None:
-        """The replacement, if the pattern matches and the rule does not decline."""
-        for bound in self.pattern.match(root, {"root": root}, root=True):
-            result = self.rewrite(**{name: bound[name] for name in self.parameters})
-            if result is not None:
-                return result
-        return None
+    def matches(self, root: Value) -> Iterator[Bindings]:
+        """Every way in which the pattern matches."""
+        return self.pattern.match(root, {"root": root}, root=True)
+
+    def replacement(self, bound: Bindings) -> Value | None:
+        """What to put in place of a match, or None where the rule declines."""
+        return self.rewrite(**{name: bound[name] for name in self.parameters})
 
 
 def rule(pattern: P) -> Callable[[Callable[..., Value | None]], Rule]:
@@ -68,7 +68,9 @@ class _Worklist:
         self.rules: dict[type[Op], list[Rule]] = {}
         self.depth = max((each.pattern.depth for each in rules), default=1)
         self.fires: Fires = Counter()
-        self.queue: deque[Node] = deque(node for node in graph if self._rules_for(node))
+        nodes = list(graph)
+        wanted = {kind for kind, node in {type(node.op): node for node in nodes}.items() if self._rules_for(node)}
+        self.queue: deque[Node] = deque(node for node in nodes if type(node.op) in wanted)
         self.queued = set(self.queue)
         self.budget = 1000 + 20 * len(graph)
 
@@ -94,12 +96,17 @@ class _Worklist:
                     return
 
     def _try(self, each: Rule, old: Value) -> bool:
-        with self.graph.building(*old.node.sources) as added:
-            new = each.apply_to(old)
-        if new is None:
+        for bound in each.matches(old):
+            with self.graph.building(*old.node.sources) as added:
+                new = each.replacement(bound)
+            if new is not None:
+                self._put(each, old, new, added)
+                return True
             for node in reversed(added):
                 self.graph.erase(node)
-            return False
+        return False
+
+    def _put(self, each: Rule, old: Value, new: Value, added: list[Node]) -> None:
         self._count(each, old, new)
         users = [use.node for use in old.uses]
         self.graph.replace(old, new)
@@ -110,7 +117,6 @@ class _Worklist:
                 self.graph.erase(node)
         for node in (*added, *users, *survivors):
             self._push_up(node, self.depth)
-        return True
 
     def _count(self, fired: Rule, old: Value, new: Value) -> None:
         if new.type != old.type:

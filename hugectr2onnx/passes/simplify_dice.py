@@ -5,7 +5,8 @@ With p = sigmoid((x - mean) / sqrt(var + eps)) and r = alpha / (1 - alpha),
     p * x + (1 - p) * alpha * x = (1 - alpha) * (p + r) * x,
 
 where the next linear takes the 1 - alpha into its weight. The mean of the batch is a product with 1/N in each place, and
-the variance the same mean of (x - mean)^2: neither cancels, and both beat a reduction over rows.
+the variance the same mean of (x - mean)^2, which does not cancel as E[x^2] - E[x]^2 does; both beat a reduction over rows.
+Where all rows are identical, x - mean is the rounding of the mean, as it is in the layers unless the sum happens to be exact.
 """
 
 from __future__ import annotations

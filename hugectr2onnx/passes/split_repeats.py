@@ -97,6 +97,8 @@ def _scores(rest: Terms) -> list[Value]:
     """Takes the products with something repeated, and what they are products of, out of the terms of a single column."""
     scores = []
     for value, repeat, items in [found for value in rest if (found := _target_and_items(value))]:
+        if value not in rest:  # what another one is a product of
+            continue
         assert isinstance(repeat.op, Repeat)
         rows, width = repeat.inputs[0].shape
         weight = _as_made(repeat.inputs[0]) * _const(value, rest.pop(value).T)

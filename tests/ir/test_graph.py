@@ -7,8 +7,9 @@ import pytest
 
 from hugectr2onnx.errors import CompilerError, ShapeError
 from hugectr2onnx.ir.graph import Graph, Use
-from hugectr2onnx.ir.ops.elementwise import Add, Relu, Sigmoid
+from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid
 from hugectr2onnx.ir.ops.shape import Concat
+from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.ir.verifier import verify
@@ -186,25 +187,39 @@ def test_len_counts_operations_only():
     assert len(graph) == 2
 
 
-def test_has_one_use_of_a_shared_constant_looks_at_two_uses_only():
-    """Thousands of nodes may read one constant; asking each whether it is alone must not walk them all."""
+def test_the_uses_of_one_result_are_found_without_those_of_the_others():
+    """A Split of a cross network has hundreds of results; asking each who reads it must not walk what reads the others."""
     graph = Graph()
-    x = graph.input("x", TWO)
-    shared = graph.const(np.float32([1, 2]))
-    for _ in range(3000):
-        Add()(x, shared)
-    visited = []
+    pieces = Split(1, (1,) * 3000)(graph.input("x", f32(N, 3000))).node.results
+    readers = [Relu()(piece) for piece in pieces]
+    looked_at = []
 
     class Counting(dict):
         def __getitem__(self, key):
-            visited.append(key)
+            looked_at.append(key)
             return super().__getitem__(key)
 
     successors = graph._nx._succ
-    successors[shared.node] = Counting(successors[shared.node])
-    assert not shared.has_one_use
-    assert len(visited) == 2
-    assert len(shared.uses) == 3000
+    successors[pieces[0].node] = Counting(successors[pieces[0].node])
+    assert all(piece.has_one_use for piece in pieces)
+    assert [use for piece in pieces for use in piece.uses] == [Use(reader.node, 0) for reader in readers]
+    assert not looked_at
+
+
+def test_replacing_one_of_many_operands_touches_no_other(monkeypatch):
+    """Thousands of columns side by side are replaced one by one; each time only that one is wired anew."""
+    graph = Graph()
+    columns = [graph.input(f"x{i}", f32(N, 1)) for i in range(3)]
+    joined = Concat(1)(*columns)
+    graph.output({"joined": joined})
+    wired = []
+    connect = graph._connect
+    monkeypatch.setattr(graph, "_connect", lambda value, *place: (wired.append(value), connect(value, *place)))
+    changed = Relu()(columns[0])
+    wired.clear()
+    graph.replace(columns[1], changed)
+    assert wired == [changed]
+    assert joined.inputs == (columns[0], changed, columns[2])
 
 
 def test_outputs_are_set_once():

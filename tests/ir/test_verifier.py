@@ -59,9 +59,15 @@ def test_an_operand_that_was_removed(graph):
         verify(graph)
 
 
+def test_uses_that_the_edges_do_not_know(graph):
+    """A rule would take the relu for one with a single reader."""
+    node(graph, "relu").uses[0].clear()
+    with pytest.raises(VerificationError, match="edges of the graph disagree with the uses"):
+        verify(graph)
+
+
 def test_an_output_index_that_does_not_exist(graph):
-    relu = node(graph, "relu")
-    graph._wire(node(graph, "sigmoid"), [Value(relu, 1)])
+    node(graph, "relu").types = ()
     with pytest.raises(VerificationError, match="not of this graph"):
         verify(graph)
 

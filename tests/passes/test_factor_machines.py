@@ -142,6 +142,18 @@ def test_declines_a_single_slot(graph):
     assert not factor_machines(graph)
 
 
+def test_one_feature_alone_leaves_as_much_as_its_square_is_rounded(graph):
+    """The layers give 0 exactly, as they take a square from its very self."""
+    x = graph.input("x", f32(N, 20))
+    vectors = numbers(20, 8)
+    graph.output({"y": machine(multiplied(x, vectors), 8)})
+    feeds = {"x": np.diag(10.0 ** RNG.uniform(-3, 5, 20)).astype(np.float32)}
+    assert not evaluate(graph, feeds, precision=np.float32)["y"].any()
+    assert factor_machines(graph)
+    squares = np.square(feeds["x"].diagonal()[:, None] * vectors.astype(np.float64)) / 2
+    assert np.all(np.abs(evaluate(graph, feeds, precision=np.float32)["y"]) <= 5 * 2**-24 * squares)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 4), st.integers(2, 5), st.integers(1, 6), st.floats(-3, 3), st.booleans(), st.integers(0, 1 << 30)

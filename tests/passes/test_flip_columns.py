@@ -8,8 +8,9 @@ import pytest
 from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid, Sqrt
 from hugectr2onnx.ir.ops.linear import Accumulate, Linear
 from hugectr2onnx.ir.ops.reduce import ReduceSum
+from hugectr2onnx.ir.ops.shape import Transpose
 from hugectr2onnx.ir.ops.split import Split
-from hugectr2onnx.ir.types import N, f32
+from hugectr2onnx.ir.types import Batch, N, f32
 from hugectr2onnx.passes.flip_columns import flip_columns
 
 RNG = np.random.default_rng(5)
@@ -163,6 +164,28 @@ def test_a_column_that_meets_a_matrix_turns_back_before(graph, h, apply_pass):
         "%mul = mul(%reshape, %x) : f32[N, 3]",
         "return y=%mul",
     ]
+
+
+def test_rows_of_two_samples(graph, apply_pass):
+    """Where a Reshape merges samples, half a batch is no number for a batch of one."""
+    half = Batch(N.factor / 2)
+    h, x = graph.input("h", f32(half, 480)), graph.input("x", f32(half, 3))
+    on_top = Accumulate()(x, const(graph, 3, 1), linear(h) + ReduceSum(1)(x))
+    graph.output({"y": on_top})
+    assert apply_pass(graph, flip_columns).splitlines()[2:] == [
+        "%transposed_linear = transposed_linear(%const, %x, %const_2) : f32[1, N/2]",
+        "%transposed_linear_2 = transposed_linear(%const_3, %h, %transposed_linear) : f32[1, N/2]",
+        "%transposed_linear_3 = transposed_linear(%const_4, %x, %transposed_linear_2) : f32[1, N/2]",
+        "%reshape = reshape(%transposed_linear_3) {shape=[N/2, 1]} : f32[N/2, 1]",
+        "return y=%reshape",
+    ]
+
+
+def test_a_sum_over_as_many_columns_as_there_are_samples_stays_one(graph, apply_pass):
+    h = graph.input("h", f32(N, 960))
+    scores = h @ Transpose((1, 0))(h)
+    graph.output({"y": linear(h) + ReduceSum(1)(scores)})
+    assert "%reshape = reshape(%reduce_sum) {shape=[1, N]} : f32[1, N]" in apply_pass(graph, flip_columns)
 
 
 def test_a_batch_that_is_a_number_stays(graph):

@@ -80,6 +80,14 @@ def test_declines_rows_that_are_repeated(graph):
     assert not mix_experts(graph)
 
 
+def test_declines_experts_of_three_dimensions(graph):
+    """Numbers that broadcast over rows of a matrix for all samples."""
+    g = Split(1, (1,) * 6)(graph.input("g", f32(4, 6))).node.results
+    h = [graph.input(f"h{i}", f32(2, 4, 3)) for i in range(3)]
+    graph.output({"a": mixed(g[:3], h), "b": mixed(g[3:], h)})
+    assert not mix_experts(graph)
+
+
 def test_declines_sums_without_end(graph):
     g, h = pieces(graph, 300), experts(graph, 300, 1)
     graph.output({"y": mixed(g, h)})

@@ -10,7 +10,7 @@ import pytest
 
 from hugectr2onnx import passes
 from hugectr2onnx.errors import CompilerError, PassError
-from hugectr2onnx.ir.ops.elementwise import Elu, Relu, Sigmoid
+from hugectr2onnx.ir.ops.elementwise import Add, Elu, Relu, Sigmoid, Sub
 from hugectr2onnx.ir.ops.structural import Identity
 from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.ir.types import f32
@@ -68,6 +68,10 @@ def failing(graph):
     raise CompilerError("no luck")
 
 
+def stumbling(graph):
+    {}["items"]
+
+
 def there(graph):
     return apply(graph, [rule(P(Relu, A))(lambda a: Elu()(a))])
 
@@ -114,6 +118,24 @@ def test_a_failure_of_the_first_pass(model, pipeline):
         passes.run(model, 2)
 
 
+def test_a_mistake_in_a_pass_names_the_pass_too(model, pipeline):
+    pipeline(drop_identities, stumbling)
+    with pytest.raises(
+        PassError, match="pass stumbling failed: KeyError\\('items'\\)\nran before: drop_ident"
+    ) as caught:
+        passes.run(model, 2)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_too_little_memory_is_no_mistake_of_the_pass(model, pipeline):
+    def hungry(graph):
+        raise MemoryError
+
+    pipeline(hungry)
+    with pytest.raises(MemoryError):
+        passes.run(model, 2)
+
+
 def test_a_pass_that_breaks_the_ir_is_named(model, pipeline):
     pipeline(fuse_bias, breaking)
     with pytest.raises(PassError, match=r"(?s)pass breaking failed: .*says f32\[7\].*ran before: fuse_bias"):
@@ -145,6 +167,35 @@ def test_level_1_is_exact_and_level_2_has_a_tolerance(model, pipeline):
     pipeline(slightly_wrong, level=1)
     with pytest.raises(PassError, match="slightly_wrong changes output y"):
         passes.run(model, 1, validate=True)
+
+
+def cancelling(graph):
+    """`(x + big) - big` becomes x and a little more: 1 + 2**-14 times as much."""
+
+    @rule(P(Sub, P(Add, A, Var("big", const=True)), Var("big", const=True)))
+    def cancel(a):
+        return a * (1 + 2**-14)
+
+    return apply(graph, [cancel])
+
+
+def there_and_back(graph, x, big):
+    number = graph.const(np.float32([big]))
+    graph.output({"y": (x + number) - number})
+
+
+def test_validation_allows_what_the_layers_themselves_lose_in_float32(graph, x, pipeline):
+    """As parity does: of what cancels, float32 leaves few digits, whoever computes it."""
+    there_and_back(graph, x, 4096)
+    pipeline(cancelling)
+    assert [each.name for each in passes.run(graph, 2, validate=True)] == ["cancelling"]
+
+
+def test_validation_refuses_as_much_where_the_layers_lose_nothing(graph, x, pipeline):
+    there_and_back(graph, x, 1 / 16)
+    pipeline(cancelling)
+    with pytest.raises(PassError, match=r"cancelling changes output y: by up to 0.000\d+, where \S+ is allowed"):
+        passes.run(graph, 2, validate=True)
 
 
 def test_dumps_are_numbered(model, pipeline, tmp_path):

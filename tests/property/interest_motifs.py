@@ -39,7 +39,7 @@ def add_two_targets(g: Growing) -> None:
     items, target, count = _history(g)
     other = g.repeat(g.linear(g.matrix(), items.width), 1, count)
     parts = [g.repeat(target, 1, count), g.same("ElementwiseMultiply", *g.shuffled(other, items))]
-    g.linear(g.join(g.shuffled(*parts, *([items] if g.chance() else []))), 1)
+    g.linear(g.join(g.shuffled(*parts, *([items] if g.one_of(True, True, False) else []))), 1)
 
 
 def _history(g: Growing) -> tuple[Tensor, Tensor, int]:

@@ -139,8 +139,15 @@ def add_folding(g: Growing) -> None:
         g.reshape(x, x.rows, x.width // part, part)
 
 
+def add_merging(g: Growing) -> None:
+    """A Reshape that makes one row of two: where rows are samples, half as many as there are in the batch."""
+    x = g.pick(lambda t: flat(t) and t.rows.denominator == 1 and 2 * t.width <= WIDEST)
+    if x is not None:
+        g.reshape(x, x.rows / 2, 2 * x.width)
+
+
 def add_unfolding(g: Growing) -> None:
-    x = g.pick(lambda t: flat(t) and t.rows > 1 and t.rows * t.width <= WIDEST)
+    x = g.pick(lambda t: flat(t) and t.rows != 1 and t.rows * t.width <= WIDEST and (t.rows * t.width).denominator == 1)
     if x is not None:
         g.reshape(x, Fraction(1), int(x.rows * x.width))
 
@@ -248,6 +255,7 @@ GROWTH: list[Growth] = [
     add_flattening,
     add_selection,
     add_folding,
+    add_merging,
     add_unfolding,
     add_weight_multiply,
     add_fm,

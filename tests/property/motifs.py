@@ -187,7 +187,10 @@ def add_readers(g: Growing) -> None:
 
 def add_columns(g: Growing) -> None:
     """One number a sample from a long layer, and what it meets: other such numbers, sums, crosses of a few."""
-    x = g.matrix()
+    _columns_of(g, g.matrix())
+
+
+def _columns_of(g: Growing, x: Tensor) -> None:
     column = g.linear(g.same("ReLU", g.fc(x, g.one_of(480, 960))), 1)
     for type in g.some_of("Add", "ElementwiseMultiply", "ReLU"):
         other = g.reduce(x, 1) if g.chance() else g.linear(x, 1)
@@ -196,6 +199,18 @@ def add_columns(g: Growing) -> None:
         crossed = g.same("MultiCross", x, mc_param={"num_layers": g.number(2, 5)})
         column = g.same("Add", column, g.linear(crossed, 1))
     g.same("Sigmoid", column)
+
+
+def add_merged_samples(g: Growing) -> None:
+    """Rows of two samples each, as many as half a batch; their columns, or a normalization beside them."""
+    x = g.matrix()
+    x = x if 2 * x.width <= WIDEST else g.fc(x, 4)
+    merged = g.reshape(x, x.rows / 2, 2 * x.width)
+    if g.chance():
+        _columns_of(g, merged)
+        return
+    normal = g.same("LayerNorm", g.linear(merged, g.number(2, 4)), ln_param={"eps": EPS})
+    g.linear(g.join(g.shuffled(merged, normal)), g.number(1, 3))
 
 
 def add_pieces(g: Growing) -> None:
@@ -269,6 +284,7 @@ MOTIFS: dict[str, Motif] = {
         add_gated,
         add_readers,
         add_columns,
+        add_merged_samples,
         add_pieces,
         add_joined_product,
         add_moves,

@@ -25,6 +25,7 @@ from hugectr2onnx.sample_models import generate_weights
 
 from .growing import Growing, Tensor
 from .models import BOUNDED, ROWS, Model, imported, models
+from .motifs import add_merged_samples
 
 PIPELINES = [*passes.PIPELINES.values(), *passes.FINISHING.values()]
 PASSES = list(dict.fromkeys(each for pipeline in PIPELINES for each in pipeline))
@@ -104,6 +105,16 @@ def test_every_level_keeps_what_a_graph_computes_and_settles(level):
         assert str(graph) == text
 
     check()
+
+
+@settings(BOUNDED, max_examples=30)
+@given(models(add_merged_samples))
+def test_rows_of_two_samples(model):
+    """Half a batch is a number for few batches, so a pass must not ask how many rows there are in one."""
+    graph = imported(model)
+    before = answers(graph)
+    passes.run(graph, 2, validate=True)
+    assert_same(graph, before, exact=False)
 
 
 @settings(BOUNDED, max_examples=50)

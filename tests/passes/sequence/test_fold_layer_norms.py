@@ -23,9 +23,9 @@ EPS = 1e-3
 class Block:
     """%x [5N, 3] -> a product to n columns -> layer normalization; `read` gives what reads it."""
 
-    def __init__(self, n=4, *, made="linear", eps=EPS, activation=None, scale=1.0, seed=0, shift=0.0):
+    def __init__(self, n=4, *, made="linear", eps=EPS, activation=None, scale=1.0, seed=0, shift=0.0, rows=ROWS):
         self.graph, self.rng = Graph("g"), np.random.default_rng(seed)
-        self.x = self.graph.input("x", f32(ROWS, 3))
+        self.x = self.graph.input("x", f32(rows, 3))
         made_by = {"linear": self._linear, "product": self._product, "onto": self._onto, "sum": self._sum}
         self.before = made_by[made](n, activation, shift)
         gamma, beta = self.const(n, name="gamma", scale=scale), self.const(n, name="beta")
@@ -103,6 +103,22 @@ def test_what_is_divided_by_is_the_deviation():
     fold_layer_norms(graph)
     (z,) = evaluate_values(graph, [graph.outputs["y0"].inputs[0].inputs[0]], feeds)
     np.testing.assert_allclose((z * z).sum(1), 5 * (before.var(1) + EPS), rtol=1e-5)
+
+
+def test_rows_of_two_samples(prove):
+    """Where a Reshape merges samples, half a batch is no number for a batch of one."""
+    block = Block(rows=Batch(N.factor / 2))
+    joined = Concat(1)(block.x, block.normal)
+    assert prove(block.outputs(block.read(joined)), fold_layer_norms, batches=(2, 6)) == {"fold_layer_norms": 1}
+
+
+def test_a_thousand_joins_on_the_way():
+    block = Block()
+    joined = block.normal
+    for _ in range(1100):
+        joined = Concat(1)(joined, block.x)
+    graph = block.outputs(block.read(joined))
+    assert fold_layer_norms(graph) == {"fold_layer_norms": 1}
 
 
 def test_constant_rows_give_beta(prove):

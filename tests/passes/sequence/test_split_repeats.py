@@ -36,13 +36,15 @@ def scored(
     a = Reshape((N, width))(graph.input("a", f32(N, 1, width))) if slot else graph.input("a", f32(N, width))
     h = graph.input("h", f32(Batch(N.factor * factor), width))
     target = Repeat(0, factor)(a)
+    product = target * h
     makers = {
         "target": lambda: target,
         "items": lambda: h,
         "difference": lambda: target - h,
         "turned": lambda: h - target,
         "sum": lambda: h + target,
-        "product": lambda: target * h,
+        "product": lambda: product,
+        "product of product": lambda: target * product,
         "other": lambda: graph.input("o", h.type),
     }
     joined = Concat(axis)(*(makers[part]() for part in parts))
@@ -91,6 +93,14 @@ def test_several_columns_are_products_and_a_repetition(prove, lines):
         "%repeat_2 = repeat(%linear) {axis=0, factor=5} : f32[5N, 4]",
         "%add_2 = add(%add, %repeat_2) : f32[5N, 4]",
     ]
+
+
+@pytest.mark.parametrize(
+    "parts", [("product of product", "product", "target"), ("product", "product of product", "target")]
+)
+def test_a_product_that_another_one_multiplies_again(prove, parts):
+    """Whichever comes first takes the other's weight with it."""
+    assert prove(scored(parts=parts), split_repeats) == {"split_linear": 1}
 
 
 def test_the_activation_comes_last(prove, lines):
