@@ -20,12 +20,11 @@ from hugectr2onnx.ir.types import Array
 CHUNK_BYTES = 1 << 23
 """Rows of the table that a thread looks at in one go."""
 WRITE_BYTES = 1 << 22
-MEMORY = 192 << 20
+MEMORY = 160 << 20
 MEMORY_PER_ROW = 8
 """What the two blocks take at most, together."""
 LEAST_BLOCKS = 4
-SMALLEST_BLOCK = 8 << 20
-"""Several blocks are written and hashed while others are filled, unless they are smaller than this."""
+"""So that most of the result is written and hashed while the rest is put in order."""
 
 
 class InBlocks:
@@ -91,7 +90,7 @@ class InBlocks:
 def block_bytes(part: Gathered) -> int:
     """Bytes of a block of the result: two are in memory."""
     most = (MEMORY + MEMORY_PER_ROW * len(part)) // 2
-    return max(1, min(most, max(part.nbytes // LEAST_BLOCKS, SMALLEST_BLOCK)))
+    return max(1, min(most, part.nbytes // LEAST_BLOCKS))
 
 
 def _as_items(rows: Array) -> Array:

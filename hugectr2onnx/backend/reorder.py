@@ -1,7 +1,8 @@
 """Rows of a table in another order, in the file that they go to.
 
-in blocks    a table that the system's cache holds, or of one block: `in_blocks`.
-two passes   a larger one, which nobody wants to read from the disk for each block: `two_passes`.
+at random    a table of up to 192 MB: every chunk of the result is gathered from anywhere in its map.
+in blocks    a larger one that the system's cache holds: `in_blocks`.
+two passes   one that it does not hold, which nobody wants to read from the disk for each block: `two_passes`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import os
 from collections.abc import Callable, Iterator
 
 from hugectr2onnx.backend.in_blocks import InBlocks
+from hugectr2onnx.backend.in_order import Buffers, in_order, thread_count
 from hugectr2onnx.backend.place import Place
 from hugectr2onnx.backend.two_passes import TwoPasses
+from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 from hugectr2onnx.ir.types import Array
 
+AT_RANDOM = 192 << 20
+CHUNK_BYTES = 1 << 22
 CACHED_SHARE = 2
 """A table is taken to stay in the system's cache where the memory that is left holds it so many times."""
 
@@ -24,10 +29,29 @@ Moved = Callable[[int], None]
 
 def write(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
     """Put all rows in their place; gives them in order, each array until the next but one is asked for."""
-    blocks = InBlocks(part, place, moved)
-    if blocks.count <= 1 or part.source.nbytes * CACHED_SHARE <= available_memory():
-        return blocks.run()
+    if part.source.nbytes <= AT_RANDOM:
+        return _at_random(part, place, moved)
+    if part.source.nbytes * CACHED_SHARE <= available_memory():
+        return InBlocks(part, place, moved).run()
     return TwoPasses(part, place, moved).run()
+
+
+def _at_random(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
+    step = max(1, CHUNK_BYTES // max(1, part.row_bytes))
+    buffers = Buffers((min(step, len(part)), *part.source.shape[1:]), part.source.dtype)
+
+    def gather(start: int) -> tuple[Array, Array]:
+        order, buffer = part.order[start : start + step], buffers.take()
+        return buffer, part.take(order, buffer[: len(order)])
+
+    start = 0
+    for buffer, rows in in_order(gather, range(0, len(part), step), thread_count()):
+        place.write(rows, start * part.stored_row_bytes)
+        start += len(rows)
+        moved(rows.nbytes)
+        yield rows
+        buffers.passed(buffer)
+    paging.Pages(part.source).release()
 
 
 def available_memory() -> int:

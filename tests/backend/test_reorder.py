@@ -1,4 +1,4 @@
-"""Rows in another order: in blocks and in two passes, all the same bytes."""
+"""Rows in another order: at random, in blocks and in two passes, all the same bytes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 
 ROWS = 1000
-WAYS = {"blocks": 1 << 40, "two passes": 0}
-"""With so many bytes of memory left."""
+WAYS = {"random": (1 << 30, 0), "blocks": (-1, 1 << 40), "two passes": (-1, 0)}
+"""The largest table that is gathered at random, and the memory that is left."""
 
 
 @pytest.fixture(params=["array", "map", "large file", "records"])
@@ -64,22 +64,34 @@ def written(part: Gathered, path: Path) -> tuple[bytes, list[bytes], list[int]]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 250 rows and buckets of some 80, walked through 41 rows at a time."""
+    monkeypatch.setattr(reorder, "AT_RANDOM", -1)
+    monkeypatch.setattr(reorder, "CHUNK_BYTES", 500)
     for name, size in (("CHUNK_BYTES", 500), ("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
         monkeypatch.setattr(in_blocks, name, size)
-    monkeypatch.setattr(in_blocks, "SMALLEST_BLOCK", 500)
     for name, size in (("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
         monkeypatch.setattr(two_passes, name, size)
 
 
+def choose(way: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    largest, memory = way
+    monkeypatch.setattr(reorder, "AT_RANDOM", largest)
+    monkeypatch.setattr(reorder, "available_memory", lambda: memory)
+
+
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("memory", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_way_gives_the_same_bytes(
-    table: np.ndarray, order: np.ndarray, memory: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: np.ndarray,
+    order: np.ndarray,
+    way: tuple[int, int],
+    threads: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reorder, "available_memory", lambda: memory)
-    for module in (in_blocks, two_passes):
+    choose(way, monkeypatch)
+    for module in (reorder, in_blocks, two_passes):
         monkeypatch.setattr(module, "thread_count", lambda: threads)
     expected = np.array([[0.5] * 3 if row < 0 else table[row] for row in order], np.float32).reshape(-1, 3)
     content, given, moved = written(Gathered(table, order, 0.5), tmp_path / "out")
@@ -88,12 +100,12 @@ def test_every_way_gives_the_same_bytes(
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("memory", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_rows_go_where_their_keys_say(
-    table: np.ndarray, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: np.ndarray, way: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys 50, 52, ... in any order, two of them negative: the odd numbers between them are filled."""
-    monkeypatch.setattr(reorder, "available_memory", lambda: memory)
+    choose(way, monkeypatch)
     keys = np.random.default_rng(4).permutation(ROWS) * 2 + 50
     keys[[3, 700]] = [-1, np.iinfo(np.int64).min]
     order = np.full(2 * ROWS, -1, np.int32)

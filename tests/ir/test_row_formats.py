@@ -125,7 +125,8 @@ def test_a_large_table_is_put_in_order_and_converted(
     """In two passes through the place of the result itself, which is smaller than the table, and in blocks."""
     monkeypatch.setattr(reorder, "available_memory", lambda: memory)
     monkeypatch.setattr(two_passes, "MEMORY", 20000)
-    monkeypatch.setattr(in_blocks, "SMALLEST_BLOCK", 20000)
+    monkeypatch.setattr(reorder, "AT_RANDOM", -1)
+    monkeypatch.setattr(in_blocks, "MEMORY", 40000)
     random = np.random.default_rng(1)
     table = random.normal(size=(5000, 6)).astype(np.float32)
     order = random.permutation(6000) - 1000
