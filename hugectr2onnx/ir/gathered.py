@@ -67,7 +67,10 @@ class Gathered:
         """Where some rows of the source go, negative for nowhere; a row of the source goes to one place at most."""
         if self.keys is None:
             return self._inverse[start:stop]
-        return np.asarray(self.keys[start:stop]) - self.low
+        keys = np.asarray(self.keys[start:stop])
+        places = keys - self.low
+        paging.forget(keys)
+        return places
 
     @cached_property
     def _inverse(self) -> Array:
