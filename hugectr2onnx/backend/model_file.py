@@ -15,7 +15,7 @@ from hugectr2onnx.backend import reorder
 from hugectr2onnx.backend.artifact import Blob, part_chunks
 from hugectr2onnx.backend.in_order import in_order, thread_count
 from hugectr2onnx.backend.manifest import FileRecord
-from hugectr2onnx.backend.place import Place
+from hugectr2onnx.backend.place import ONE_WRITE, Place
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Converted, Gathered, Part
 from hugectr2onnx.ir.row_format import CHUNK_BYTES as CACHED_BYTES
@@ -52,7 +52,9 @@ class ModelFile:
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append bytes, which must stay as they are until the next ones were appended."""
-        self._file.write(piece)
+        view = memoryview(piece)
+        for at in range(0, len(view), ONE_WRITE):
+            self._file.write(view[at : at + ONE_WRITE])
         self._count(piece)
         self._written(len(piece))
 

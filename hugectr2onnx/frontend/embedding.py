@@ -22,7 +22,6 @@ from hugectr2onnx.ir.row_format import vectors_of
 from hugectr2onnx.ir.types import Array, N, f32, i64
 
 ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
-LOCALIZED = "LocalizedSlotSparseEmbeddingHash"
 HYBRID = "HybridSparseEmbedding"
 CHUNK_BYTES = 1 << 20
 LARGE = 32 << 20
@@ -66,7 +65,7 @@ def look_up(
     assert isinstance(slots, int)
     _check_table(clause, table, slots, damaged.result(), warn)
     # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
-    gpus = _given_gpus(clause, table, wishes) if unique else _gpus(clause, table, slots, wishes.n_gpus, warn)
+    gpus = 1 if unique else _gpus(clause, table, slots, wishes.n_gpus, warn)
     if wishes.keep is not None:
         table = _kept(clause, table, wishes.keep, warn)
     if clause.type == ONE_HOT:
@@ -77,7 +76,7 @@ def look_up(
         graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
     ]
     format = wishes.row_format
-    if unique and gpus == 1:
+    if unique:
         return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
     operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
     op = LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)), row_format=format)
@@ -96,11 +95,6 @@ def refuse_hybrid(clause: EmbeddingClause, sparse: SparseInput) -> HugeCTR2ONNXE
         "cannot be converted. To convert the dense part, feed the vectors yourself: "
         f"input_shapes={{{clause.top!r}: ('N', {sparse.slot_num}, {clause.vec_size})}}"
     )
-
-
-def _given_gpus(clause: EmbeddingClause, table: SparseTable, wishes: TableWishes) -> int:
-    """What `n_gpus` says where every key stands once: a slot then sees the rows of its own GPU alone (formats 2.2)."""
-    return wishes.n_gpus or 1 if clause.type == LOCALIZED and table.slot_ids is not None else 1
 
 
 def _gpus(

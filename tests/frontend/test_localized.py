@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import hugectr2onnx
 from hugectr2onnx.errors import MissingInformationError, WeightsError
 from hugectr2onnx.frontend.localized import check_gpus, check_slot_ids, infer_gpus
 
@@ -75,21 +73,3 @@ def test_slots_that_the_layer_does_not_have(slot_id: int, said: str) -> None:
 
 def test_an_empty_table_has_no_slots() -> None:
     check_slot_ids(np.array([], np.int64), 3, "here")
-
-
-def test_a_given_number_hides_the_rows_of_other_gpus_from_a_slot(tmp_path: Path) -> None:
-    """Rows 6 and 8 lie with the slots 2 and 3; with two GPUs slot 0 sees 5 and 6, slot 1 sees 7 and 8 (formats 2.2)."""
-    table = tmp_path / "0_sparse_0.model"
-    table.mkdir()
-    np.array([5, 6, 7, 8], "<i8").tofile(table / "key")
-    np.array([0, 2, 1, 3], "<u8").tofile(table / "slot_id")
-    np.arange(1, 5, dtype="<f4").tofile(table / "emb_vector")
-    sparse = {"top": "keys", "slot_num": 4, "nnz_per_slot": [1] * 4}
-    data = {"type": "Data", "label": {"top": "y", "label_dim": 1}, "dense": {"top": "dense", "dense_dim": 0}}
-    hparam = {"embedding_vec_size": 1, "combiner": "sum"}
-    embedding = {"type": "LocalizedSlotSparseEmbeddingHash", "bottom": "keys", "top": "e"}
-    layers = [{**data, "sparse": [sparse]}, {**embedding, "sparse_embedding_hparam": hparam}]
-    asked = np.array([[[6], [6], [7], [7]]])
-    for gpus, expected in ((None, [2, 2, 3, 3]), (2, [2, 0, 0, 3])):
-        compiled = hugectr2onnx.compile({"layers": layers}, hugectr2onnx.Weights(sparse=[table]), n_gpus=gpus)
-        assert compiled.run({"keys": asked})["e"].ravel().tolist() == expected
