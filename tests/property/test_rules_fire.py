@@ -18,14 +18,12 @@ from .models import BOUNDED, Model, imported, models
 from .motifs import MOTIFS, Motif
 from .test_random_graphs import answers, assert_same
 
-LEVELS = (2, 3)
-ONLY_AT_3 = ("attention", "attention_by_layers")
-"""The motifs that level 3 has rules of its own for."""
+LEVEL = 2
 EXAMPLES = 60
 """For each motif."""
 OWN_COUNT = re.compile(r'Fires\(\{"(\w+)"')
 """How a pass that is no list of rules names its one count."""
-PASSES = [each for level in LEVELS for each in (*passes.PIPELINES[level], *passes.FINISHING[level])]
+PASSES = (*passes.PIPELINES[LEVEL], *passes.FINISHING[LEVEL])
 MODULES = {each.__name__: each.__module__.rpartition(".")[2] for each in PASSES}
 
 UNREACHABLE = {
@@ -48,9 +46,8 @@ def rules_of(module: str) -> set[str]:
     return {f"{module}.{name}" for name in rules | set(OWN_COUNT.findall(inspect.getsource(found)))}
 
 
-def fires(name: str, level: int) -> Counter[str]:
-    """What fired in graphs with a motif, all of which were checked."""
-    motif: Motif = MOTIFS[name]
+def fires(motif: Motif) -> Counter[str]:
+    """What fired in graphs with this motif, all of which were checked."""
     counted: Counter[str] = Counter()
 
     @settings(BOUNDED, max_examples=EXAMPLES)
@@ -58,11 +55,11 @@ def fires(name: str, level: int) -> Counter[str]:
     def check(model: Model) -> None:
         graph = imported(model)
         before = answers(graph)
-        for done in passes.run(graph, level, validate=True):
+        for done in passes.run(graph, LEVEL, validate=True):
             counted.update({f"{MODULES[done.name]}.{rule}": count for rule, count in done.fires.items()})
         verify(graph)
         assert_same(graph, before, exact=False)
-        assert passes.run(graph, level) == ()
+        assert passes.run(graph, LEVEL) == ()
 
     check()
     return counted
@@ -71,8 +68,7 @@ def fires(name: str, level: int) -> Counter[str]:
 @pytest.mark.slow
 def test_every_rule_fires() -> None:
     known = set().union(*map(rules_of, MODULES.values()))
-    runs = [*((name, 2) for name in MOTIFS), *((name, 3) for name in ONLY_AT_3)]
-    counted = sum((fires(name, level) for name, level in runs), Counter())
+    counted = sum(map(fires, MOTIFS.values()), Counter())
     assert set(counted) <= known, "a pass counts under a name that rules_of does not find"
     assert sorted(known - set(counted) - UNREACHABLE) == [], "no random graph reaches these rules: add a motif"
     assert sorted(UNREACHABLE & set(counted)) == [], "these rules are reached after all"
