@@ -99,9 +99,20 @@ def compile(
         row_formats=embedding,
         keep_keys=kept,
     )
-    also = embedding_collection, {} if keep_keys is None else keep_keys
     flow = _Flow(
-        graph, weights, also, options, keys, opt_level, opset, graph_name, simplify, check, validate, folder, progress
+        graph=graph,
+        weights=weights,
+        also=(embedding_collection, {} if keep_keys is None else keep_keys),
+        options=options,
+        keys=keys,
+        opt_level=opt_level,
+        opset=opset,
+        graph_name=graph_name,
+        simplify=simplify,
+        check=check,
+        validate=validate,
+        dump=folder,
+        progress=progress,
     )
     try:
         return flow.run(opt_level)
@@ -114,7 +125,7 @@ def compile(
     return compiled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Flow:
     """What was asked for, and the way from files to a proven model."""
 
