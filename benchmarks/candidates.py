@@ -11,7 +11,7 @@ import hugectr2onnx
 from benchmarks.errors import BenchmarkError
 from benchmarks.matching import Wanted, adapt, match, wanted_inputs
 from benchmarks.sessions import Feed, Settings
-from hugectr2onnx.backend.runtime import open_file
+from hugectr2onnx.backend.runtime import open_session
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.sample_models import SamplePaths
 
@@ -66,12 +66,12 @@ def compiled_candidate(compiled: CompiledModel) -> Candidate:
 
 def other_candidate(against: Against, feed: Feed) -> Candidate:
     """The file as a candidate; raises BenchmarkError unless every input of it can be fed."""
-    wanted = wanted_inputs(open_file(against.path, options=Settings(optimization="none").options()), against.name)
+    wanted = wanted_inputs(open_session(against.path, options=Settings(optimization="none").options()), against.name)
     matched = match(wanted, feed, against.name)
     return Candidate(
         against.name,
         _count_nodes(against.path),
-        lambda options: open_file(against.path, options=options),
+        lambda options: open_session(against.path, options=options),
         _adapter(wanted, matched),
     )
 

@@ -85,7 +85,7 @@ def _open(path: Path, takes_rows: bool) -> _Opened:
     options = runtime.quiet_options()
     options.intra_op_num_threads = 1
     before, begin = _private(), time.perf_counter()
-    session = runtime.open_file(path, options=options)
+    session = runtime.open_session(path, options=options)
     return _Opened(session, takes_rows, time.perf_counter() - begin, _private() - before)
 
 

@@ -31,6 +31,7 @@ from hugectr2onnx.version import __version__
 if TYPE_CHECKING:
     from hugectr2onnx import converter
     from hugectr2onnx.backend.key_file import KeyMapper
+    from hugectr2onnx.backend.runtime import open_session
     from hugectr2onnx.budget import compile_measured
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
@@ -46,6 +47,7 @@ _HOMES = {
     "Weights": "hugectr2onnx.frontend.weights",
     "compile_measured": "hugectr2onnx.budget",
     "evaluate_samples": "hugectr2onnx.quality",
+    "open_session": "hugectr2onnx.backend.runtime",
 }
 
 
@@ -79,4 +81,5 @@ __all__ = [
     "convert",
     "converter",
     "evaluate_samples",
+    "open_session",
 ]

@@ -88,7 +88,7 @@ def verify(
     stated = _stated(model)
     _check_kept(onnx_path, stated, options)
     use_rows(imported.graph, _names(stated, "keys", "auto"))
-    session = runtime.open_file(onnx_path)
+    session = runtime.open_session(onnx_path)
     _check_interface(onnx_path, imported.graph, session)
     recorded = read_samples(samples, session) if samples is not None else None
     passed = _compare_with_reference(onnx_path, model, session, parity.expect(imported.graph))

@@ -120,7 +120,7 @@ def test_through_a_link_everything_lies_where_it_points(folder: Path) -> None:
     (folder / "link.onnx").symlink_to("real/m.onnx")
     compiled(folder, keys="indices").save(folder / "link.onnx", external=True, manifest=True)
     assert sorted(os.listdir(folder / "real")) == ["m.onnx", "m.onnx.keys.keys", "manifest.json"]
-    assert runtime.open_file(folder / "link.onnx").get_inputs()
+    assert runtime.open_session(folder / "link.onnx").get_inputs()
 
 
 class TestSourceFiles:

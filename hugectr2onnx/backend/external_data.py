@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -111,7 +112,18 @@ class _SavedModel:
         self, artifact: Artifact, files: Sequence[BinaryIO], progress: _Progress, *, hashed: bool
     ) -> tuple[FileRecord, ...]:
         """Fill the files of `beside` and the model file, in this order; records of data files, model, key maps."""
-        written = [ModelFile(file, progress, hashed=hashed) for file in files[: len(self.beside) + 1]]
+        with ExitStack() as opened:
+            written = [
+                opened.enter_context(ModelFile(file, progress, hashed=hashed)) for file in files[: len(self.beside) + 1]
+            ]
+            self._fill(artifact, written)
+            progress.finish()
+            paths = [*self.beside, self.layout.target]
+            records = [file.record(path.name) for file, path in zip(written, paths, strict=True)]
+        shards = len(self.layout.shards)
+        return (*records[:shards], records[-1], *records[shards:-1])
+
+    def _fill(self, artifact: Artifact, written: Sequence[ModelFile]) -> None:
         shards, maps, model = written[: len(self.layout.shards)], written[len(self.layout.shards) : -1], written[-1]
         for shard, file in zip(self.layout.shards, shards, strict=True):
             file.reserve(shard.size)
@@ -124,10 +136,6 @@ class _SavedModel:
                 file.write(chunk)
         for piece in artifact.pieces(self.layout.located(artifact)):
             _append(model, piece)
-        progress.finish()
-        paths = [*self.beside, self.layout.target]
-        records = [file.record(path.name) for file, path in zip(written, paths, strict=True)]
-        return (*records[: len(shards)], records[-1], *records[len(shards) : -1])
 
 
 def _append(file: ModelFile, piece: bytes | Blob) -> None:

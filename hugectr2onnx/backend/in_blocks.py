@@ -12,14 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from hugectr2onnx.backend.in_order import Buffers, thread_count
-from hugectr2onnx.backend.place import Place
+from hugectr2onnx.backend.place import Place, whole_pages
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 from hugectr2onnx.ir.types import Array
 
-CHUNK_BYTES = 1 << 23
-"""Rows of the table that a thread looks at in one go."""
-WRITE_BYTES = 1 << 22
+CHUNK_BYTES = 1 << 25
+"""Rows of the table that a thread looks at in one go: in smaller pieces the threads would mostly wait for one another."""
+TAKEN_BYTES = 1 << 20
+"""Of those the rows that it moves in one go, so that they stay in the processor's cache on the way."""
+WRITE_BYTES = 1 << 24
 MEMORY = 160 << 20
 MEMORY_PER_ROW = 8
 """What the two blocks take at most, together."""
@@ -32,10 +34,12 @@ class InBlocks:
 
     def __init__(self, part: Gathered, place: Place, moved: Callable[[int], None]):
         self.part, self.place, self.moved = part, place, moved
-        self.rows = min(len(part), max(1, block_bytes(part) // part.stored_row_bytes))
+        most = max(1, block_bytes(part) // part.stored_row_bytes)
+        self.rows = min(len(part), whole_pages(most, part.stored_row_bytes))
         self.count = -(-len(part) // max(1, self.rows))
         self.step = max(1, CHUNK_BYTES // part.row_bytes)
-        self.taken = Buffers((min(self.step, len(part.source)), *part.source.shape[1:]), part.source.dtype)
+        self.at_once = max(1, min(TAKEN_BYTES // part.row_bytes, len(part.source)))
+        self.taken = Buffers((self.at_once, *part.source.shape[1:]), part.source.dtype)
 
     def run(self) -> Iterator[Array]:
         """All rows in order, a piece at a time, each until the next but one is asked for."""
@@ -70,19 +74,24 @@ class InBlocks:
         places = self.part.places(start, stop) - low
         # As unsigned numbers those below the block, and rows that go nowhere, are large too.
         mine = np.flatnonzero(places.view(np.uint64) < len(block))
-        if len(mine):
-            buffer = self.taken.take()
-            rows = self.part.take(start + mine, buffer[: len(mine)])
-            _as_items(block).put(places[mine], _as_items(rows))
-            self.taken.give(buffer)
-            paging.forget(self.part.source[start:stop])
+        if not len(mine):
+            return
+        to, mine = places[mine], mine + start
+        buffer = self.taken.take()
+        for at in range(0, len(mine), self.at_once):
+            these = mine[at : at + self.at_once]
+            rows = self.part.take(these, buffer[: len(these)])
+            _as_items(block).put(to[at : at + self.at_once], _as_items(rows))
+        self.taken.give(buffer)
+        paging.forget(self.part.source[start:stop])
 
     def _write(self, block: Array, number: int) -> Iterator[tuple[Array, bool]]:
-        low, step = number * self.rows, max(1, WRITE_BYTES // self.part.stored_row_bytes)
+        row_bytes = self.part.stored_row_bytes
+        low, step = number * self.rows, whole_pages(max(1, WRITE_BYTES // row_bytes), row_bytes)
         block = block[: len(self.part) - low]
         for at in range(0, len(block), step):
             piece = block[at : at + step]
-            self.place.write(piece, (low + at) * self.part.stored_row_bytes)
+            self.place.write(piece, (low + at) * row_bytes)
             self.moved(piece.nbytes)
             yield piece, at == 0
 

@@ -7,15 +7,16 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
+from dataclasses import replace
+from typing import BinaryIO, Self
 
 import numpy as np
 
-from hugectr2onnx.backend import reorder
+from hugectr2onnx.backend import place, reorder
 from hugectr2onnx.backend.artifact import Blob, part_chunks
 from hugectr2onnx.backend.in_order import in_order, thread_count
 from hugectr2onnx.backend.manifest import FileRecord
-from hugectr2onnx.backend.place import ONE_WRITE, Place
+from hugectr2onnx.backend.place import Place
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Converted, Gathered, Part
 from hugectr2onnx.ir.row_format import CHUNK_BYTES as CACHED_BYTES
@@ -23,18 +24,31 @@ from hugectr2onnx.ir.row_format import CHUNK_BYTES as CACHED_BYTES
 CHUNK_BYTES = 1 << 22
 SMALL = 1 << 20
 """Bytes of a tensor up to which no thread is worth it."""
+POSITIONAL = hasattr(os, "pwrite")
 
 
 class ModelFile:
-    """Appends to a file; `size` is what was appended so far. A thread of its own hashes: that takes longer than writing."""
+    """Appends to a file; `size` is what was appended so far. A thread of its own hashes: that takes longer than writing.
+
+    A context manager, which leaves the file itself open.
+    """
 
     def __init__(self, file: BinaryIO, written: Callable[[int], None], *, hashed: bool):
         self._file = file
+        self._place = Place(file.fileno(), 0)
         self._written = written
         self._digest = hashlib.sha256() if hashed else None
         self._thread = ThreadPoolExecutor(1, "hugectr2onnx-sha256")
         self._hashing: Future[None] | None = None
         self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+        if self._place.direct is not None:
+            os.close(self._place.direct)
 
     def record(self, name: str) -> FileRecord:
         """The file as it stands, its checksum empty where none was wanted; nothing may be written after this."""
@@ -42,7 +56,12 @@ class ModelFile:
         return FileRecord(name, self.size, self._digest.hexdigest() if self._digest else "")
 
     def reserve(self, size: int) -> None:
-        """Have the file system set room aside for so many bytes: a full disk shows at once, and writing takes less time."""
+        """Say how many bytes will come. The file system sets room aside: a full disk shows at once, and writing is faster.
+
+        A large file goes past the system's cache from here on.
+        """
+        if size >= place.LARGE:
+            self._place = replace(self._place, direct=place.open_direct(self._file))
         if size and hasattr(os, "posix_fallocate"):
             try:
                 os.posix_fallocate(self._file.fileno(), 0, size)
@@ -52,16 +71,19 @@ class ModelFile:
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append bytes, which must stay as they are until the next ones were appended."""
-        view = memoryview(piece)
-        for at in range(0, len(view), ONE_WRITE):
-            self._file.write(view[at : at + ONE_WRITE])
+        if len(piece) > SMALL and POSITIONAL:
+            self._file.flush()
+            self._place.write(np.frombuffer(piece, np.uint8), self.size)
+            self._file.seek(self.size + len(piece))
+        else:
+            self._file.write(piece)
         self._count(piece)
         self._written(len(piece))
 
     def write_blob(self, blob: Blob) -> None:
         """Append a tensor."""
         for part in blob.parts:
-            if isinstance(part, Gathered) and part.nbytes > SMALL and hasattr(os, "pwrite"):
+            if isinstance(part, Gathered) and part.nbytes > SMALL and POSITIONAL:
                 self._write_in_order(part)
             else:
                 for chunk in _chunks(part):
@@ -69,7 +91,7 @@ class ModelFile:
 
     def _write_in_order(self, part: Gathered) -> None:
         self._file.flush()
-        for rows in reorder.write(part, Place(self._file.fileno(), self.size), self._written):
+        for rows in reorder.write(part, replace(self._place, offset=self.size), self._written):
             self._count(rows.reshape(-1).view(np.uint8).data)
         self._file.seek(self.size)
 

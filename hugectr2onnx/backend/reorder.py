@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 
 from hugectr2onnx.backend.in_blocks import InBlocks
 from hugectr2onnx.backend.in_order import Buffers, in_order, thread_count
-from hugectr2onnx.backend.place import Place
+from hugectr2onnx.backend.place import Place, whole_pages
 from hugectr2onnx.backend.two_passes import TwoPasses
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
 from hugectr2onnx.ir.types import Array
 
 AT_RANDOM = 192 << 20
-CHUNK_BYTES = 1 << 22
+CHUNK_BYTES = 1 << 23
 CACHED_SHARE = 2
 """A table is taken to stay in the system's cache where the memory that is left holds it so many times."""
 
@@ -37,7 +37,7 @@ def write(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
 
 
 def _at_random(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
-    step = max(1, CHUNK_BYTES // max(1, part.row_bytes))
+    step = whole_pages(max(1, CHUNK_BYTES // max(1, part.row_bytes)), part.stored_row_bytes)
     buffers = Buffers((min(step, len(part)), *part.source.shape[1:]), part.source.dtype)
 
     def gather(start: int) -> tuple[Array, Array]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hugectr2onnx.backend import shared_maps
 from hugectr2onnx.backend.artifact import Artifact, located_tensor
 from hugectr2onnx.errors import CompilerError, FeedError, HugeCTR2ONNXError, OutputError, UnsupportedError
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 LARGE = 256 << 20
 """Bytes of a model from which on its tables are not brought into memory."""
+NO_MEMORY = "bad_alloc"
+"""What onnxruntime says where it cannot map a table."""
 CPU = ("CPUExecutionProvider",)
 _ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
                   "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}  # fmt: skip
@@ -70,15 +74,19 @@ def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any)
                 "a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that"
             )
         raise
-    opened = open_file(path, providers=providers, options=options)
+    opened = open_session(path, providers=providers, options=options)
     if os.name == "posix":
         folder.cleanup()
     vars(opened)["hugectr2onnx_tensors"] = folder
     return opened
 
 
-def open_file(path: str | os.PathLike[str], *, providers: Sequence[str] = CPU, options: Any = None) -> Any:
-    """An `onnxruntime.InferenceSession` of a model file; FeedError where there is none that onnxruntime can run."""
+def open_session(path: str | os.PathLike[str], *, providers: Sequence[str] = CPU, options: Any = None) -> Any:
+    """An `onnxruntime.InferenceSession` of a model file, whose tables may be larger than this machine's memory.
+
+    `options` is a `SessionOptions`, used up by this call: give a new one for each session. FeedError where there is no
+    model that onnxruntime can run, UnsupportedError for a provider that it lacks.
+    """
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -91,7 +99,21 @@ def open_file(path: str | os.PathLike[str], *, providers: Sequence[str] = CPU, o
         raise FeedError(f"The ONNX file {name} is empty: write it again.")
     options = options if options is not None else quiet_options()
     # onnxruntime looks for the tables beside the symbolic link, then refuses them for not lying beside the model.
-    return _open(os.path.realpath(name), options, providers, FeedError, f"onnxruntime cannot open {name}")
+    found, what = os.path.realpath(name), f"onnxruntime cannot open {name}"
+    try:
+        return _open(found, options, providers, FeedError, what)
+    except FeedError as error:
+        if NO_MEMORY not in str(error) or tuple(providers) != CPU:
+            raise
+        tensors = shared_maps.large_tensors(Path(found))
+        if not tensors:
+            raise
+    values = {name: onnxruntime().OrtValue.ortvalue_from_numpy(array) for name, array in tensors.items()}
+    for tensor, value in values.items():
+        options.add_initializer(tensor, value)
+    opened = _open(found, options, providers, FeedError, what)
+    vars(opened)["hugectr2onnx_tensors"] = (tensors, values)
+    return opened
 
 
 def run(opened: Any, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:

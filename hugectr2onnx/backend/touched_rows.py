@@ -81,10 +81,10 @@ class _Run:
         """What the model answers once it asks for no row that is not there."""
         probe = self._write("probe.onnx", rows_of(self.artifact, [index for _, index in self.gathers]))
         for _ in range(MOST_ROUNDS):
-            session = runtime.open_file(probe, options=_single_thread())
+            session = runtime.open_session(probe, options=_single_thread())
             asked = [runtime.run(session, each) | dict(each) for each in feeds]
             if not sum(self._fill(table, [found[index] for found in asked]) for table, index in self.gathers):
-                session = runtime.open_file(self._write("model.onnx", self.artifact), options=_single_thread())
+                session = runtime.open_session(self._write("model.onnx", self.artifact), options=_single_thread())
                 return [runtime.run(session, each) for each in feeds]
         raise CompilerError("the model asks for other rows each time it runs")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,8 @@ class TwoPasses:
     """The result in buckets of `rows` rows, of which the first pass fills each from its beginning; it reads as many at once."""
 
     def __init__(self, part: Gathered, place: Place, moved: Callable[[int], None]):
-        self.part, self.place, self.moved = part, place, moved
+        # What the first pass leaves in the cache would have to go to the disk before pages could go past it.
+        self.part, self.place, self.moved = part, replace(place, direct=None), moved
         self.threads = thread_count()
         # For each thread a buffer that it reads into and one that it fills; two that wait, and two more of the caller's.
         most = (MEMORY + MEMORY_PER_ROW * len(part)) // (2 * self.threads + 4)

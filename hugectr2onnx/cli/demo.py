@@ -107,7 +107,7 @@ def _measure(sample: SamplePaths, folder: Path, output: Output) -> dict[int, dic
     from hugectr2onnx.sample_models import sample_feeds
 
     output.say(f"{len(LEVELS) + 2}. Run on this machine's CPU, the two models in turn.", "title")
-    sessions = {level: runtime.open_file(_file(folder, level)) for level in LEVELS}
+    sessions = {level: runtime.open_session(_file(folder, level)) for level in LEVELS}
     found: dict[int, dict[int, float]] = {level: {} for level in LEVELS}
     for batch in BATCHES:
         feeds = sample_feeds(sample, batch)

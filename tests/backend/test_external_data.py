@@ -66,9 +66,9 @@ EXPECTED = LARGE[KEYS] * 3 + SMALL[KEYS]
 
 
 def run_file(path: Path) -> np.ndarray:
-    from hugectr2onnx.backend.runtime import open_file
+    from hugectr2onnx.backend.runtime import open_session
 
-    return open_file(path).run(None, {"keys": KEYS})[0]
+    return open_session(path).run(None, {"keys": KEYS})[0]
 
 
 def save_pair(path: Path) -> None:

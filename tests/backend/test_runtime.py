@@ -101,32 +101,32 @@ class TestOpenFile:
     @pytest.mark.parametrize("write", [save_pair, lambda path: save(look_up(TABLE, ZERO_ROW), path)])
     def test_one_file_or_a_pair(self, tmp_path: Path, write: Callable[[Path], None]) -> None:
         write(tmp_path / "a.onnx")
-        opened = runtime.open_file(tmp_path / "a.onnx")
+        opened = runtime.open_session(tmp_path / "a.onnx")
         np.testing.assert_array_equal(runtime.run(opened, {"keys": KEYS})["rows"], EXPECTED)
 
     @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x08"])
     def test_a_file_that_is_no_model(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.onnx").write_bytes(content)
         with pytest.raises(FeedError, match=r"a\.onnx"):
-            runtime.open_file(tmp_path / "a.onnx")
+            runtime.open_session(tmp_path / "a.onnx")
 
     def test_a_file_that_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(FeedError, match=r"missing\.onnx: No such file"):
-            runtime.open_file(tmp_path / "missing.onnx")
+            runtime.open_session(tmp_path / "missing.onnx")
 
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(FeedError, match="Cannot read the ONNX file"):
-            runtime.open_file(tmp_path)
+            runtime.open_session(tmp_path)
 
     def test_a_name_that_no_file_can_have(self) -> None:
         with pytest.raises(FeedError, match="null"):
-            runtime.open_file("a\0b")
+            runtime.open_session("a\0b")
 
     def test_a_model_whose_tables_are_missing(self, tmp_path: Path) -> None:
         save_pair(tmp_path / "a.onnx")
         os.remove(tmp_path / "a.onnx.data")
         with pytest.raises(FeedError, match=r"a\.onnx\.data"):
-            runtime.open_file(tmp_path / "a.onnx")
+            runtime.open_session(tmp_path / "a.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +176,60 @@ def test_telemetry_is_off_before_onnxruntime_is_imported() -> None:
 def test_the_model_file_is_an_ordinary_onnx_file(tmp_path: Path) -> None:
     save(look_up(TABLE, ZERO_ROW), tmp_path / "a.onnx")
     assert [node.name for node in onnx.load(tmp_path / "a.onnx").graph.node] == ["look_up", "double", "weigh"]
+
+
+class TestTablesLargerThanMemory:
+    """Files of holes, which take no room on the disk: a table whose last row is all sevens, half as large again as memory."""
+
+    @staticmethod
+    def model(folder: Path, *, location: str = "table", size: int | None = None) -> Path:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        rows = memory * 3 // 2 // 12
+        table = TensorProto(name="table", data_type=TensorProto.FLOAT, dims=[rows, 3])
+        table.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("length", str(rows * 12))):
+            table.external_data.add(key=key, value=value)
+        graph = helper.make_graph(
+            [helper.make_node("Gather", ["table", "keys"], ["rows"])],
+            "g",
+            [helper.make_tensor_value_info("keys", TensorProto.INT64, ["N"])],
+            [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", 3])],
+            [table],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, folder / "large.onnx")
+        try:
+            with open(folder / location, "wb") as file:
+                file.truncate((rows - 1) * 12)
+                file.seek(0, os.SEEK_END)
+                file.write(np.full(3, 7, np.float32).tobytes())
+                file.truncate(size if size is not None else rows * 12)
+        except OSError as error:
+            pytest.skip(f"this file system has no such files: {error}")
+        return folder / "large.onnx"
+
+    def test_a_session_opens_and_reads_it(self, tmp_path: Path) -> None:
+        opened = runtime.open_session(self.model(tmp_path))
+        gc.collect()
+        found = runtime.run(opened, {"keys": np.array([-1, 0])})["rows"]
+        np.testing.assert_array_equal(found, [[7, 7, 7], [0, 0, 0]])
+
+    def test_a_file_that_is_cut_short_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(FeedError, match=r"cannot open|does not hold the tensor table"):
+            runtime.open_session(self.model(tmp_path, size=1 << 29))
+
+    def test_a_file_outside_the_folder_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "inner").mkdir()
+        with pytest.raises(FeedError, match=r"outside its own folder|cannot open"):
+            runtime.open_session(self.model(tmp_path / "inner", location="../table"))
+
+    def test_other_errors_are_passed_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A model that onnxruntime has no memory for although it has no large tensor."""
+        save(look_up(TABLE), tmp_path / "small.onnx")
+
+        def refuse(*_: object, **__: object) -> None:
+            raise RuntimeError("std::bad_alloc")
+
+        monkeypatch.setattr(runtime.onnxruntime(), "InferenceSession", refuse)
+        with pytest.raises(FeedError, match="bad_alloc"):
+            runtime.open_session(tmp_path / "small.onnx")

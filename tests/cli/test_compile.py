@@ -27,7 +27,7 @@ QUICK = ("--no-simplify",)
 
 
 def predictions(path: Path) -> np.ndarray:
-    return runtime.run(runtime.open_file(path), {"dense": DENSE, "keys": ROWS})["label"]
+    return runtime.run(runtime.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -84,7 +84,7 @@ def test_vectors_instead_of_keys(model: Any, run: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.onnx"
     assert run("compile", *model.arguments, "-o", path, "--no-embedding", *QUICK).code == 0
     vectors = np.array([[[0.5]]], np.float32)
-    answer = runtime.run(runtime.open_file(path), {"dense": DENSE[:1], "emb": vectors})["label"]
+    answer = runtime.run(runtime.open_session(path), {"dense": DENSE[:1], "emb": vectors})["label"]
     np.testing.assert_allclose(answer, 1 / (1 + np.exp([[-(0.5 - 2.0 + 0.25 + 0.5)]])), rtol=1e-5)
 
 

@@ -48,7 +48,7 @@ def test_what_it_keeps_can_be_used(run: Any, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     assert run("demo", "--folder", folder).code == 0
     assert {"wdl.json", "wdl_O0.onnx", "wdl_O2.onnx"} <= {path.name for path in folder.iterdir()}
-    session = runtime.open_file(folder / "wdl_O2.onnx")
+    session = runtime.open_session(folder / "wdl_O2.onnx")
     shapes = {each.name: each.shape[1:] for each in session.get_inputs()}
     feeds = {name: np.zeros((2, *shape), np.float32 if name == "dense" else np.int64) for name, shape in shapes.items()}
     assert runtime.run(session, feeds)["label"].shape == (2, 1)

@@ -241,7 +241,7 @@ def test_the_file_is_smaller_and_passes_parity(format: str, tmp_path: Path) -> N
     external_data.save(artifact, tmp_path / "m.onnx", limit=1 << 16)
     assert (tmp_path / "m.onnx.data").stat().st_size >= 20_001 * (row_bytes(format, 64) - 4)
     for each in expected:
-        found = runtime.run(runtime.open_file(tmp_path / "m.onnx"), each.feeds)["y"]
+        found = runtime.run(runtime.open_session(tmp_path / "m.onnx"), each.feeds)["y"]
         np.testing.assert_array_equal(found, each.reference["y"].astype(np.float32))
 
 
