@@ -1,7 +1,8 @@
 """Rows put in order block by block in memory: for a table that the system's cache holds.
 
 Threads walk through the table once for each block of the result and put every row that belongs there in its place; meanwhile
-the block before is written. A row is moved once, however many blocks there are; a walk looks at all keys, 1.5 ns each.
+the block before is written. A row is moved once, however many blocks there are; a walk looks at the number of each row's
+block, 1 ns a row.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class InBlocks:
         self.count = -(-len(part) // max(1, self.rows))
         self.step = max(1, CHUNK_BYTES // part.row_bytes)
         self.at_once = max(1, min(TAKEN_BYTES // part.row_bytes, len(part.source)))
+        self.numbers = np.empty(len(part.source), np.min_scalar_type(self.count))
+        """The block that each row of the source belongs to, `count` for none; the first walk works them out."""
         self.taken = Buffers((self.at_once, *part.source.shape[1:]), part.source.dtype)
 
     def run(self) -> Iterator[Array]:
@@ -66,24 +69,29 @@ class InBlocks:
         missing = np.flatnonzero(self.part.order[low : low + len(block)] < 0)
         if len(missing):
             block[missing] = self.part.stored_fill
-        return [pool.submit(self._fill, block, low, at) for at in range(0, len(self.part.source), self.step)]
+        return [pool.submit(self._fill, block, number, at) for at in range(0, len(self.part.source), self.step)]
 
-    def _fill(self, block: Array, low: int, start: int) -> None:
+    def _fill(self, block: Array, number: int, start: int) -> None:
         """Put the rows of a stretch of the table that belong to a block in their places."""
-        stop = min(start + self.step, len(self.part.source))
-        places = self.part.places(start, stop) - low
-        # As unsigned numbers those below the block, and rows that go nowhere, are large too.
-        mine = np.flatnonzero(places.view(np.uint64) < len(block))
-        if not len(mine):
-            return
-        to, mine = places[mine], mine + start
-        buffer = self.taken.take()
-        for at in range(0, len(mine), self.at_once):
-            these = mine[at : at + self.at_once]
-            rows = self.part.take(these, buffer[: len(these)])
-            _as_items(block).put(to[at : at + self.at_once], _as_items(rows))
+        stretch = slice(start, start + self.step)
+        if number == 0:
+            self.numbers[stretch] = self._numbers_of(self.part.places(stretch))
+        mine = np.flatnonzero(self.numbers[stretch] == number)
+        if len(mine):
+            mine += start
+            self._move(mine, block, self.part.places(mine) - number * self.rows)
+        self.part.forget(stretch)
+
+    def _numbers_of(self, places: Array) -> Array:
+        # As unsigned numbers those of rows that go nowhere are large.
+        return np.minimum((places // self.rows).view(np.uint64), self.count)
+
+    def _move(self, rows: Array, block: Array, places: Array) -> None:
+        items, buffer = _as_items(block), self.taken.take()
+        for at in range(0, len(rows), self.at_once):
+            some = rows[at : at + self.at_once]
+            items.put(places[at : at + self.at_once], _as_items(self.part.take(some, buffer[: len(some)])))
         self.taken.give(buffer)
-        paging.forget(self.part.source[start:stop])
 
     def _write(self, block: Array, number: int) -> Iterator[tuple[Array, bool]]:
         row_bytes = self.part.stored_row_bytes

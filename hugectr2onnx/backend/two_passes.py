@@ -81,7 +81,7 @@ class TwoPasses:
 
     def _by_bucket(self, start: int) -> _Sorted:
         rows = self.part.source[start : start + self.rows]
-        places = self.part.places(start, start + len(rows))
+        places = self.part.places(slice(start, start + len(rows)))
         # Rows that go nowhere have negative places and come behind the last bucket.
         buckets = np.minimum((places // self.rows).astype(np.uint64), self.count).astype(self.bucket_type)
         order = np.argsort(buckets, kind="stable")
@@ -89,6 +89,7 @@ class TwoPasses:
         order = order[: int(counts.sum())]
         came, buffer = self.came.take(), self.sorted.take()
         paging.read(rows, came[: len(rows)])
+        self.part.forget(slice(start, start + len(rows)))
         moved = came[: len(rows)].take(order, axis=0, out=buffer[: len(order)], mode="clip")
         self.came.give(came)
         ranks = (places % self.rows).astype(np.uint32).take(order)

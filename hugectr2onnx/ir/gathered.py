@@ -63,14 +63,17 @@ class Gathered:
         """The same rows of one number as numbers: only `reshape(-1)` of a table of one column."""
         return replace(self, source=self.source.reshape(*shape))
 
-    def places(self, start: int, stop: int) -> Array:
+    def places(self, rows: slice | Array) -> Array:
         """Where some rows of the source go, negative for nowhere; a row of the source goes to one place at most."""
         if self.keys is None:
-            return self._inverse[start:stop]
-        keys = np.asarray(self.keys[start:stop])
-        places = keys - self.low
-        paging.forget(keys)
-        return places
+            return self._inverse[rows]
+        return np.asarray(self.keys)[rows] - self.low
+
+    def forget(self, rows: slice) -> None:
+        """Give back the pages of a stretch of the source, and of its keys."""
+        paging.forget(self.source[rows])
+        if self.keys is not None:
+            paging.forget(self.keys[rows])
 
     @cached_property
     def _inverse(self) -> Array:
