@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from hugectr2onnx.backend.atomic import writable_path
+from hugectr2onnx.backend.system_memory import beyond_memory
 from hugectr2onnx.check_report import (
     FLOAT_BYTES,
     CheckReport,
@@ -251,6 +252,7 @@ class _Check:
         if self.output is not None:
             errors.append(no_room(self.output, expected.output_bytes, expected.free_bytes))
         self.problems += [error for error in errors if error is not None]
+        self.warnings += beyond_memory((table.table, table.row_bytes) for table in expected.tables)
         return expected
 
     # Layers

@@ -14,6 +14,7 @@ from hugectr2onnx.backend import emitter, parity, worker
 from hugectr2onnx.backend import simplify as onnxsim
 from hugectr2onnx.backend.artifact import Artifact
 from hugectr2onnx.backend.key_file import KeyFile
+from hugectr2onnx.backend.system_memory import beyond_memory
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError, UnsupportedError
 from hugectr2onnx.frontend import given, importer, opening
@@ -219,6 +220,7 @@ def _note(report: Report, model: opening.OpenedModel, imported: Imported, source
     }
     report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
     report.stored = tuple(stored_tables(imported.graph))
+    report.warnings += beyond_memory((table.table, table.bytes_after) for table in report.stored)
 
 
 def _prove(

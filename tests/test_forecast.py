@@ -129,3 +129,13 @@ def test_nothing_is_forecast_for_a_model_that_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "m_dense_0.model").write_bytes(b"1234")
     assert check(*model).forecast is None
     assert check(model[0]).forecast is None
+
+
+def test_a_table_larger_than_memory_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hugectr2onnx.backend.system_memory.largest_private_map", lambda: 1000)
+    graph, weights = write(tmp_path, np.arange(100))
+    warned = "6,400 bytes, and this machine has 1,000"
+    assert warned in "".join(hugectr2onnx.compile(graph, weights, check=False).report.warnings)
+    report = check(graph, weights)
+    assert not report.problems
+    assert any("and this machine has 1,000" in warning for warning in report.warnings)

@@ -7,12 +7,12 @@ two passes   one that it does not hold, which nobody wants to read from the disk
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 from hugectr2onnx.backend.in_blocks import InBlocks
 from hugectr2onnx.backend.in_order import Buffers, in_order, thread_count
 from hugectr2onnx.backend.place import Place, whole_pages
+from hugectr2onnx.backend.system_memory import available_memory
 from hugectr2onnx.backend.two_passes import TwoPasses
 from hugectr2onnx.ir import paging
 from hugectr2onnx.ir.gathered import Gathered
@@ -52,17 +52,3 @@ def _at_random(part: Gathered, place: Place, moved: Moved) -> Iterator[Array]:
         yield rows
         buffers.passed(buffer)
     paging.Pages(part.source).release()
-
-
-def available_memory() -> int:
-    """Bytes that programs can still have, the system's cache among them; 0 where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            numbers = {name: number for name, _, number in (line.partition(":") for line in file)}
-        return int(numbers["MemAvailable"].split()[0]) << 10
-    except (OSError, ValueError, KeyError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (OSError, ValueError, AttributeError):
-        return 0
