@@ -62,9 +62,11 @@ def save(
     model = _SavedModel.plan(layout, tuple(key_files), Manifest.of(target, enters=hashed and facts is not None))
     model.check(artifact, sources)
     known = facts() if hashed and facts is not None else None
-    with atomic_files(*model.beside, target, index=model.manifest.path) as files:
+    with ExitStack() as turn, atomic_files(*model.beside, target, index=model.manifest.path) as files:
         records = model.write(artifact, files, _Progress(progress, model.size), hashed=hashed)
         if model.manifest.path is not None:
+            # From reading the manifest until the new one stands: an entry that came in between would be lost.
+            turn.enter_context(leftovers.alone_in(target.parent))
             entry = None if known is None else {"files": [asdict(record) for record in records], **known}
             files[-1].write(model.manifest.text(entry))
     # After the new model stands, nothing refers to them: a crash before this line leaves files too many, no more.

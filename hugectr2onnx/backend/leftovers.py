@@ -46,6 +46,18 @@ def hold(file: BinaryIO) -> int | None:
     return os.dup(file.fileno())
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While the block runs, no other save is in such a block for the folder, where its file system has locks."""
+    with ExitStack() as closing:
+        if fcntl is not None:
+            with suppress(OSError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                closing.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
 def clear(target: Path) -> None:
     """Remove what dead saves to a file left beside it; a file that such a save had only set aside comes back.
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from hugectr2onnx.backend import atomic
 from hugectr2onnx.backend.artifact import Artifact, Blob, external_tensor
 from hugectr2onnx.backend.external_data import save
 from hugectr2onnx.backend.key_file import KeyFile
+from hugectr2onnx.backend.manifest import Manifest
 from hugectr2onnx.backend.model_file import ModelFile
 from hugectr2onnx.errors import OutputError, WeightsError
 from hugectr2onnx.frontend.mapped_file import map_file
@@ -438,3 +440,22 @@ def test_what_an_older_model_leaves_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.onnx\.data: it is an input of this compilation"):
         save(two_tables(), tmp_path / "a.onnx", sources=[tmp_path / "a.onnx.data"])
     np.testing.assert_array_equal(run_file(tmp_path / "a.onnx"), EXPECTED)
+
+
+def test_two_saves_at_once_both_enter_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one comes to the manifest between the first one's reading it and its new one."""
+    text, second = Manifest.text, ThreadPoolExecutor(1)
+
+    def slow(manifest: Manifest, entry: Any) -> bytes:
+        found = text(manifest, entry)
+        if manifest.model.name == "a.onnx":
+            other.append(second.submit(save, one_table(SMALL), tmp_path / "b.onnx", checksums=True, facts=dict))
+            with pytest.raises(TimeoutError):
+                other[0].result(timeout=0.5)
+        return found
+
+    other: list[Future[Any]] = []
+    monkeypatch.setattr(Manifest, "text", slow)
+    save(one_table(SMALL), tmp_path / "a.onnx", checksums=True, facts=dict)
+    other[0].result()
+    assert list(json.loads((tmp_path / "manifest.json").read_text())["models"]) == ["a.onnx", "b.onnx"]
