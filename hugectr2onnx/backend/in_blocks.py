@@ -23,8 +23,8 @@ CHUNK_BYTES = 1 << 25
 TAKEN_BYTES = 1 << 20
 """Of those the rows that it moves in one go, so that they stay in the processor's cache on the way."""
 WRITE_BYTES = 1 << 24
-MEMORY = 160 << 20
-MEMORY_PER_ROW = 8
+MEMORY = 128 << 20
+MEMORY_PER_ROW = 7
 """What the two blocks take at most, together."""
 LEAST_BLOCKS = 4
 """So that most of the result is written and hashed while the rest is put in order."""
