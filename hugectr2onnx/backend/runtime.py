@@ -66,7 +66,8 @@ def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any)
     folder = tempfile.TemporaryDirectory(prefix="hugectr2onnx-", ignore_cleanup_errors=True)
     path = os.path.join(folder.name, "model.onnx")
     try:
-        external_data.save(artifact, path)
+        external_data.save(artifact, path, limit=0)
+        opened = open_session(path, providers=providers, options=options)
     except HugeCTR2ONNXError as error:
         folder.cleanup()
         if isinstance(error, OutputError):
@@ -74,10 +75,9 @@ def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any)
                 "a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that"
             )
         raise
-    opened = open_session(path, providers=providers, options=options)
     if os.name == "posix":
         folder.cleanup()
-    vars(opened)["hugectr2onnx_tensors"] = folder
+    vars(opened)["hugectr2onnx_folder"] = folder
     return opened
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,10 +10,16 @@ from pathlib import Path
 MEMORY = Path("/proc/meminfo")
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 ANY_MAP = "1"
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""What a container may have, its part of the system's cache included (control groups 2 and 1)."""
 
 
 def available_memory() -> int:
     """Bytes that programs can still have, the system's cache among them; 0 where the system does not say."""
+    return int(min(_available(), *map(_limit, LIMITS)))
+
+
+def _available() -> int:
     try:
         return _memory("MemAvailable")
     except (OSError, ValueError, KeyError, IndexError):
@@ -21,6 +28,13 @@ def available_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (OSError, ValueError, AttributeError):
         return 0
+
+
+def _limit(path: Path) -> float:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no container, or "max"
+        return math.inf
 
 
 def largest_private_map() -> int | None:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend import runtime, shared_maps
 from hugectr2onnx.backend.artifact import Artifact, Blob, external_tensor
 from hugectr2onnx.backend.external_data import save
 from hugectr2onnx.errors import CompilerError, FeedError, UnsupportedError
@@ -233,3 +234,22 @@ class TestTablesLargerThanMemory:
         monkeypatch.setattr(runtime.onnxruntime(), "InferenceSession", refuse)
         with pytest.raises(FeedError, match="bad_alloc"):
             runtime.open_session(tmp_path / "small.onnx")
+
+    def test_a_model_in_memory_keeps_its_maps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its files are gone once it is open; onnxruntime has no memory for it at first."""
+        real, refused = runtime.onnxruntime().InferenceSession, []
+
+        def refuse_once(*arguments: Any, **options: Any) -> Any:
+            if not refused:
+                refused.append(arguments)
+                raise RuntimeError("std::bad_alloc")
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(runtime.onnxruntime(), "InferenceSession", refuse_once)
+        monkeypatch.setattr(shared_maps, "LARGE", 1)
+        table = np.arange(3 << 20, dtype=np.float32).reshape(-1, 3)
+        opened = runtime.session(look_up(table), large=1)
+        gc.collect()
+        found = runtime.run(opened, {"keys": np.array([-1])})["rows"]
+        np.testing.assert_array_equal(found, table[-1:] * np.float32([2, 20, 200]))
+        assert refused

@@ -16,6 +16,7 @@ def meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "meminfo"
     path.write_text(MEMINFO)
     monkeypatch.setattr(system_memory, "MEMORY", path)
+    monkeypatch.setattr(system_memory, "LIMITS", (tmp_path / "memory.max",))
     return path
 
 
@@ -30,6 +31,13 @@ def overcommit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("meminfo")
 def test_what_is_left() -> None:
     assert system_memory.available_memory() == 400 << 10
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("max", 400 << 10), ("5000", 5000), ("1000000000", 400 << 10)])
+@pytest.mark.usefixtures("meminfo")
+def test_a_container_may_have_less(limit: str, expected: int, tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    assert system_memory.available_memory() == expected
 
 
 def test_a_system_that_does_not_say_what_is_left_has_half_of_it(meminfo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
