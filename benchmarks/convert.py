@@ -25,6 +25,8 @@ LIMITS = {"dense": 16, "hashed": 48}
 MAP_BYTES = 24
 """Of the largest key map, for each row; for the room on the disk only."""
 SPARE_BYTES = 1 << 30
+MUCH = 1 << 26
+"""Bytes of a file that a disk takes some time to take back."""
 GATHER = "gather"
 """What stands for a strategy where rows are known."""
 
@@ -170,8 +172,10 @@ def _copy(place: Path, cold: bool) -> tuple[float, float]:
     os.fsync(descriptor)
     os.close(descriptor)
     done = time.perf_counter()
+    freed = target.stat().st_size
     target.unlink()
-    os.sync()  # a disk that takes back what is freed does it now, not while the next step is timed
+    if freed > MUCH:
+        os.sync()  # a disk that takes back what is freed does it now, not while the next step is timed
     return copied - begin, done - begin
 
 
