@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from hugectr2onnx.backend.onnx_file import ExternalTensor, external_tensors, read_model
 from hugectr2onnx.check_report import CheckReport, Tensor
 from hugectr2onnx.checking import check
 from hugectr2onnx.frontend import graph_json
 from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.layers.layer import REGISTRY
-from hugectr2onnx.onnx_file import ExternalTensor, external_tensors, read_model
 
 LAYER_KEY = "hugectr.layer"
 

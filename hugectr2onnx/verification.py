@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from hugectr2onnx.backend import parity, runtime
+from hugectr2onnx.backend.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.parity import Expectation, Parity
 from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend import graph_json, importer, json_text, opening
@@ -19,7 +20,6 @@ from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.keep_keys import digest
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.passes.use_rows import use_rows
 from hugectr2onnx.recorded import Samples, read_samples
 

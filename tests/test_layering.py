@@ -20,7 +20,7 @@ LAYERS = {
 }
 """What each package may import of this library."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim", "rich")
-READS_ONNX_FILES = {"hugectr2onnx.verification", "hugectr2onnx.inspection", "hugectr2onnx.onnx_file"}
+READS_ONNX_FILES = {"hugectr2onnx.verification", "hugectr2onnx.inspection"}
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
 
