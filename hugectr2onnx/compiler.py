@@ -100,7 +100,7 @@ def compile(
         row_formats=embedding,
         keep_keys=kept,
     )
-    flow = _Flow(
+    return _Flow(
         graph=graph,
         weights=weights,
         also=(embedding_collection, {} if keep_keys is None else keep_keys),
@@ -114,16 +114,7 @@ def compile(
         validate=validate,
         dump=folder,
         progress=progress,
-    )
-    try:
-        return flow.run(opt_level)
-    except ParityError as missed:
-        if opt_level <= EXACT_LEVEL:
-            raise
-        why = f"level {opt_level} missed the tolerance on these weights, so this is level {EXACT_LEVEL}: {missed}"
-    compiled = flow.run(EXACT_LEVEL)
-    compiled.report.warnings.append(why)
-    return compiled
+    ).deliver()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +135,18 @@ class _Flow:
     validate: bool
     dump: Path | None
     progress: Progress | None
+
+    def deliver(self) -> CompiledModel:
+        """The model at the level that was asked for, or at level 1 where the algebra misses the tolerance."""
+        try:
+            return self.run(self.opt_level)
+        except ParityError as missed:
+            if self.opt_level <= EXACT_LEVEL:
+                raise
+            why = f"level {self.opt_level} missed the tolerance on these weights, so this is level {EXACT_LEVEL}: {missed}"
+        compiled = self.run(EXACT_LEVEL)
+        compiled.report.warnings.append(why)
+        return compiled
 
     def run(self, level: int) -> CompiledModel:
         """The model at a level; the key maps are those of the level that was asked for."""

@@ -64,11 +64,9 @@ def save(
     known = facts() if hashed and facts is not None else None
     with ExitStack() as turn, atomic_files(*model.beside, target, index=model.manifest.path) as files:
         records = model.write(artifact, files, _Progress(progress, model.size), hashed=hashed)
-        if model.manifest.path is not None:
-            # From reading the manifest until the new one stands: an entry that came in between would be lost.
-            turn.enter_context(leftovers.alone_in(target.parent))
-            entry = None if known is None else {"files": [asdict(record) for record in records], **known}
-            files[-1].write(model.manifest.text(entry))
+        # From reading the manifest until the new one stands: an entry that came in between would be lost.
+        turn.enter_context(leftovers.alone_in(target.parent))
+        model.enter(files[-1], records, known)
     # After the new model stands, nothing refers to them: a crash before this line leaves files too many, no more.
     for old in model.stale:
         old.unlink(missing_ok=True)
@@ -124,6 +122,12 @@ class _SavedModel:
             records = [file.record(path.name) for file, path in zip(written, paths, strict=True)]
         shards = len(self.layout.shards)
         return (*records[:shards], records[-1], *records[shards:-1])
+
+    def enter(self, index: BinaryIO, records: Sequence[FileRecord], known: Mapping[str, Any] | None) -> None:
+        """Fill the new manifest, where there is one: with the model's entry, or without it where nothing is `known`."""
+        if self.manifest.path is not None:
+            entry = None if known is None else {"files": [asdict(record) for record in records], **known}
+            index.write(self.manifest.text(entry))
 
     def _fill(self, artifact: Artifact, written: Sequence[ModelFile]) -> None:
         shards, maps, model = written[: len(self.layout.shards)], written[len(self.layout.shards) : -1], written[-1]

@@ -1,8 +1,8 @@
 """Rows put in order block by block in memory: for a table that the system's cache holds.
 
 Threads walk through the table once for each block of the result and put every row that belongs there in its place; meanwhile
-the block before is written. A row is moved once, however many blocks there are; a walk looks at the number of each row's
-block, 1 ns a row.
+the block before is written. A row is moved to its block once, however many there are; a walk looks at the number of each
+row's block, 1 ns a row.
 """
 
 from __future__ import annotations
