@@ -11,7 +11,7 @@ import hugectr2onnx
 from benchmarks.errors import BenchmarkError
 from benchmarks.matching import Wanted, adapt, match, wanted_inputs
 from benchmarks.sessions import Feed, Settings
-from hugectr2onnx.backend.runtime import open_session
+from hugectr2onnx.backend.runtime.sessions import open_session
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.sample_models import SamplePaths
 

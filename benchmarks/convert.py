@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import page_cache
 from benchmarks.convert_tables import TABLE
 from benchmarks.errors import BenchmarkError
-from hugectr2onnx.ir.row_format import RowFormat, row_bytes
+from hugectr2onnx.tables.row_format import RowFormat, row_bytes
 
 SMALL_ROWS = 1000
 """The table whose conversion is taken off the time of the others: what a model costs apart from its rows."""

@@ -15,7 +15,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.markdown import markdown
 from benchmarks.plots import require_matplotlib
 from benchmarks.records import dump, write_text
-from hugectr2onnx.ir.row_format import FORMATS
+from hugectr2onnx.tables.row_format import FORMATS
 
 STRATEGIES = ("auto", "plain", "direct", "label-encoder", "perfect-hash", "indices")
 HEADER = (

@@ -34,13 +34,13 @@ class _Opened:
 
 def look_up(order: Mapping[str, Any]) -> dict[str, Any]:
     """Microseconds of each model and of the limit; raises RuntimeError where a model of float32 rows gives others."""
-    from hugectr2onnx.backend import runtime
+    from hugectr2onnx.backend.runtime import sessions
 
     folder, width, hotness = Path(order["folder"]), int(order["width"]), int(order["hotness"])
     keys = np.memmap(folder / TABLE / "key", "<i8", "r")
     limit = folder / "limit.onnx"
     limit.write_bytes(_plain_gather(len(keys), width, hotness))
-    runtime.onnxruntime()
+    sessions.onnxruntime()
     opened = {"limit": _open(limit, takes_rows=True)}
     opened |= {name: _open(folder / f"{name}.onnx", takes_rows=rows) for name, rows in order["models"].items()}
     times: dict[str, dict[str, float]] = {name: {} for name in opened}
@@ -80,12 +80,12 @@ def _plain_gather(rows: int, width: int, hotness: int) -> bytes:
 
 
 def _open(path: Path, takes_rows: bool) -> _Opened:
-    from hugectr2onnx.backend import runtime
+    from hugectr2onnx.backend.runtime import sessions
 
-    options = runtime.quiet_options()
+    options = sessions.quiet_options()
     options.intra_op_num_threads = 1
     before, begin = _private(), time.perf_counter()
-    session = runtime.open_session(path, options=options)
+    session = sessions.open_session(path, options=options)
     return _Opened(session, takes_rows, time.perf_counter() - begin, _private() - before)
 
 

@@ -20,7 +20,6 @@ def convert(order: Mapping[str, Any]) -> dict[str, Any]:
     import onnxruntime  # noqa: F401
 
     from hugectr2onnx import compile
-    from hugectr2onnx.backend import emitter, parity  # noqa: F401
     from hugectr2onnx.ir import graph  # noqa: F401
 
     folder, name = Path(order["folder"]), str(order["name"])

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.floor import CALL, Part, Product
 from benchmarks.floor_parts import Probe
 from benchmarks.sessions import Array, BoundCalls, Settings
-from hugectr2onnx.backend.artifact import Artifact
-from hugectr2onnx.backend.runtime import session
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.runtime.sessions import session
 
 Calls = list[Callable[[], None]]
 OPSET = 17

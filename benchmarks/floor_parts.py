@@ -12,8 +12,8 @@ from onnx import numpy_helper
 
 from benchmarks.floor import FloorParts, Part, Product, TableGather
 from benchmarks.sessions import Array, Feed, Settings
-from hugectr2onnx.backend import runtime
-from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.runtime import sessions
 
 HIDING = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "Conv", "LSTM", "RNN", "Einsum", "QLinearMatMul")
 """Operators with products inside that this module does not take apart."""
@@ -35,7 +35,7 @@ class Probe:
         watched |= {name for node in self._gathers for name in node.input}
         inputs = {entry.name for entry in artifact.skeleton.graph.input}
         self._watched = sorted(watched - self._initializers.keys() - inputs)
-        self._session = runtime.session(
+        self._session = sessions.session(
             _exposing(artifact, self._watched), options=Settings(optimization="none").options()
         )
 
@@ -60,7 +60,7 @@ class Probe:
 
     def _run(self, feed: Feed) -> dict[str, Array]:
         # onnxruntime takes an empty list of outputs for all of them.
-        return {**feed, **(runtime.run(self._session, feed, self._watched) if self._watched else {})}
+        return {**feed, **(sessions.run(self._session, feed, self._watched) if self._watched else {})}
 
     def _counts(self, node: onnx.NodeProto) -> bool:
         """Whether no rewriting removes the product: it depends on the inputs and multiplies with real weights."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hugectr2onnx.backend.runtime import onnxruntime, quiet_options
+from hugectr2onnx.backend.runtime.sessions import onnxruntime, quiet_options
 
 Array = NDArray[Any]
 Feed = Mapping[str, Array]

@@ -30,24 +30,24 @@ from hugectr2onnx.version import __version__
 
 if TYPE_CHECKING:
     from hugectr2onnx import converter
-    from hugectr2onnx.backend.key_file import KeyMapper
-    from hugectr2onnx.backend.runtime import open_session
-    from hugectr2onnx.budget import compile_measured
+    from hugectr2onnx.backend.runtime.sessions import open_session
+    from hugectr2onnx.backend.saving.key_file import KeyMapper
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
-    from hugectr2onnx.frontend.weights import Weights
-    from hugectr2onnx.quality import evaluate_samples
+    from hugectr2onnx.frontend.weights.snapshot import Weights
+    from hugectr2onnx.quantization.metrics import evaluate_samples
+    from hugectr2onnx.quantization.search import compile_measured
 
 _HOMES = {
     "compile": "hugectr2onnx.compiler",
     "convert": "hugectr2onnx.converter",
     "CompiledModel": "hugectr2onnx.compiled_model",
-    "KeyMapper": "hugectr2onnx.backend.key_file",
-    "Weights": "hugectr2onnx.frontend.weights",
-    "compile_measured": "hugectr2onnx.budget",
-    "evaluate_samples": "hugectr2onnx.quality",
-    "open_session": "hugectr2onnx.backend.runtime",
+    "KeyMapper": "hugectr2onnx.backend.saving.key_file",
+    "Weights": "hugectr2onnx.frontend.weights.snapshot",
+    "compile_measured": "hugectr2onnx.quantization.search",
+    "evaluate_samples": "hugectr2onnx.quantization.metrics",
+    "open_session": "hugectr2onnx.backend.runtime.sessions",
 }
 
 

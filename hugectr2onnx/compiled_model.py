@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hugectr2onnx.backend import external_data, runtime
-from hugectr2onnx.backend.artifact import Artifact
-from hugectr2onnx.backend.key_file import KeyFile
-from hugectr2onnx.backend.manifest import FileRecord
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.runtime import sessions
+from hugectr2onnx.backend.saving import external_data
+from hugectr2onnx.backend.saving.key_file import KeyFile
+from hugectr2onnx.backend.saving.manifest import FileRecord
 from hugectr2onnx.errors import FeedError, WeightsError
+from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.report import Report
-from hugectr2onnx.source_files import SourceFile
 
 if TYPE_CHECKING:
     import onnx
@@ -122,7 +123,7 @@ class CompiledModel:
 
     def session(self, options: Any = None) -> Any:
         """A new `onnxruntime.InferenceSession` that reads the tables where they lie."""
-        return runtime.session(self.artifact, options=options)
+        return sessions.session(self.artifact, options=options)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """The outputs by name, for inputs by name; labels among the feeds are ignored.
@@ -134,7 +135,7 @@ class CompiledModel:
             raise FeedError(f"The feeds are a {type(feeds).__name__}: give a mapping of input names to arrays.")
         types = {value.node.name: value.type.dtype.numpy for value in self.ir.inputs}
         given = {name: array for name, array in feeds.items() if name in types or name not in self._labels}
-        return runtime.run(self._session, {name: _widened(array, types.get(name)) for name, array in given.items()})
+        return sessions.run(self._session, {name: _widened(array, types.get(name)) for name, array in given.items()})
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{value.node.name}: {value.type}" for value in self.ir.inputs)

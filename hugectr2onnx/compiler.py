@@ -10,24 +10,26 @@ from numbers import Integral
 from pathlib import Path
 
 from hugectr2onnx import passes
-from hugectr2onnx.backend import emitter, parity, worker
-from hugectr2onnx.backend import simplify as onnxsim
-from hugectr2onnx.backend.artifact import Artifact
-from hugectr2onnx.backend.key_file import KeyFile
-from hugectr2onnx.backend.system_memory import beyond_memory
+from hugectr2onnx.backend.onnx import emitter
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.runtime import parity
+from hugectr2onnx.backend.runtime.system_memory import beyond_memory
+from hugectr2onnx.backend.saving.key_file import KeyFile
+from hugectr2onnx.backend.simplify import simplifier as onnxsim
+from hugectr2onnx.backend.simplify import worker
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError, UnsupportedError
-from hugectr2onnx.frontend import given, importer, opening
-from hugectr2onnx.frontend.embedding_collection import Collection, open_collection
-from hugectr2onnx.frontend.fields import shown
+from hugectr2onnx.frontend import given, importer, loading
+from hugectr2onnx.frontend.embeddings.embedding_collection import Collection, open_collection
+from hugectr2onnx.frontend.graph_json.fields import shown
 from hugectr2onnx.frontend.importer import Imported, ImportOptions
-from hugectr2onnx.frontend.keep_keys import digest, read_all
+from hugectr2onnx.frontend.weights.key_filter import digest, read_all
+from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
 from hugectr2onnx.ir.verifier import verify
-from hugectr2onnx.passes.choose_key_map import check_strategies, choose_key_map
-from hugectr2onnx.passes.use_rows import use_rows
+from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
+from hugectr2onnx.passes.lookups.use_rows import use_rows
+from hugectr2onnx.quantization.stored_tables import stored_tables, with_fillers
 from hugectr2onnx.report import Progress, Report
-from hugectr2onnx.source_files import SourceFile, source_files
-from hugectr2onnx.stored_tables import stored_tables, with_fillers
 from hugectr2onnx.version import __version__
 
 OPSETS = range(17, 24)
@@ -154,7 +156,7 @@ class _Flow:
         if simplified and self.check:
             worker.prewarm()
         with report.stage("read", progress):
-            model = opening.open_model(self.graph, self.weights, self.options)
+            model = loading.open_model(self.graph, self.weights, self.options)
             sources = source_files(self.graph, self.weights, *self.also)
         with report.stage("import", progress):
             imported = importer.build(model.clauses, model.sources, model.options)
@@ -213,7 +215,7 @@ def dump_folder(dump: object) -> Path | None:
     return Path(dump)
 
 
-def _note(report: Report, model: opening.OpenedModel, imported: Imported, sources: Sequence[SourceFile]) -> None:
+def _note(report: Report, model: loading.OpenedModel, imported: Imported, sources: Sequence[SourceFile]) -> None:
     report.warnings += [*model.warnings, *imported.warnings]
     report.recovered += model.recovered
     report.dense_floats = imported.floats

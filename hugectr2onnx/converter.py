@@ -32,7 +32,7 @@ def convert(
     of each embedding. One output per label. Raises HugeCTR2ONNXError.
     """
     from hugectr2onnx.compiler import compile
-    from hugectr2onnx.frontend.weights import Weights
+    from hugectr2onnx.frontend.weights.snapshot import Weights
 
     weights = Weights(dense=dense_model, sparse=sparse_models or (), ntp=ntp_file or None)
     compiled = compile(

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hugectr2onnx.backend.parity import Parity
+from hugectr2onnx.backend.runtime.parity import Parity
 from hugectr2onnx.passes import PassRun
-from hugectr2onnx.passes.choose_key_map import Choice
-from hugectr2onnx.quality import Trial
-from hugectr2onnx.stored_tables import StoredTable
+from hugectr2onnx.passes.lookups.choose_key_map import Choice
+from hugectr2onnx.quantization.metrics import Trial
+from hugectr2onnx.quantization.stored_tables import StoredTable
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage that begins and the share of the stages that are done."""

@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 import hugectr2onnx
-from hugectr2onnx.backend import parity
-from hugectr2onnx.backend.artifact import Artifact
-from hugectr2onnx.backend.simplify import SimplifyResult
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.runtime import parity
+from hugectr2onnx.backend.simplify.simplifier import SimplifyResult
 from hugectr2onnx.errors import FeedError, ParityError, ShapeError, UnsupportedError, WeightsError
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(4, 3) / 10

@@ -12,7 +12,7 @@ from hugectr2onnx.cli.entry import UsageError
 
 if TYPE_CHECKING:
     from hugectr2onnx.frontend.importer import ImportOptions
-    from hugectr2onnx.frontend.weights import Weights
+    from hugectr2onnx.frontend.weights.snapshot import Weights
 
 Shape = tuple[int | str, ...]
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(i?))?B?", re.IGNORECASE)
@@ -141,7 +141,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def weights_of(arguments: argparse.Namespace) -> Weights | None:
     """The weights that the arguments name; None where they name none. Raises UsageError and WeightsError."""
-    from hugectr2onnx.frontend.weights import Weights, resolve
+    from hugectr2onnx.frontend.weights.snapshot import Weights, resolve
 
     single = [f"--{name}" for name in ("dense", "sparse", "ntp") if getattr(arguments, name)]
     chosen = [f"--{name}" for name in ("prefix", "iteration") if getattr(arguments, name) is not None]
@@ -174,12 +174,12 @@ def options_of(arguments: argparse.Namespace) -> ImportOptions:
     """
     options = plain_options(arguments)
     if arguments.keep_keys:
-        from hugectr2onnx.frontend.keep_keys import read_all
+        from hugectr2onnx.frontend.weights.key_filter import read_all
 
         options = replace(options, keep_keys=read_all(kept_files(arguments)))
     if arguments.embedding_collection is None:
         return options
-    from hugectr2onnx.frontend.embedding_collection import open_collection
+    from hugectr2onnx.frontend.embeddings.embedding_collection import open_collection
 
     return replace(options, collection=open_collection(arguments.embedding_collection, options.keep_keys))
 
@@ -219,7 +219,7 @@ def _layer_attrs(given: str | None) -> Any:
     if given is None:
         return {}
     from hugectr2onnx.errors import GraphJsonError
-    from hugectr2onnx.frontend import json_text
+    from hugectr2onnx.frontend.graph_json import json_text
 
     is_text = given.lstrip().startswith("{")
     attributes = json_text.parse(given, "--layer-attrs") if is_text else json_text.load(given)
@@ -239,8 +239,8 @@ def _slot_sizes(given: str | None) -> tuple[int, ...] | None:
         return tuple(map(int, parts))
     if not Path(given).suffix and not Path(given).exists():
         raise UsageError(f"--slot-size-array {given!r}: give numbers such as 10,0,4, or a JSON file")
-    from hugectr2onnx.frontend import json_text
-    from hugectr2onnx.frontend.fields import INT64_MAX, Fields
+    from hugectr2onnx.frontend.graph_json import json_text
+    from hugectr2onnx.frontend.graph_json.fields import INT64_MAX, Fields
 
     held = json_text.load(given)
     held = held if isinstance(held, dict) else {"slot_size_array": held}

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hugectr2onnx.cli import model_text
+from hugectr2onnx.cli import text_model
 from hugectr2onnx.cli.arguments import (
     add_json,
     add_keys,
@@ -19,7 +19,7 @@ from hugectr2onnx.cli.arguments import (
 from hugectr2onnx.cli.output import Output
 
 if TYPE_CHECKING:
-    from hugectr2onnx.check_report import CheckReport
+    from hugectr2onnx.checking.report import CheckReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     report, has_weights = checked(arguments)
-    model_text.show_layers(output, report)
-    model_text.show_files(output, report, has_weights)
-    model_text.show_forecast(output, report)
-    model_text.show_verdict(output, report, arguments.graph, has_weights)
+    text_model.show_layers(output, report)
+    text_model.show_files(output, report, has_weights)
+    text_model.show_forecast(output, report)
+    text_model.show_verdict(output, report, arguments.graph, has_weights)
     if output.json:
         output.data(report.to_dict())
     return report.exit_code
@@ -52,8 +52,8 @@ def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     """The report, and whether weights were given. Weights that cannot be found are one problem among the others."""
     options, keys = options_of(arguments), choice_of(arguments.keys, "--keys", "auto")
     asked: dict[str, Any] = {"keys": keys, "output": arguments.output, "opt_level": arguments.opt_level}
-    from hugectr2onnx.check_report import Problem
-    from hugectr2onnx.checking import check
+    from hugectr2onnx.checking.dry_run import check
+    from hugectr2onnx.checking.report import Problem
     from hugectr2onnx.errors import WeightsError
 
     try:

@@ -19,13 +19,13 @@ from hugectr2onnx.cli.arguments import (
     plain_options,
     required_weights,
 )
-from hugectr2onnx.cli.compile_text import tell
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
+from hugectr2onnx.cli.text_compile import tell
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
-    from hugectr2onnx.frontend.weights import Weights
+    from hugectr2onnx.frontend.weights.snapshot import Weights
 
 LEVELS = (
     "0: one plain expansion per layer; 1: exact optimisations; 2 (the default): algebraic ones too, standard operators "
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     if not (arguments.no_simplify or arguments.no_check or arguments.opt_level == 0):
         # onnxsim's process takes its time to start: the sooner the better.
-        from hugectr2onnx.backend import worker
+        from hugectr2onnx.backend.simplify import worker
 
         worker.prewarm()
     weights = required_weights(arguments)
@@ -128,7 +128,7 @@ def _compile(arguments: argparse.Namespace, weights: Weights, output: Output) ->
             from hugectr2onnx.compiler import compile
 
             return compile(arguments.graph, weights, arguments.opt_level, progress=progress, **given)
-        from hugectr2onnx.budget import compile_measured
+        from hugectr2onnx.quantization.search import compile_measured
 
         given["embedding"] = options.row_formats if arguments.embedding else None
         measured = {"samples": arguments.samples, "budget": arguments.budget}
@@ -137,8 +137,8 @@ def _compile(arguments: argparse.Namespace, weights: Weights, output: Output) ->
 
 def _require_room(arguments: argparse.Namespace, weights: Weights) -> None:
     """Raise OutputError before the work where the disk cannot even hold the rows, by the sizes of the files alone."""
-    from hugectr2onnx.forecast import free_bytes, least_bytes, no_room
-    from hugectr2onnx.frontend.table_sizes import table_sizes
+    from hugectr2onnx.checking.forecast import free_bytes, least_bytes, no_room
+    from hugectr2onnx.checking.table_sizes import table_sizes
 
     options = plain_options(arguments)
     if arguments.budget and not arguments.embedding:
@@ -153,26 +153,26 @@ def _require_room(arguments: argparse.Namespace, weights: Weights) -> None:
 
 def _checked_places(arguments: argparse.Namespace, weights: Weights) -> tuple[Path, Path | None]:
     """Where model and report will come to stand. Found out before the work, not after: nothing of it is an input."""
-    from hugectr2onnx.backend import leftovers, overwriting
+    from hugectr2onnx.backend.saving import overwrite_guard, stale_temporaries
 
     target = _writable(arguments.output)
     report = _writable(arguments.report) if arguments.report else None
     if report == target:
         raise UsageError("-o and --report name the same file")
-    if report is not None and overwriting.may_be_written(report, target):
+    if report is not None and overwrite_guard.may_be_written(report, target):
         raise UsageError(f"--report {arguments.report} is a file that may go with the model: choose another name")
     read = _read_files(arguments, weights)
     written = [target, *([report] if report is not None else [])]
     if arguments.external_data or arguments.shard_size:
-        written += [path for path in read if overwriting.is_data_file(path, target)]
-    overwriting.require_apart(written, read)
+        written += [path for path in read if overwrite_guard.is_data_file(path, target)]
+    overwrite_guard.require_apart(written, read)
     # The room that a killed run took counts as free below.
-    leftovers.clear(target)
+    stale_temporaries.clear(target)
     return target, report
 
 
 def _writable(given: str) -> Path:
-    from hugectr2onnx.backend.atomic import writable_path
+    from hugectr2onnx.backend.saving.atomic import writable_path
     from hugectr2onnx.errors import OutputError
 
     target = writable_path(given)
@@ -183,7 +183,7 @@ def _writable(given: str) -> Path:
 
 def _read_files(arguments: argparse.Namespace, weights: Weights) -> list[Path]:
     """Every file that the arguments name, links followed."""
-    from hugectr2onnx.source_files import source_files
+    from hugectr2onnx.frontend.weights.source_files import source_files
 
     sources = source_files(arguments.graph, weights, arguments.embedding_collection, kept_files(arguments))
     others = (arguments.samples, arguments.layer_attrs, arguments.slot_size_array)
@@ -205,7 +205,7 @@ def _dump_folder(given: str | None) -> Path | None:
 def _write_report(path: Path, data: dict[str, object]) -> None:
     import json
 
-    from hugectr2onnx.backend.atomic import atomic_files
+    from hugectr2onnx.backend.saving.atomic import atomic_files
     from hugectr2onnx.cli.output import plain
 
     with atomic_files(path) as (file,):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hugectr2onnx.cli.arguments import add_json
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.sample import fresh
-from hugectr2onnx.cli.tables import size
+from hugectr2onnx.cli.text_table import size
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     # onnxsim's process takes its time to start: the sooner the better.
-    from hugectr2onnx.backend import worker
+    from hugectr2onnx.backend.simplify import worker
 
     worker.prewarm()
     with _workplace(arguments.folder) as folder:
@@ -69,7 +69,7 @@ def _demonstrate(folder: Path, output: Output) -> dict[str, Any]:
 
 
 def _write_and_check(folder: Path, output: Output) -> SamplePaths:
-    from hugectr2onnx.checking import check
+    from hugectr2onnx.checking.dry_run import check
     from hugectr2onnx.errors import CompilerError
     from hugectr2onnx.sample_models import SAMPLES, write_sample
 
@@ -102,16 +102,16 @@ def _file(folder: Path, level: int) -> Path:
 
 def _measure(sample: SamplePaths, folder: Path, output: Output) -> dict[int, dict[int, float]]:
     """Median milliseconds by level and batch, of the files as they were saved."""
-    from hugectr2onnx.backend import runtime
+    from hugectr2onnx.backend.runtime import sessions
     from hugectr2onnx.cli.timing import medians
     from hugectr2onnx.sample_models import sample_feeds
 
     output.say(f"{len(LEVELS) + 2}. Run on this machine's CPU, the two models in turn.", "title")
-    sessions = {level: runtime.open_session(_file(folder, level)) for level in LEVELS}
+    opened = {level: sessions.open_session(_file(folder, level)) for level in LEVELS}
     found: dict[int, dict[int, float]] = {level: {} for level in LEVELS}
     for batch in BATCHES:
         feeds = sample_feeds(sample, batch)
-        for level, seconds in medians(sessions, feeds).items():
+        for level, seconds in medians(opened, feeds).items():
             found[level][batch] = 1e3 * seconds
     return found
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hugectr2onnx.cli import model_text, onnx_text
+from hugectr2onnx.cli import text_model, text_onnx
 from hugectr2onnx.cli.arguments import add_json, add_options, add_weights, options_of, weights_of
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
 
 if TYPE_CHECKING:
-    from hugectr2onnx.check_report import CheckReport
+    from hugectr2onnx.checking.report import CheckReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,29 +24,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     weights, options = weights_of(arguments), options_of(arguments)
-    from hugectr2onnx import inspection
+    from hugectr2onnx.inspection import onnx_model
 
-    if not inspection.is_onnx(arguments.model):
-        report = inspection.inspect_model(arguments.model, weights, options)
+    if not onnx_model.is_onnx(arguments.model):
+        report = onnx_model.inspect_model(arguments.model, weights, options)
         _show(output, report, arguments.model, has_weights=weights is not None)
         if output.json:
             output.data(report.to_dict())
         return 0
     if weights is not None:
         raise UsageError("an ONNX file holds its weights: leave them out, or use verify to compare it with them")
-    summary = inspection.inspect_onnx(arguments.model)
-    onnx_text.show(output, summary)
+    summary = onnx_model.inspect_onnx(arguments.model)
+    text_onnx.show(output, summary)
     if output.json:
         output.data(summary.to_dict())
     return 0
 
 
 def _show(output: Output, report: CheckReport, name: str, has_weights: bool) -> None:
-    model_text.show_weights(output, report)
-    model_text.show_files(output, report, has_weights)
-    model_text.show_interface(output, report)
+    text_model.show_weights(output, report)
+    text_model.show_files(output, report, has_weights)
+    text_model.show_interface(output, report)
     output.say()
-    output.say(f"{name}: {model_text.total(report)}", "good")
-    model_text.show_notes(output, report)
+    output.say(f"{name}: {text_model.total(report)}", "good")
+    text_model.show_notes(output, report)
     if not report.ok:
         output.warning(f"{len(report.problems)} things are wrong with this model: hugectr2onnx check {name} lists them")

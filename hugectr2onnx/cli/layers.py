@@ -41,6 +41,6 @@ def _first_line(layer: type) -> str:
 
 
 def embedding_types() -> tuple[str, ...]:
-    from hugectr2onnx.frontend.embedding_clause import EMBEDDING_TYPES
+    from hugectr2onnx.frontend.graph_json.embedding import EMBEDDING_TYPES
 
     return EMBEDDING_TYPES

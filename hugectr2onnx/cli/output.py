@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from hugectr2onnx.cli.flags import flags_for
-from hugectr2onnx.cli.tables import cell, duration, plain_table, printable, rich_console, rich_table, size
+from hugectr2onnx.cli.text_table import cell, duration, plain_table, printable, rich_console, rich_table, size
 from hugectr2onnx.errors import HugeCTR2ONNXError
 
 Progress = Callable[[str, float], None]

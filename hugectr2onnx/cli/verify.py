@@ -11,7 +11,7 @@ from hugectr2onnx.cli.output import Output
 
 if TYPE_CHECKING:
     from hugectr2onnx.frontend.importer import ImportOptions
-    from hugectr2onnx.verification import Verification
+    from hugectr2onnx.verification.verify_file import Verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     weights, given = required_weights(arguments), options_of(arguments)
-    from hugectr2onnx import verification
+    from hugectr2onnx.verification import verify_file
 
-    options = _merged(verification.stored_options(arguments.model), given)
-    rtol = verification.RTOL if arguments.rtol is None else arguments.rtol
-    atol = verification.ATOL if arguments.atol is None else arguments.atol
-    result = verification.verify(
+    options = _merged(verify_file.stored_options(arguments.model), given)
+    rtol = verify_file.RTOL if arguments.rtol is None else arguments.rtol
+    atol = verify_file.ATOL if arguments.atol is None else arguments.atol
+    result = verify_file.verify(
         arguments.model, arguments.against, weights, arguments.samples, options=options, rtol=rtol, atol=atol
     )
     _show(output, result)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hugectr2onnx.errors import GraphJsonError
-from hugectr2onnx.frontend.fields import INT64_MAX, Fields, shown
-from hugectr2onnx.frontend.interface import normalise_shape, plain_attributes
-from hugectr2onnx.frontend.localized import MOST_GPUS
-from hugectr2onnx.frontend.names import name_fault
+from hugectr2onnx.frontend.extra_inputs import normalise_shape, plain_attributes
+from hugectr2onnx.frontend.graph_json.fields import INT64_MAX, Fields, shown
+from hugectr2onnx.frontend.graph_json.names import name_fault
+from hugectr2onnx.frontend.weights.localized import MOST_GPUS
 from hugectr2onnx.ir.types import Batch
 
 

@@ -17,19 +17,20 @@ from hugectr2onnx.errors import (
     UnsupportedError,
     WeightsError,
 )
-from hugectr2onnx.frontend import embedding, embedding_collection, interface, outputs, table_wishes, wiring
-from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
-from hugectr2onnx.frontend.dense_file import DenseSource
-from hugectr2onnx.frontend.embedding_collection import Collection
-from hugectr2onnx.frontend.fields import Fields
-from hugectr2onnx.frontend.interface import MOST_ELEMENTS, plain_attributes
-from hugectr2onnx.frontend.layer_types import settle_loss
+from hugectr2onnx.frontend import extra_inputs, outputs, unresolved
+from hugectr2onnx.frontend.embeddings import embedding, embedding_collection, table_options
+from hugectr2onnx.frontend.embeddings.embedding_collection import Collection
+from hugectr2onnx.frontend.embeddings.table_options import TableWishes
+from hugectr2onnx.frontend.extra_inputs import MOST_ELEMENTS, plain_attributes
+from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
+from hugectr2onnx.frontend.graph_json.fields import Fields
+from hugectr2onnx.frontend.graph_json.layer_types import settle_loss
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 from hugectr2onnx.frontend.layers.loss import Loss
-from hugectr2onnx.frontend.sparse_table import SparseTable
-from hugectr2onnx.frontend.statistics import StatisticsSource
 from hugectr2onnx.frontend.suggestion import nearest
-from hugectr2onnx.frontend.table_wishes import TableWishes
+from hugectr2onnx.frontend.weights.dense_file import DenseSource
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable
+from hugectr2onnx.frontend.weights.statistics import StatisticsSource
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.types import Array, Batch, N, TensorType, f32
 
@@ -150,8 +151,8 @@ class Importer:
 
     def _declare_interface(self) -> None:
         data = self.clauses.data
-        shapes = interface.extra_inputs(self.options.input_shapes, self.clauses)
-        self.warnings += interface.unread_warnings(self.options.input_shapes, self.clauses)
+        shapes = extra_inputs.extra_inputs(self.options.input_shapes, self.clauses)
+        self.warnings += extra_inputs.unread_warnings(self.options.input_shapes, self.clauses)
         if data.dense_dim > 0 or self.options.keep_empty_dense:
             self.values[data.dense_top] = self.graph.input(data.dense_top, f32(N, data.dense_dim))
         self._declare_embeddings([clause for clause in self.clauses.embeddings if clause.top not in shapes])
@@ -205,13 +206,13 @@ class Importer:
         if table is None:
             raise WeightsError(f"{clause.where}: no table was given for it")
         options = self.options
-        format = table_wishes.format_of(options.row_formats, clause.top, clause.vec_size)
+        format = table_options.format_of(options.row_formats, clause.top, clause.vec_size)
         wishes = TableWishes(options.n_gpus, format, options.keep_keys.get(clause.top))
         return embedding.look_up(self.graph, clause, keys[clause.bottom], table, wishes, self.warnings.append)
 
     def _check_wishes(self) -> None:
         formats, collection = self.options.row_formats, self.options.collection
-        table_wishes.check_formats(formats)
+        table_options.check_formats(formats)
         tops = [clause.top for clause in self.clauses.embeddings]
         embedding_collection.check_kept(collection, self.options.keep_keys, tops)
         embedding_collection.check_formats(collection, formats if isinstance(formats, Mapping) else (), tops)
@@ -265,12 +266,12 @@ class Importer:
             return self.values[name]
         if name in self._buffers:
             raise GraphJsonError(f"{name!r} is a buffer of training that evaluation never fills")
-        raise wiring.nobody_produces(name, clause, self.clauses, self.values)
+        raise unresolved.nobody_produces(name, clause, self.clauses, self.values)
 
     def _check_buffers(self, clause: LayerClause, layer: Layer) -> None:
         for name in clause.bottoms[layer.reads :]:
             if not isinstance(layer, Loss) and name not in self._buffers and name not in self.values:
-                raise wiring.nobody_produces(name, clause, self.clauses, self.values)
+                raise unresolved.nobody_produces(name, clause, self.clauses, self.values)
 
     def _read_weights(self, clause: LayerClause, layer: Layer, types: Sequence[TensorType]) -> list[Value]:
         statistics: dict[str, Array] = {}

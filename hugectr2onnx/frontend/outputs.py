@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.graph_json.clauses import GraphClauses, LayerClause
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Batch, N

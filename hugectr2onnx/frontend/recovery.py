@@ -14,11 +14,11 @@ from fractions import Fraction
 import numpy as np
 
 from hugectr2onnx.errors import MissingInformationError
-from hugectr2onnx.frontend.clauses import GraphClauses, LayerClause
-from hugectr2onnx.frontend.dense_file import DenseCounter, DenseRecorder
+from hugectr2onnx.frontend.equivalence import compute_the_same
+from hugectr2onnx.frontend.graph_json.clauses import GraphClauses, LayerClause
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, LayerSummary, Sources
-from hugectr2onnx.frontend.likeness import compute_the_same
-from hugectr2onnx.frontend.statistics import CountedStatistics, InventedStatistics
+from hugectr2onnx.frontend.weights.dense_file import DenseCounter, DenseRecorder
+from hugectr2onnx.frontend.weights.statistics import CountedStatistics, InventedStatistics
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import Batch, N
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
 
-from hugectr2onnx.ir.gathered import Part
 from hugectr2onnx.ir.types import Array, TensorType
+from hugectr2onnx.tables.gathered import Part
 
 if TYPE_CHECKING:
     from hugectr2onnx.ir.graph import Value
-    from hugectr2onnx.ir.pattern import P, Pattern
+    from hugectr2onnx.passes.pattern import P, Pattern
 
 
 class Emitter(Protocol):

@@ -15,43 +15,43 @@ from pathlib import Path
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, PassError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.verifier import verify
-from hugectr2onnx.passes.accumulate_products import accumulate_products
-from hugectr2onnx.passes.broadcast_repeats import broadcast_repeats
-from hugectr2onnx.passes.chain_sums import chain_sums
-from hugectr2onnx.passes.close_cross_networks import close_cross_networks
-from hugectr2onnx.passes.compose_moves import compose_moves, split_slices
-from hugectr2onnx.passes.drop_identities import drop_identities
-from hugectr2onnx.passes.drop_shifts import drop_shifts
-from hugectr2onnx.passes.expand_attention import expand_attention
-from hugectr2onnx.passes.expand_recurrences import expand_recurrences
-from hugectr2onnx.passes.factor_machines import factor_machines
-from hugectr2onnx.passes.find_attention import find_attention
-from hugectr2onnx.passes.flatten_linears import flatten_linears
-from hugectr2onnx.passes.flip_columns import flip_columns
-from hugectr2onnx.passes.fold_batch_norm import fold_batch_norm
-from hugectr2onnx.passes.fold_constants import fold_arithmetic, fold_constants
-from hugectr2onnx.passes.fold_interactions import fold_interactions
-from hugectr2onnx.passes.fold_layer_norms import fold_layer_norms
-from hugectr2onnx.passes.fold_linear_chains import fold_linear_chains
-from hugectr2onnx.passes.fold_residual import fold_residual
-from hugectr2onnx.passes.fold_weight_multiply import fold_weight_multiply
-from hugectr2onnx.passes.fold_weighted_sums import fold_weighted_sums
-from hugectr2onnx.passes.fuse_activation import fuse_activation
-from hugectr2onnx.passes.fuse_attention import fuse_attention
-from hugectr2onnx.passes.fuse_bias import fuse_bias
-from hugectr2onnx.passes.fuse_layer_norm import fuse_layer_norm
-from hugectr2onnx.passes.merge_duplicates import merge_duplicates
-from hugectr2onnx.passes.merge_softmaxes import merge_softmaxes
-from hugectr2onnx.passes.mix_experts import mix_experts
-from hugectr2onnx.passes.narrow_products import distribute_narrow_products, merge_narrow_products
-from hugectr2onnx.passes.prune import prune
-from hugectr2onnx.passes.prune_slots import prune_slots
+from hugectr2onnx.passes.algebra.broadcast_repeats import broadcast_repeats
+from hugectr2onnx.passes.algebra.chain_sums import chain_sums
+from hugectr2onnx.passes.algebra.drop_shifts import drop_shifts
+from hugectr2onnx.passes.algebra.flatten_linears import flatten_linears
+from hugectr2onnx.passes.algebra.fold_batch_norm import fold_batch_norm
+from hugectr2onnx.passes.algebra.fold_layer_norms import fold_layer_norms
+from hugectr2onnx.passes.algebra.fold_linear_chains import fold_linear_chains
+from hugectr2onnx.passes.algebra.fold_residual import fold_residual
+from hugectr2onnx.passes.algebra.fold_weight_multiply import fold_weight_multiply
+from hugectr2onnx.passes.algebra.fold_weighted_sums import fold_weighted_sums
+from hugectr2onnx.passes.algebra.fuse_activation import fuse_activation
+from hugectr2onnx.passes.algebra.fuse_bias import fuse_bias
+from hugectr2onnx.passes.algebra.fuse_layer_norm import fuse_layer_norm
+from hugectr2onnx.passes.algebra.merge_softmaxes import merge_softmaxes
+from hugectr2onnx.passes.algebra.narrow_products import distribute_narrow_products, merge_narrow_products
+from hugectr2onnx.passes.algebra.sink_reshapes import sink_reshapes
+from hugectr2onnx.passes.cleanup.compose_moves import compose_moves, split_slices
+from hugectr2onnx.passes.cleanup.drop_identities import drop_identities
+from hugectr2onnx.passes.cleanup.fold_constants import fold_arithmetic, fold_constants
+from hugectr2onnx.passes.cleanup.merge_duplicates import merge_duplicates
+from hugectr2onnx.passes.cleanup.prune import prune
+from hugectr2onnx.passes.cleanup.prune_slots import prune_slots
+from hugectr2onnx.passes.finishing.accumulate_products import accumulate_products
+from hugectr2onnx.passes.finishing.expand_recurrences import expand_recurrences
+from hugectr2onnx.passes.finishing.flip_columns import flip_columns
+from hugectr2onnx.passes.lookups.shape_lookups import shape_lookups
+from hugectr2onnx.passes.recommender.close_cross_networks import close_cross_networks
+from hugectr2onnx.passes.recommender.expand_attention import expand_attention
+from hugectr2onnx.passes.recommender.factor_machines import factor_machines
+from hugectr2onnx.passes.recommender.find_attention import find_attention
+from hugectr2onnx.passes.recommender.fold_interactions import fold_interactions
+from hugectr2onnx.passes.recommender.fuse_attention import fuse_attention
+from hugectr2onnx.passes.recommender.mix_experts import mix_experts
+from hugectr2onnx.passes.recommender.simplify_dice import simplify_dice
+from hugectr2onnx.passes.recommender.split_repeats import split_repeats
+from hugectr2onnx.passes.recommender.stack_heads import stack_heads
 from hugectr2onnx.passes.rewriter import Fires
-from hugectr2onnx.passes.shape_lookups import shape_lookups
-from hugectr2onnx.passes.simplify_dice import simplify_dice
-from hugectr2onnx.passes.sink_reshapes import sink_reshapes
-from hugectr2onnx.passes.split_repeats import split_repeats
-from hugectr2onnx.passes.stack_heads import stack_heads
 from hugectr2onnx.passes.validation import Validation
 
 Pass = Callable[[Graph], Fires]

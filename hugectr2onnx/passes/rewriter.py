@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from hugectr2onnx.errors import PassError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.op import Op
-from hugectr2onnx.ir.pattern import Bindings, P
+from hugectr2onnx.passes.pattern import Bindings, P
 
 Fires = Counter[str]
 """How often each rule fired; the sum is the number of changes."""

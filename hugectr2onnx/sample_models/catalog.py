@@ -10,21 +10,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hugectr2onnx.errors import UnsupportedError, WeightsError
-from hugectr2onnx.sample_models import (
-    collaborative,
-    criteo,
-    cross,
-    dlrm,
-    factorization,
-    interest,
-    multi_task,
-    wide_and_deep,
-)
+from hugectr2onnx.sample_models import criteo, cross, din_bst, dlrm, factorization, multi_task, ncf, wide_and_deep
 from hugectr2onnx.sample_models.builder import ModelBuilder
 from hugectr2onnx.sample_models.size import SCALES, Scale, Size
 
 if TYPE_CHECKING:
-    from hugectr2onnx.frontend.weights import Weights
+    from hugectr2onnx.frontend.weights.snapshot import Weights
 
 
 @dataclass(frozen=True)
@@ -59,13 +50,13 @@ SAMPLES: Mapping[str, Sample] = MappingProxyType(
         "deepfm": Sample("Factorization machine beside a perceptron", factorization.deepfm),
         "dlrm": Sample("DLRM: dot products of all pairs of embeddings", dlrm.dlrm),
         "criteo_bn": Sample("One slot of up to 39 keys, averaged; BatchNorm", criteo.criteo_bn),
-        "din": Sample("Deep interest network: attention over a history, batch statistics", interest.din),
-        "bst": Sample("Behaviour sequence transformer: masked multi-head attention", interest.bst),
+        "din": Sample("Deep interest network: attention over a history, batch statistics", din_bst.din),
+        "bst": Sample("Behaviour sequence transformer: masked multi-head attention", din_bst.bst),
         "mmoe": Sample("Multi-gate mixture of experts, two labels", multi_task.mmoe),
         "shared_bottom": Sample("Two labels from shared layers", multi_task.shared_bottom),
-        "ncf": Sample("Collaborative filtering by a perceptron", collaborative.ncf),
-        "gmf": Sample("Collaborative filtering by generalized matrix factorization", collaborative.gmf),
-        "neumf": Sample("Neural matrix factorization: ncf and gmf in one", collaborative.neumf),
+        "ncf": Sample("Collaborative filtering by a perceptron", ncf.ncf),
+        "gmf": Sample("Collaborative filtering by generalized matrix factorization", ncf.gmf),
+        "neumf": Sample("Neural matrix factorization: ncf and gmf in one", ncf.neumf),
     }
 )
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from hugectr2onnx.errors import FeedError
-from hugectr2onnx.frontend import graph_json, opening
-from hugectr2onnx.frontend.clauses import EmbeddingClause, GraphClauses, SparseInput
-from hugectr2onnx.frontend.embedding import ONE_HOT
+from hugectr2onnx.frontend import loading
+from hugectr2onnx.frontend.embeddings.embedding import ONE_HOT
+from hugectr2onnx.frontend.extra_inputs import extra_inputs
+from hugectr2onnx.frontend.graph_json import reader
+from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
 from hugectr2onnx.frontend.importer import ImportOptions
-from hugectr2onnx.frontend.interface import extra_inputs
 from hugectr2onnx.frontend.layers.layer import REGISTRY
-from hugectr2onnx.frontend.sparse_table import SparseTable
-from hugectr2onnx.frontend.weights import resolve
+from hugectr2onnx.frontend.weights.snapshot import resolve
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.ir.types import Array, Batch
 from hugectr2onnx.sample_models.catalog import SamplePaths
 from hugectr2onnx.sample_models.plans import reader_sizes
@@ -50,15 +51,15 @@ def random_feeds(
     if batch < 1:
         raise FeedError(f"a batch of {batch} has no samples")
     generator = np.random.default_rng([seed % (1 << 64), batch])
-    clauses = graph_json.read(graph, REGISTRY.keys())
+    clauses = reader.read(graph, REGISTRY.keys())
     shapes = extra_inputs(input_shapes or {}, clauses)
-    tables = opening.open_tables(clauses, resolve(weights), ImportOptions(input_shapes=input_shapes or {}))
+    tables = loading.open_tables(clauses, resolve(weights), ImportOptions(input_shapes=input_shapes or {}))
     feeds = {clauses.data.dense_top: _dense(clauses, batch, generator)} if clauses.data.dense_dim else {}
-    reader = dict(reader_sizes(clauses.data, slot_size_array or ()))
+    declared = dict(reader_sizes(clauses.data, slot_size_array or ()))
     for sparse in clauses.data.sparse:
         readers = [clause for clause in clauses.embeddings if clause.bottom == sparse.top and clause.top in tables]
         if readers:
-            first, sizes = reader.get(sparse.top, (0, ()))
+            first, sizes = declared.get(sparse.top, (0, ()))
             known = _KnownKeys(sparse, readers[0], tables[readers[0].top], first, sizes)
             feeds[sparse.top] = _keys(known, batch, generator)
     for name, shape in shapes.items():

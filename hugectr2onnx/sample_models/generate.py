@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.frontend import graph_json
-from hugectr2onnx.frontend.clauses import GraphClauses
-from hugectr2onnx.frontend.dense_file import DenseRecorder
+from hugectr2onnx.frontend.graph_json import reader
+from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
 from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
-from hugectr2onnx.frontend.statistics import InventedStatistics
-from hugectr2onnx.frontend.weights import Weights
+from hugectr2onnx.frontend.weights.dense_file import DenseRecorder
+from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.frontend.weights.statistics import InventedStatistics
 from hugectr2onnx.sample_models import writer
 from hugectr2onnx.sample_models.plans import Keys, Rows, plan_tables
 from hugectr2onnx.sample_models.tables import write_table
@@ -45,7 +45,7 @@ def generate_weights(
     Raises HugeCTR2ONNXError: for a graph that cannot be imported, arguments that do not fit it, and OutputError for a
     folder that cannot be written; a snapshot appears whole or not at all.
     """
-    clauses = graph_json.read(graph, REGISTRY.keys())
+    clauses = reader.read(graph, REGISTRY.keys())
     plans = plan_tables(clauses, rows, keys, slot_size_array)
     dense, statistics = _invent_dense(clauses, layer_attrs or {}, input_shapes or {}, seed)
     head, name = os.path.split(prefix)

@@ -55,12 +55,12 @@ def _rename(layer: Layer, bottoms: list[str], shared: Mapping[str, int], seen: C
 
 def _widths(layers: Sequence[Layer], layer_attrs: Mapping[str, Mapping[str, object]]) -> dict[str, int]:
     """The last dimension of every tensor, from an import without weights; it takes a shared tensor as it is."""
-    from hugectr2onnx.frontend import graph_json
+    from hugectr2onnx.frontend.graph_json import reader
     from hugectr2onnx.frontend.importer import ImportOptions
     from hugectr2onnx.frontend.layers.layer import REGISTRY
     from hugectr2onnx.frontend.recovery import dry_import
 
-    clauses = graph_json.read({"layers": list(layers)}, REGISTRY.keys())
+    clauses = reader.read({"layers": list(layers)}, REGISTRY.keys())
     importer = dry_import(clauses, ImportOptions(layer_attrs=layer_attrs))
     for error in importer.errors:
         raise error

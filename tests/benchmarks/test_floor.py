@@ -8,7 +8,7 @@ from benchmarks.floor import CALL, FloorParts, Product, TableGather, floor_of
 from benchmarks.floor_models import floor_calls
 from benchmarks.floor_parts import Probe
 from benchmarks.sessions import Settings
-from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.backend.onnx.artifact import Artifact
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 RANDOM = np.random.default_rng(0)

@@ -17,8 +17,8 @@ import onnx
 import pytest
 
 import hugectr2onnx
-from hugectr2onnx.backend import runtime
-from hugectr2onnx.backend.model_file import ModelFile
+from hugectr2onnx.backend.runtime import sessions
+from hugectr2onnx.backend.saving.model_file import ModelFile
 from hugectr2onnx.errors import ParityError
 
 DENSE = np.array([[1.0, 2.0], [0.0, -3.0], [4.0, 0.5]], np.float32)
@@ -27,7 +27,7 @@ QUICK = ("--no-simplify",)
 
 
 def predictions(path: Path) -> np.ndarray:
-    return runtime.run(runtime.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
+    return sessions.run(sessions.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -84,7 +84,7 @@ def test_vectors_instead_of_keys(model: Any, run: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.onnx"
     assert run("compile", *model.arguments, "-o", path, "--no-embedding", *QUICK).code == 0
     vectors = np.array([[[0.5]]], np.float32)
-    answer = runtime.run(runtime.open_session(path), {"dense": DENSE[:1], "emb": vectors})["label"]
+    answer = sessions.run(sessions.open_session(path), {"dense": DENSE[:1], "emb": vectors})["label"]
     np.testing.assert_allclose(answer, 1 / (1 + np.exp([[-(0.5 - 2.0 + 0.25 + 0.5)]])), rtol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_failed_parity_is_5(model: Any, run: Any, out: Path, monkeypatch: pytest
     def differ(*_: object) -> None:
         raise ParityError("output 'label' differs")
 
-    monkeypatch.setattr("hugectr2onnx.backend.parity.check", differ)
+    monkeypatch.setattr("hugectr2onnx.backend.runtime.parity.check", differ)
     report = out.with_name("report.json")
     assert run("compile", *model.arguments, "-o", out, "--report", report, *QUICK).code == 5
     assert nothing_in(out.parent)

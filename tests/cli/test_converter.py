@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import hugectr2onnx
-from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.converter import convert, main
 
 DENSE = np.array([[1.0, 2.0], [0.0, -3.0]], np.float32)
@@ -21,7 +21,7 @@ ROWS = np.array([[[7, 5]], [[1 << 40, -1]]], np.int64)
 
 
 def inputs(path: Path) -> list[tuple[str, list[object]]]:
-    return [(each.name, each.shape) for each in runtime.open_session(path).get_inputs()]
+    return [(each.name, each.shape) for each in sessions.open_session(path).get_inputs()]
 
 
 def flags(model: Any, path: Path, *more: object) -> list[str]:
@@ -49,7 +49,7 @@ def test_with_embeddings(model: Any, tmp_path: Path) -> None:
     path = tmp_path / "out.onnx"
     assert convert(str(path), str(model.graph), str(model.dense), True, [str(model.table)]) is None
     assert inputs(path) == [("dense", ["N", 2]), ("keys", ["N", 1, 2])]
-    answer = runtime.run(runtime.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
+    answer = sessions.run(sessions.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
     np.testing.assert_allclose(answer, model.predict(DENSE, ROWS), rtol=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_statistics_of_batch_norm(model: Any, tmp_path: Path) -> None:
     statistics.write_text(json.dumps({"layers": [{"type": "BatchNorm", "mean": [0.25], "var": [2.5]}]}))
     convert(tmp_path / "out.onnx", model.graph, model.dense, True, [model.table], statistics)
     feeds = {"dense": np.array([[2.0, 0.0]], np.float32), "keys": np.array([[[-1, -1]]])}
-    answer = runtime.run(runtime.open_session(tmp_path / "out.onnx"), feeds)["label"]
+    answer = sessions.run(sessions.open_session(tmp_path / "out.onnx"), feeds)["label"]
     np.testing.assert_allclose(answer, [[1 / (1 + np.exp(-1 / np.sqrt(3)))]], rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.cli import timing
 
 
@@ -48,10 +48,10 @@ def test_what_it_keeps_can_be_used(run: Any, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     assert run("demo", "--folder", folder).code == 0
     assert {"wdl.json", "wdl_O0.onnx", "wdl_O2.onnx"} <= {path.name for path in folder.iterdir()}
-    session = runtime.open_session(folder / "wdl_O2.onnx")
+    session = sessions.open_session(folder / "wdl_O2.onnx")
     shapes = {each.name: each.shape[1:] for each in session.get_inputs()}
     feeds = {name: np.zeros((2, *shape), np.float32 if name == "dense" else np.int64) for name, shape in shapes.items()}
-    assert runtime.run(session, feeds)["label"].shape == (2, 1)
+    assert sessions.run(session, feeds)["label"].shape == (2, 1)
 
 
 def test_a_second_time_overwrites_nothing(run: Any, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_closed_streams_do_no_harm() -> None:
 SLOW_WRITING = """
 import signal, sys, time
 from hugectr2onnx import compiled_model
-from hugectr2onnx.backend.artifact import Artifact
+from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.cli import main
 
 def pieces(self, located={}):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hugectr2onnx.cli.output import Output, plain
-from hugectr2onnx.cli.tables import printable, size
+from hugectr2onnx.cli.text_table import printable, size
 
 
 class Terminal(io.StringIO):

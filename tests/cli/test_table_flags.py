@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.cli.arguments import byte_count, choice_of, named_file
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Pace
-from hugectr2onnx.cli.tables import duration
+from hugectr2onnx.cli.text_table import duration
 
 DENSE = np.array([[1.0, 2.0], [0.0, -3.0], [4.0, 0.5]], np.float32)
 ROWS = np.array([[[7, 5]], [[1 << 40, -1]], [[123, 7]]], np.int64)
@@ -30,7 +30,7 @@ def test_formats_and_key_maps(flags: tuple[str, str], model: Any, run: Any, tmp_
     result = run("compile", *model.arguments, "-o", path, *flags, *QUICK)
     assert result.code == 0
     assert flags[1].removeprefix("emb=") in result.err
-    found = runtime.run(runtime.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
+    found = sessions.run(sessions.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
     np.testing.assert_allclose(found, model.predict(DENSE, ROWS), rtol=1e-5)
     assert run("verify", path, "--against", *model.arguments).code == 0
 
@@ -40,7 +40,7 @@ def test_keys_to_keep(model: Any, run: Any, tmp_path: Path) -> None:
     np.save(keep, np.array([5]))
     result = run("compile", *model.arguments, "-o", path, "--keep-keys", f"emb={keep}", "--json", *QUICK)
     assert result.json["report"]["stored"][0]["rows_dropped"] == 2
-    found = runtime.run(runtime.open_session(path), {"dense": DENSE[:1], "keys": ROWS[:1]})["label"]
+    found = sessions.run(sessions.open_session(path), {"dense": DENSE[:1], "keys": ROWS[:1]})["label"]
     np.testing.assert_allclose(found, model.predict(DENSE[:1], np.array([[[5, -1]]])), rtol=1e-5)
     assert run("verify", path, "--against", *model.arguments, "--keep-keys", f"emb={keep}").code == 0
     refused = run("verify", path, "--against", *model.arguments)
@@ -54,7 +54,7 @@ def test_several_files_of_keys_to_keep(model: Any, run: Any, tmp_path: Path) -> 
     kept = [part for name in "ab" for part in ("--keep-keys", f"emb={tmp_path / name}.npy")]
     path = tmp_path / "out.onnx"
     assert run("compile", *model.arguments, "-o", path, *kept, "--json", *QUICK).json["report"]["tables"] == {"emb": 3}
-    found = runtime.run(runtime.open_session(path), {"dense": DENSE[:1], "keys": ROWS[:1]})["label"]
+    found = sessions.run(sessions.open_session(path), {"dense": DENSE[:1], "keys": ROWS[:1]})["label"]
     np.testing.assert_allclose(found, model.predict(DENSE[:1], ROWS[:1]), rtol=1e-5)
     assert run("verify", path, "--against", *model.arguments, *kept).code == 0
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hugectr2onnx
-from hugectr2onnx.backend import runtime
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.errors import UnsupportedError
 
 LEVELS = (0, 1, 2, 3)
@@ -70,7 +70,7 @@ def test_indices_take_rows_and_the_key_map_is_saved(tmp_path: Path) -> None:
     compiled.save(tmp_path / "m.onnx", manifest=True)
     mapper = hugectr2onnx.KeyMapper.open(tmp_path / "m.onnx.data1.keys")
     rows = mapper.rows(ASKED - np.where(ASKED >= 0, [[0], [0], [0]], 0))
-    session = runtime.open_session(tmp_path / "m.onnx")
+    session = sessions.open_session(tmp_path / "m.onnx")
     np.testing.assert_array_equal(session.run(None, {mapper.input: rows})[0], expected(ASKED))
     entry = json.loads((tmp_path / "manifest.json").read_text())["models"]["m.onnx"]
     assert [file["name"] for file in entry["files"]] == ["m.onnx", "m.onnx.data1.keys"]
@@ -149,6 +149,6 @@ def test_a_model_above_all_limits_is_proven_saved_and_run(tmp_path: Path) -> Non
     asked = keys[[0, 5, 599_999]].reshape(1, 3, 1)
     assert compiled.run({"data1": asked})["emb"][0, :, 0].tolist() == [0, 5, 599_999]
     compiled.save(tmp_path / "m.onnx", external=True)
-    session = runtime.open_session(tmp_path / "m.onnx")
+    session = sessions.open_session(tmp_path / "m.onnx")
     assert session.run(None, {"data1": asked})[0][0, :, 0].tolist() == [0, 5, 599_999]
     assert (tmp_path / "manifest.json").exists()

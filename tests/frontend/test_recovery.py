@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hugectr2onnx.errors import MissingInformationError
-from hugectr2onnx.frontend import graph_json
+from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.recovery import Recovered, recover
@@ -39,7 +39,7 @@ def recovered(*layers: dict[str, Any], floats: int, dense: int = 24) -> Recovere
         "dense": {"top": "dense", "dense_dim": dense},
         "sparse": [],
     }
-    return recover(graph_json.read({"layers": [data, *layers]}, REGISTRY.keys()), ImportOptions(), floats)
+    return recover(reader.read({"layers": [data, *layers]}, REGISTRY.keys()), ImportOptions(), floats)
 
 
 def shape(*layers: dict[str, Any], floats: int) -> list[int]:

@@ -15,7 +15,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx import OutputError
-from hugectr2onnx.backend import external_data
+from hugectr2onnx.backend.saving import external_data
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_system_refuses(
         raise OSError(code, os.strerror(code))
 
     if step == "open":
-        monkeypatch.setattr("hugectr2onnx.backend.atomic.open", refuse, raising=False)
+        monkeypatch.setattr("hugectr2onnx.backend.saving.atomic.open", refuse, raising=False)
     else:
         monkeypatch.setattr(os, step, refuse)
     assert advice in refusal(compiled, old)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend import runtime
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.op import Op
 from hugectr2onnx.ir.types import Batch, TensorType
@@ -23,7 +23,7 @@ def on_onnxruntime() -> Callable[..., dict[str, np.ndarray]]:
 
     def run(graph: Graph, feeds: dict[str, np.ndarray], opset: int = 17) -> dict[str, np.ndarray]:
         artifact = emit(graph, graph_name="test", opset=opset, version="0", metadata={})
-        return runtime.run(runtime.session(artifact), feeds)
+        return sessions.run(sessions.session(artifact), feeds)
 
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.dice import ColumnSum, EqualShares

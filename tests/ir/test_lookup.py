@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.ir.key_index import KeyColumn, column
 from hugectr2onnx.ir.ops.key_maps import Direct, LabelEncoded
 from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset, rows_of
 from hugectr2onnx.ir.ops.perfect_hash import PerfectHash
 from hugectr2onnx.ir.types import N, f32, i64
+from hugectr2onnx.tables.key_index import KeyColumn, column
 
 MOST, LEAST = 2**63 - 1, -(2**63)
 TABLE = {7: [1.0, 2.0], 3: [0.5, -1.0], MOST: [4.0, 8.0], 0: [16.0, 32.0]}

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.attention import Attention, MaskedSoftmax
 from hugectr2onnx.ir.ops.dice import Dice, FrozenDice

@@ -11,19 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as np_arrays
 
-from hugectr2onnx.backend import external_data, in_blocks, parity, reorder, runtime, touched_rows, two_passes
-from hugectr2onnx.backend.artifact import Artifact, Blob
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
+from hugectr2onnx.backend.onnx.emitter import emit
+from hugectr2onnx.backend.reorder import by_block, by_bucket, reorder
+from hugectr2onnx.backend.runtime import parity, sessions, touched_rows
+from hugectr2onnx.backend.saving import external_data
 from hugectr2onnx.errors import UnsupportedError
-from hugectr2onnx.ir.gathered import Converted, Gathered, convert
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.ir.key_index import column
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding
-from hugectr2onnx.ir.row_format import FORMATS, decode, encode, round_trip, row_bytes, scales_of, smallest, vectors_of
 from hugectr2onnx.ir.types import N, i64
-from hugectr2onnx.passes.choose_key_map import choose_key_map
-from hugectr2onnx.stored_tables import stored_tables, with_fillers
+from hugectr2onnx.passes.lookups.choose_key_map import choose_key_map
+from hugectr2onnx.quantization.stored_tables import stored_tables, with_fillers
+from hugectr2onnx.tables.gathered import Converted, Gathered, convert
+from hugectr2onnx.tables.key_index import column
+from hugectr2onnx.tables.row_format import (
+    FORMATS,
+    decode,
+    encode,
+    round_trip,
+    row_bytes,
+    scales_of,
+    smallest,
+    vectors_of,
+)
 
 SMALLER = ("fp16", "int8")
 STRATEGIES = (None, "direct", "label-encoder", "perfect-hash")
@@ -124,9 +135,9 @@ def test_a_large_table_is_put_in_order_and_converted(
 ) -> None:
     """In two passes through the place of the result itself, which is smaller than the table, and in blocks."""
     monkeypatch.setattr(reorder, "available_memory", lambda: memory)
-    monkeypatch.setattr(two_passes, "MEMORY", 20000)
+    monkeypatch.setattr(by_bucket, "MEMORY", 20000)
     monkeypatch.setattr(reorder, "AT_RANDOM", -1)
-    monkeypatch.setattr(in_blocks, "MEMORY", 40000)
+    monkeypatch.setattr(by_block, "MEMORY", 40000)
     random = np.random.default_rng(1)
     table = random.normal(size=(5000, 6)).astype(np.float32)
     order = random.permutation(6000) - 1000
@@ -241,7 +252,7 @@ def test_the_file_is_smaller_and_passes_parity(format: str, tmp_path: Path) -> N
     external_data.save(artifact, tmp_path / "m.onnx", limit=1 << 16)
     assert (tmp_path / "m.onnx.data").stat().st_size >= 20_001 * (row_bytes(format, 64) - 4)
     for each in expected:
-        found = runtime.run(runtime.open_session(tmp_path / "m.onnx"), each.feeds)["y"]
+        found = sessions.run(sessions.open_session(tmp_path / "m.onnx"), each.feeds)["y"]
         np.testing.assert_array_equal(found, each.reference["y"].astype(np.float32))
 
 

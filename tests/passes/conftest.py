@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend import runtime
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.feeds import feeds_for
 from hugectr2onnx.ir.graph import Graph, Value
@@ -76,7 +76,7 @@ def apply_pass() -> Callable[[Graph, Callable[[Graph], Fires]], str]:
         assert each(graph)
         verify(graph)
         artifact = emit(graph, graph_name="test", opset=17, version="0", metadata={})
-        found = runtime.run(runtime.session(artifact), feeds)
+        found = sessions.run(sessions.session(artifact), feeds)
         for name, array in evaluate(graph, feeds).items():
             np.testing.assert_allclose(array, before[name], rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(found[name], before[name], rtol=1e-4, atol=1e-4)

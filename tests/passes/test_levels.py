@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx import passes
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.feeds import feeds_for
 from hugectr2onnx.ir.graph import Graph

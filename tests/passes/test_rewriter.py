@@ -10,9 +10,9 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Add, Div, Elu, Mul, Relu, Sigmoid, Sqrt, Unary
 from hugectr2onnx.ir.ops.shape import Slice
 from hugectr2onnx.ir.ops.structural import Const, Identity
-from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import apply, rule
 
 A, B, C = Var("a"), Var("b"), Var("c", const=True)

@@ -12,10 +12,10 @@ from hugectr2onnx import passes
 from hugectr2onnx.errors import CompilerError, PassError
 from hugectr2onnx.ir.ops.elementwise import Add, Elu, Relu, Sigmoid, Sub
 from hugectr2onnx.ir.ops.structural import Identity
-from hugectr2onnx.ir.pattern import P, Var
 from hugectr2onnx.ir.types import f32
-from hugectr2onnx.passes.drop_identities import drop_identities
-from hugectr2onnx.passes.fuse_bias import fuse_bias
+from hugectr2onnx.passes.algebra.fuse_bias import fuse_bias
+from hugectr2onnx.passes.cleanup.drop_identities import drop_identities
+from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import apply, rule
 
 A = Var("a")

@@ -11,12 +11,13 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from hugectr2onnx.frontend import graph_json, importer
-from hugectr2onnx.frontend.dense_file import DenseRecorder
+from hugectr2onnx.frontend import importer
+from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.importer import ImportOptions, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
-from hugectr2onnx.frontend.sparse_table import SparseTable
-from hugectr2onnx.frontend.statistics import InventedStatistics
+from hugectr2onnx.frontend.weights.dense_file import DenseRecorder
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable
+from hugectr2onnx.frontend.weights.statistics import InventedStatistics
 from hugectr2onnx.ir.graph import Graph
 
 from .growing import Growing, Tensor, flat
@@ -96,7 +97,7 @@ def draw_embedding(g: Growing, index: int) -> dict[str, Any]:
 def imported(model: Model, seed: int = 0) -> Graph:
     """The IR with random weights, all in memory."""
     random = np.random.default_rng(seed)
-    clauses = graph_json.read(model.json, REGISTRY.keys())
+    clauses = reader.read(model.json, REGISTRY.keys())
     tables = {
         clause.top: SparseTable(
             None, random.permutation(3 * ROWS)[:ROWS], random.normal(0, 1, (ROWS, clause.vec_size)).astype(np.float32)

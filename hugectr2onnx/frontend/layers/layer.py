@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hugectr2onnx.errors import CompilerError, GraphJsonError
-from hugectr2onnx.frontend.fields import Fields
+from hugectr2onnx.frontend.graph_json.fields import Fields
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.types import TensorType
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from hugectr2onnx.ir.key_index import MOST_INT64
 from hugectr2onnx.ir.op import Emitter
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables.key_index import MOST_INT64
 
 NO_OFFSETS: tuple[int, ...] = ()
 

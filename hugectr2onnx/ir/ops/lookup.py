@@ -13,10 +13,7 @@ from typing import Self
 import numpy as np
 
 from hugectr2onnx.errors import ShapeError
-from hugectr2onnx.ir import paging
-from hugectr2onnx.ir.gathered import Gathered
 from hugectr2onnx.ir.graph import Node
-from hugectr2onnx.ir.key_index import MOST_INT32, KeyColumn, RangeIndex, column
 from hugectr2onnx.ir.op import Emitter, Op
 from hugectr2onnx.ir.ops.key_maps import (
     NO_OFFSETS,
@@ -30,8 +27,11 @@ from hugectr2onnx.ir.ops.key_maps import (
 )
 from hugectr2onnx.ir.ops.pooling import emit_apart, emit_count, emit_pool
 from hugectr2onnx.ir.ops.stored_rows import store
-from hugectr2onnx.ir.row_format import RowFormat, round_trip
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
+from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.gathered import Gathered
+from hugectr2onnx.tables.key_index import MOST_INT32, KeyColumn, RangeIndex, column
+from hugectr2onnx.tables.row_format import RowFormat, round_trip
 
 LARGEST_KEY = np.iinfo(np.int64).max
 VECTORS = ".vectors"

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hugectr2onnx.ir import perfect_hash
 from hugectr2onnx.ir.op import Emitter
 from hugectr2onnx.ir.ops.key_maps import KeyMap, emit_offsets, is_padding
-from hugectr2onnx.ir.perfect_hash import HashTables
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables import perfect_hash
+from hugectr2onnx.tables.perfect_hash import HashTables
 
 UINT64, INT64 = 13, 7
 """onnx.TensorProto's numbers of types that the IR does not have or that Cast needs by number."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hugectr2onnx.ir.gathered import Gathered, Part, convert
 from hugectr2onnx.ir.op import Emitter
-from hugectr2onnx.ir.row_format import RowFormat, encode, scales_of, vectors_of
 from hugectr2onnx.ir.types import Array, DType
+from hugectr2onnx.tables.gathered import Gathered, Part, convert
+from hugectr2onnx.tables.row_format import RowFormat, encode, scales_of, vectors_of
 
 
 @dataclass(frozen=True)

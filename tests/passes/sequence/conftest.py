@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.verifier import verify

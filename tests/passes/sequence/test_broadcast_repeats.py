@@ -10,7 +10,7 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Repeat, Slice
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.broadcast_repeats import broadcast_repeats
+from hugectr2onnx.passes.algebra.broadcast_repeats import broadcast_repeats
 
 
 def met(op, axis, width, factor, *, left=True) -> Graph:

@@ -9,7 +9,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.reduce import ReduceSum, Softmax
 from hugectr2onnx.ir.ops.shape import Repeat, Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.drop_shifts import drop_shifts
+from hugectr2onnx.passes.algebra.drop_shifts import drop_shifts
 
 ROWS = Batch(N.factor * 6)
 

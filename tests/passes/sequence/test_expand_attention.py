@@ -11,7 +11,7 @@ from hugectr2onnx.ir.ops.attention import Attention, MaskedSoftmax
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.expand_attention import expand_attention
+from hugectr2onnx.passes.recommender.expand_attention import expand_attention
 
 RNG = np.random.default_rng(3)
 

@@ -9,7 +9,7 @@ from hugectr2onnx.ir.ops.attention import MaskedSoftmax
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.find_attention import find_attention
+from hugectr2onnx.passes.recommender.find_attention import find_attention
 
 
 def layered(*, mask=True, root=2.0, factor=1.0, swap=True, flat=False, shared="", merge=(0, 2, 1, 3)) -> Graph:

@@ -14,7 +14,7 @@ from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
 from hugectr2onnx.ir.ops.normalization import LayerNormalization
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.fold_layer_norms import fold_layer_norms
+from hugectr2onnx.passes.algebra.fold_layer_norms import fold_layer_norms
 
 ROWS = Batch(N.factor * 5)
 EPS = 1e-3

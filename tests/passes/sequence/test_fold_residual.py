@@ -9,7 +9,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.fold_residual import fold_residual
+from hugectr2onnx.passes.algebra.fold_residual import fold_residual
 
 RNG = np.random.default_rng(1)
 

@@ -8,7 +8,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.fold_weighted_sums import fold_weighted_sums
+from hugectr2onnx.passes.algebra.fold_weighted_sums import fold_weighted_sums
 
 
 def pooled(axis: int = 1, *, keepdims: bool = True, flat: bool = False, weight: int = 1, shared: bool = False) -> Graph:

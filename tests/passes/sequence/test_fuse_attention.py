@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from hugectr2onnx import passes
-from hugectr2onnx.backend.emitter import emit
+from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.attention import Attention, MaskedSoftmax
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.fuse_attention import fuse_attention
+from hugectr2onnx.passes.recommender.fuse_attention import fuse_attention
 
 
 def attend(*, mask: str = "", steps=3, keys=5, width=64) -> Graph:

@@ -7,7 +7,7 @@ import numpy as np
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.normalization import LayerNormalization
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.fuse_layer_norm import fuse_layer_norm
+from hugectr2onnx.passes.algebra.fuse_layer_norm import fuse_layer_norm
 
 RNG = np.random.default_rng(0)
 

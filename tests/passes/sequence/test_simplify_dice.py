@@ -12,7 +12,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.dice import Dice, FrozenDice
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.simplify_dice import simplify_dice
+from hugectr2onnx.passes.recommender.simplify_dice import simplify_dice
 
 RNG = np.random.default_rng(2)
 

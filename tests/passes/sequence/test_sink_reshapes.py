@@ -9,7 +9,7 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
 from hugectr2onnx.ir.ops.reduce import ReduceMean, Softmax
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.sink_reshapes import sink_reshapes
+from hugectr2onnx.passes.algebra.sink_reshapes import sink_reshapes
 
 ROWS = Batch(N.factor * 5)
 

@@ -13,7 +13,7 @@ from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Concat, Repeat, Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.split_repeats import split_repeats
+from hugectr2onnx.passes.recommender.split_repeats import split_repeats
 
 DIN = ("target", "items", "difference", "product")
 

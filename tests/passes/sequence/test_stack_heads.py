@@ -13,7 +13,7 @@ from hugectr2onnx.ir.ops.linear import Linear, MatMul
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.stack_heads import stack_heads
+from hugectr2onnx.passes.recommender.stack_heads import stack_heads
 
 PROJECTED = ("q", "k", "v")
 

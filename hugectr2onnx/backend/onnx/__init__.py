@@ -1,0 +1,1 @@
+"""From IR to ONNX: nodes, tensors, and files that are read back."""

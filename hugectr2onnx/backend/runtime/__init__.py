@@ -1,0 +1,1 @@
+"""onnxruntime: sessions, memory, and the comparison with the reference."""

@@ -1,0 +1,1 @@
+"""Writing a model: its files appear together or not at all."""

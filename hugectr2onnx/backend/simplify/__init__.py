@@ -1,0 +1,1 @@
+"""onnxsim, in a process of its own, on a model without its large tensors."""

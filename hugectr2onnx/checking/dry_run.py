@@ -1,0 +1,319 @@
+"""`check`: a dry run that finds everything wrong with a model at once, instead of stopping at the first error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+from hugectr2onnx.backend.runtime.system_memory import beyond_memory
+from hugectr2onnx.backend.saving.atomic import writable_path
+from hugectr2onnx.checking.embedding_collection import collected_tables
+from hugectr2onnx.checking.forecast import Forecast, TableForecast, expected_tables, forecast, no_room, too_many_encoded
+from hugectr2onnx.checking.layers import judge_layers, without_echoes
+from hugectr2onnx.checking.report import (
+    FLOAT_BYTES,
+    CheckReport,
+    DenseCheck,
+    LayerCheck,
+    Problem,
+    StatisticsCheck,
+    TableCheck,
+    Tensor,
+    place_layers,
+)
+from hugectr2onnx.checking.weights import judge_size, judge_statistics, layers_with_nan, no_statistics
+from hugectr2onnx.errors import HugeCTR2ONNXError, WeightsError
+from hugectr2onnx.frontend import extra_inputs, loading
+from hugectr2onnx.frontend.embeddings import embedding, table_options
+from hugectr2onnx.frontend.embeddings.table_options import TableWishes
+from hugectr2onnx.frontend.graph_json import reader
+from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
+from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
+from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.recovery import recover
+from hugectr2onnx.frontend.weights import snapshot as weights_module
+from hugectr2onnx.frontend.weights.dense_file import DenseCounter, DenseFile
+from hugectr2onnx.frontend.weights.ntp_file import BatchNormStatistics, read_ntp
+from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable
+from hugectr2onnx.frontend.weights.statistics import CountedStatistics
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.types import N, i64
+from hugectr2onnx.passes.lookups.choose_key_map import check_names
+from hugectr2onnx.passes.lookups.use_rows import use_rows
+
+BATCH_NORM = "BatchNorm"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def check(
+    graph: str | os.PathLike[str] | Mapping[str, object],
+    weights: object = None,
+    options: ImportOptions | None = None,
+    *,
+    keys: str | Mapping[str, str] = "auto",
+    output: str | os.PathLike[str] | None = None,
+    opt_level: int = 2,
+) -> CheckReport:
+    """Everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
+
+    Without `weights` the report says which files are expected, and how large. With weights it forecasts what compiling
+    takes, `keys` and `opt_level` being those of `compile`, and whether `output` can be written and its disk can hold the
+    model. Bad input never raises: it is a problem of the report.
+    """
+    return _Check(options or ImportOptions(), keys, output, opt_level).run(graph, weights)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What could be opened."""
+
+    given: Weights | None
+    dense: DenseFile | None
+    statistics: tuple[BatchNormStatistics, ...] | None
+
+
+class _Check:
+    """One dry run; `problems` and `warnings` fill as it goes."""
+
+    def __init__(
+        self,
+        options: ImportOptions,
+        keys: str | Mapping[str, str] = "auto",
+        output: str | os.PathLike[str] | None = None,
+        opt_level: int = 2,
+    ):
+        self.options = options
+        self.keys = keys
+        self.output = output
+        self.automatic = opt_level >= 2
+        self.forecasts: list[TableForecast] = []
+        self._has_sound_keys = True
+        self.problems: list[HugeCTR2ONNXError] = []
+        self.warnings: list[str] = []
+        self._unrecovered: HugeCTR2ONNXError | None = None
+
+    def run(self, graph: str | os.PathLike[str] | Mapping[str, object], weights: object) -> CheckReport:
+        clauses = self._try(reader.read, graph, REGISTRY.keys())
+        files = self._open(weights)
+        if self.output is not None:
+            self._try(writable_path, self.output)
+        if clauses is None:
+            return CheckReport(problems=self._reported())
+        self._check_keys(clauses)
+        tables = (*self._check_tables(clauses, files), *self._collected_tables(clauses))
+        recovered = self._recover(clauses, files)
+        self.warnings += loading.collection_warnings(self.options)
+        importer = self._import(clauses)
+        self._check_look_ups(importer)
+        layers = tuple(judge_layers(clauses, importer))
+        dense = self._check_dense(layers, files, is_recovered=recovered is not None)
+        statistics = self._check_statistics(clauses, importer, files)
+        expected = self._forecast(dense) if files.given and not self.problems else None
+        return CheckReport(
+            forecast=expected,
+            layers=place_layers(layers, dense.found_bytes),
+            dense=dense,
+            tables=tables,
+            statistics=statistics,
+            inputs=tuple(Tensor(value.node.name, str(value.type)) for value in importer.graph.inputs),
+            outputs=tuple(_outputs(importer)),
+            problems=self._reported(),
+            warnings=tuple(dict.fromkeys([*importer.warnings, *self.warnings])),
+            recovered=recovered or (),
+        )
+
+    def _try(self, step: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T | None:
+        try:
+            return step(*args, **keywords)
+        except HugeCTR2ONNXError as error:
+            self.problems.append(error)
+            return None
+
+    def _reported(self) -> tuple[Problem, ...]:
+        return tuple(dict.fromkeys(map(Problem.of, self.problems)))
+
+    # Files
+
+    def _open(self, weights: object) -> _Files:
+        given = self._try(weights_module.resolve, weights) if weights is not None else None
+        if given is None:
+            return _Files(None, None, None)
+        dense = self._try(loading.open_dense, given) if given.dense is not None else None
+        statistics = self._try(read_ntp, given.ntp) if given.ntp is not None else None
+        return _Files(given, dense, statistics)
+
+    def _recover(self, clauses: GraphClauses, files: _Files) -> tuple[str, ...] | None:
+        """What the size of the dense file tells, put into the options; None where it should have told and did not."""
+        if files.dense is None:
+            return ()
+        try:
+            recovered = recover(clauses, self.options, files.dense.size)
+        except HugeCTR2ONNXError as error:
+            self._unrecovered = error
+            return None
+        self.options = recovered.options
+        return recovered.notes
+
+    # Embeddings
+
+    def _check_keys(self, clauses: GraphClauses) -> None:
+        collection = self.options.collection
+        tops = [clause.top for clause in clauses.embeddings]
+        tops += [lookup.top for lookup in collection.lookups] if collection else []
+        before = len(self.problems)
+        self._try(check_names, tops, self.keys)
+        self._has_sound_keys = len(self.problems) == before
+
+    def _check_tables(self, clauses: GraphClauses, files: _Files) -> tuple[TableCheck, ...]:
+        sparse = {entry.top: entry for entry in clauses.data.sparse}
+        needed = [clause for clause in clauses.embeddings if self._needs_table(clause)]
+        paths = self._paths(needed, clauses, files)
+        key_bytes = (files.given.key_bytes if files.given else None) or clauses.key_bytes
+        checks = []
+        for clause in clauses.embeddings:
+            source = sparse[clause.bottom]
+            if clause.type == embedding.HYBRID and self._is_converted(clause):
+                self.problems.append(embedding.refuse_hybrid(clause, source))
+            entry = TableCheck.of(clause, source, clause in needed)
+            path = paths.get(clause.top)
+            checks.append(self._check_table(entry, clause, source, path, key_bytes) if path else entry)
+        return tuple(checks)
+
+    def _collected_tables(self, clauses: GraphClauses) -> Iterator[TableCheck]:
+        if self.options.collection:
+            yield from collected_tables(self.options.collection, clauses.data, is_needed=self.options.convert_embedding)
+
+    def _is_converted(self, clause: EmbeddingClause) -> bool:
+        return self.options.convert_embedding and clause.top not in self.options.input_shapes
+
+    def _needs_table(self, clause: EmbeddingClause) -> bool:
+        return self._is_converted(clause) and clause.type != embedding.HYBRID
+
+    def _paths(self, needed: Sequence[EmbeddingClause], clauses: GraphClauses, files: _Files) -> dict[str, Path]:
+        if files.given is None or not self.options.convert_embedding:
+            return {}
+        owners = self._try(loading.table_owners, clauses, files.given, self.options) or []
+        return {clause.top: path for clause, path in zip(owners, files.given.tables, strict=False) if clause in needed}
+
+    def _check_table(
+        self, entry: TableCheck, clause: EmbeddingClause, source: SparseInput, path: Path, key_bytes: int | None
+    ) -> TableCheck:
+        measured = entry.measured(path)
+        table = self._try(loading.open_for, clause, path, key_bytes)
+        if table is None:
+            return measured
+        self._try(self._look_up, clause, source, table)
+        size = FLOAT_BYTES * table.vectors.size
+        return replace(
+            measured,
+            rows=len(table.keys),
+            smallest_key=int(table.keys.min()) if len(table.keys) else None,
+            largest_key=int(table.keys.max()) if len(table.keys) else None,
+            has_slot_ids=table.slot_ids is not None,
+            expected_bytes=measured.expected_bytes if measured.expected_bytes is not None else size,
+            found_bytes=measured.found_bytes if measured.found_bytes is not None else size,
+        )
+
+    def _look_up(self, clause: EmbeddingClause, source: SparseInput, table: SparseTable) -> None:
+        """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
+        scratch = Graph()
+        keys = scratch.input(clause.bottom, i64(N, source.slot_num, source.max_nnz))
+        format = table_options.format_of(self.options.row_formats, clause.top, clause.vec_size)
+        wishes = TableWishes(self.options.n_gpus, format, self.options.keep_keys.get(clause.top))
+        with scratch.building(clause.top):
+            scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, wishes, self.warnings.append)})
+        if self._has_sound_keys:
+            self._expect(scratch)
+            self._try(use_rows, scratch, self.keys)
+
+    def _check_look_ups(self, importer: Importer) -> None:
+        """What needs the whole graph: the tables of a collection, and whether an input of rows has one meaning."""
+        if not self._has_sound_keys or importer.errors:
+            return
+        if self.options.collection:
+            # The walk had stand-ins for other tables only.
+            self._expect(importer.graph, {lookup.top for lookup in self.options.collection.lookups})
+        self._try(use_rows, importer.graph, self.keys)
+
+    def _expect(self, graph: Graph, tops: Collection[str] | None = None) -> None:
+        tables = expected_tables(graph, self.keys, tops, automatic=self.automatic)
+        self.forecasts += self._try(tuple, tables) or ()
+
+    def _forecast(self, dense: DenseCheck) -> Forecast:
+        """What compiling takes; a disk or a file that cannot hold it is a problem."""
+        expected = forecast(dense.expected_bytes, self.forecasts, self.output)
+        errors = [too_many_encoded(expected.tables)]
+        if self.output is not None:
+            errors.append(no_room(self.output, expected.output_bytes, expected.free_bytes))
+        self.problems += [error for error in errors if error is not None]
+        self.warnings += beyond_memory((table.table, table.row_bytes) for table in expected.tables)
+        return expected
+
+    # Layers
+
+    def _import(self, clauses: GraphClauses) -> Importer:
+        """The walk over all layers, with tables of one row and counted weights."""
+        shapes = self._sound_shapes()
+        sparse = {entry.top: entry for entry in clauses.data.sparse}
+        hybrid = [
+            clause for clause in clauses.embeddings if clause.type == embedding.HYBRID and self._is_converted(clause)
+        ]
+        stand_ins = {clause.top: ("N", sparse[clause.bottom].slot_num, clause.vec_size) for clause in hybrid}
+        tables = {clause.top: _stand_in(clause) for clause in clauses.embeddings}
+        options = replace(self.options, input_shapes=shapes | stand_ins)
+        importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), options)
+        importer.run()
+        self.problems += without_echoes(importer, self._unrecovered)
+        return importer
+
+    def _sound_shapes(self) -> dict[str, Sequence[object]]:
+        """The input_shapes that are shapes: one bad entry is a problem, but not that of every layer behind it."""
+        given = self.options.input_shapes
+        return {name: shape for name, shape in given.items() if self._try(extra_inputs.normalise_shape, name, shape)}
+
+    # The dense file and the statistics
+
+    def _check_dense(self, layers: Sequence[LayerCheck], files: _Files, is_recovered: bool) -> DenseCheck:
+        expected = sum(layer.expected_bytes or 0 for layer in layers)
+        is_complete = is_recovered and all(layer.expected_bytes is not None for layer in layers)
+        path = str(files.given.dense) if files.given and files.given.dense is not None else None
+        found = FLOAT_BYTES * files.dense.size if files.dense else None
+        result = DenseCheck(path, expected, found, is_complete)
+        if files.given and path is None and expected:
+            self.problems.append(WeightsError(f"no dense file was given; the layers need one of {expected} bytes"))
+        if files.dense is not None:
+            self.problems += judge_size(result, layers)
+            self.warnings += layers_with_nan(files.dense, place_layers(layers, found))
+        return result
+
+    def _check_statistics(self, clauses: GraphClauses, importer: Importer, files: _Files) -> StatisticsCheck:
+        norms = [clause for clause in clauses.layers if clause.type == BATCH_NORM]
+        widths = {each.index: each.weights["gamma"][0] for each in importer.summaries if each.type == BATCH_NORM}
+        features = {clause.tops[0] if clause.tops else clause.where: widths.get(clause.index) for clause in norms}
+        given = files.given
+        found = None if files.statistics is None else len(files.statistics)
+        path = str(given.ntp) if given and given.ntp is not None else None
+        if given and path is None and norms:
+            self.problems.append(no_statistics(norms, given.dense))
+        if files.statistics is not None:
+            self.problems += judge_statistics(norms, widths, files.statistics, str(path))
+        return StatisticsCheck(path, features, found)
+
+
+def _outputs(importer: Importer) -> Iterator[Tensor]:
+    if not importer.errors:
+        for name, value in importer.graph.outputs.items():
+            yield Tensor(name, str(value.type))
+
+
+def _stand_in(clause: EmbeddingClause) -> SparseTable:
+    """One row of zeros, for any table."""
+    return SparseTable(None, np.zeros(1, np.int64), np.zeros((1, clause.vec_size), np.float32))

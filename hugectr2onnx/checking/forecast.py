@@ -1,0 +1,167 @@
+"""What a compilation will take before it starts: bytes on the disk, memory, time; and whether the disk has the room.
+
+Bytes are exact but for the graph itself and a perfect hash (a few percent). Memory is the peak beyond the imports. Time is
+rough: it goes by rates of one machine with tables in the system's cache.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hugectr2onnx.backend.saving.key_file import KeyFile
+from hugectr2onnx.errors import OutputError
+from hugectr2onnx.ir.graph import Graph, Node
+from hugectr2onnx.ir.ops.lookup import Lookup
+from hugectr2onnx.passes.lookups.choose_key_map import Choice, expect_key_maps
+from hugectr2onnx.passes.lookups.use_rows import source_of
+from hugectr2onnx.tables.row_format import RowFormat, row_bytes
+
+MEMORY = 300 << 20
+KEY_MEMORY = {"direct": 16, "indices": 16, "perfect-hash": 48, "label-encoder": 100}
+"""Bytes a key."""
+NUMBER_MEMORY = 4
+"""Bytes of the row number for a number in the range of direct keys."""
+PROTOBUF_LIMIT = (1 << 31) - (1 << 16)
+"""What the model file itself can hold, some of it for the graph: keys of a LabelEncoder can lie nowhere else."""
+START_SECONDS = 1.5
+READ_RATE = 4.0e9
+"""Bytes a second at which a table is looked over; rows in smaller formats take as long once more."""
+WRITE_RATE = 8.0e8
+KEY_SECONDS = {"direct": 3e-8, "indices": 3e-7, "perfect-hash": 2.5e-6, "label-encoder": 1e-6}
+
+
+@dataclass(frozen=True)
+class TableForecast:
+    """One table as it will be stored: its rows, and the map from key to row, missing rows and `.keys` files among it."""
+
+    table: str
+    strategy: str
+    format: RowFormat
+    rows: int
+    width: int
+    map_bytes: int
+    filler_rows: int = 0
+
+    @property
+    def row_bytes(self) -> int:
+        return self.rows * row_bytes(self.format, self.width)
+
+    @property
+    def memory_bytes(self) -> int:
+        """For its keys, whatever the width: rows, missing ones too, go to the disk as they are read."""
+        keys = KEY_MEMORY[self.strategy] * self.rows
+        if self.strategy != "direct":
+            return keys
+        return keys + (NUMBER_MEMORY * self.filler_rows or self.map_bytes)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The whole model. `free_bytes` are those of the disk where it will lie, None where no place was given."""
+
+    dense_bytes: int
+    table_bytes: int
+    map_bytes: int
+    memory_bytes: int
+    seconds: float
+    free_bytes: int | None = None
+    tables: tuple[TableForecast, ...] = ()
+
+    @property
+    def output_bytes(self) -> int:
+        return self.dense_bytes + self.table_bytes + self.map_bytes
+
+
+def forecast(
+    dense_bytes: int, tables: Sequence[TableForecast], output: str | os.PathLike[str] | None = None
+) -> Forecast:
+    """The sums over all tables."""
+    stored = sum(table.row_bytes for table in tables)
+    maps = sum(table.map_bytes for table in tables)
+    source = sum(4 * table.rows * table.width * (1 if table.format == "fp32" else 2) for table in tables)
+    keys = sum(KEY_SECONDS[table.strategy] * table.rows for table in tables)
+    return Forecast(
+        dense_bytes=dense_bytes,
+        table_bytes=stored,
+        map_bytes=maps,
+        memory_bytes=MEMORY + dense_bytes + sum(table.memory_bytes for table in tables),
+        seconds=START_SECONDS + source / READ_RATE + (dense_bytes + stored + maps) / WRITE_RATE + keys,
+        free_bytes=free_bytes(output) if output is not None else None,
+        tables=tuple(tables),
+    )
+
+
+def expected_tables(
+    graph: Graph, keys: str | Mapping[str, str], tops: Collection[str] | None = None, *, automatic: bool = True
+) -> Iterator[TableForecast]:
+    """The tables of a graph that no pass has touched, each once; with `tops` only those of these look-ups.
+
+    automatic: whether "auto" chooses, as from level 2 on, or is a LabelEncoder. Raises UnsupportedError as choosing their
+    key maps would.
+    """
+    nodes = [node for node in graph if isinstance(node.op, Lookup)]
+    readers: dict[object, list[tuple[Node, Choice]]] = {}
+    for node, choice in zip(nodes, expect_key_maps(graph, keys, automatic=automatic), strict=True):
+        assert isinstance(node.op, Lookup)
+        if tops is None or set(node.sources) & set(tops):
+            readers.setdefault((node.inputs[2], node.op.row_format), []).append((node, choice))
+    for own in readers.values():
+        (node, choice), *_ = own
+        assert isinstance(node.op, Lookup)
+        rows, width = node.inputs[2].type.concrete(1)
+        size = _map_bytes(choice, [reader for reader, _ in own])
+        yield TableForecast(
+            choice.table, choice.strategy, node.op.row_format, rows, width, size, filler_rows=choice.filler_rows
+        )
+
+
+def _map_bytes(choice: Choice, readers: Sequence[Node]) -> int:
+    """With row numbers as inputs a map lies beside the model, one for each input."""
+    if choice.strategy != "indices":
+        return choice.map_bytes
+    sizes = {}
+    for node in readers:
+        source, offsets = source_of(node)
+        keys = node.inputs[1].const
+        assert keys is not None
+        sizes[source] = KeyFile(source.node.name, choice.table, keys, offsets).size
+    return sum(sizes.values())
+
+
+def least_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, int]]) -> int:
+    """What a model takes at least, from (bytes of the float32 vectors, format, width) of each table: no file is opened."""
+    return dense_bytes + sum(size // (4 * width) * row_bytes(format, width) for size, format, width in vector_files)
+
+
+def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:
+    """The error of keys that the model file cannot hold."""
+    encoded = [table for table in tables if table.strategy == "label-encoder"]
+    needed = sum(table.map_bytes for table in encoded)
+    if needed <= PROTOBUF_LIMIT:
+        return None
+    return OutputError(
+        f"The keys of {', '.join(table.table for table in encoded)} take {needed:,} bytes as a LabelEncoder, which lies in the "
+        'model file itself, and protobuf allows that 2 GiB: give keys="perfect-hash", or leave the choice to level 2 or 3.'
+    )
+
+
+def free_bytes(output: str | os.PathLike[str]) -> int | None:
+    """What the disk can take where a file shall lie; None where the system does not say."""
+    try:
+        return shutil.disk_usage(Path(os.path.realpath(output)).parent).free
+    except (OSError, ValueError):
+        return None
+
+
+def no_room(output: str | os.PathLike[str], needed: int, free: int | None) -> OutputError | None:
+    """The error of a disk that cannot hold so many bytes."""
+    if free is None or needed <= free:
+        return None
+    return OutputError(
+        f"Cannot write {os.fspath(output)}: the model needs {needed:,} bytes and the disk has {free:,} left. Free space "
+        'there, choose another disk, or a smaller row format (embedding="fp16" or "int8").'
+    )

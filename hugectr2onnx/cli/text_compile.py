@@ -1,0 +1,87 @@
+"""What `hugectr2onnx compile` says when it is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hugectr2onnx.cli.output import Output
+from hugectr2onnx.cli.text_table import size
+
+if TYPE_CHECKING:
+    from hugectr2onnx.compiled_model import CompiledModel
+    from hugectr2onnx.report import Report
+
+
+def tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None:
+    """The file, its interface, its tables, and how it was proven."""
+    report = compiled.report
+    for warning in report.warnings:
+        output.warning(warning)
+    for note in report.recovered:
+        output.say(f"recovered: {note}")
+    output.say(f"{name}: {size(count)}, {report.onnx_nodes} nodes, in {report.seconds:.1f} s", "good")
+    output.table(
+        ("", "name", "type"),
+        [("input", value.node.name, value.type) for value in compiled.ir.inputs]
+        + [("output", name, value.type) for name, value in compiled.ir.outputs.items()],
+    )
+    _show_tables(output, report)
+    _show_trials(output, report)
+    output.say(f"level {report.opt_level}: {report.ops_before} -> {report.ops_after} operations{_fires(report)}")
+    output.say(f"onnxsim: {report.simplify}")
+    output.say(f"parity: {_parity(report)}")
+
+
+def _fires(report: Report) -> str:
+    fires = [f"{rule} {count}" for rule, count in sorted(report.fires.items())]
+    return f" ({', '.join(fires)})" if fires else ""
+
+
+def _parity(report: Report) -> str:
+    if report.parity is None:
+        return "not checked"
+    worst = max(report.parity.outputs, key=lambda each: each.max_error / each.tolerance if each.tolerance else 0.0)
+    batches = ", ".join(map(str, report.parity.batches))
+    return (
+        f"passed at batches of {batches}; the largest error is {worst.max_error:.2g} in {worst.name}, where "
+        f"{worst.tolerance:.2g} is allowed"
+    )
+
+
+def _show_tables(output: Output, report: Report) -> None:
+    strategies = {choice.table: choice.strategy for choice in report.key_maps}
+    output.table(
+        ("embedding", "keys", "rows", "dropped", "rows as", "bytes", "before", "largest error", "rms error"),
+        [
+            (
+                table.table,
+                strategies.get(table.table, "label-encoder"),
+                table.rows,
+                table.rows_dropped,
+                table.format,
+                size(table.bytes_after),
+                size(table.bytes_before),
+                f"{table.max_error:.2g}",
+                f"{table.rms_error:.2g}",
+            )
+            for table in report.stored
+        ],
+        right=("rows", "dropped", "bytes", "before", "largest error", "rms error"),
+    )
+
+
+def _show_trials(output: Output, report: Report) -> None:
+    """AUC and log-loss with float32 rows, and with each choice of formats that was tried."""
+    rows = [
+        (
+            label,
+            trial.embedding if isinstance(trial.embedding, str) else ", ".join(map("=".join, trial.embedding.items())),
+            quality.samples,
+            f"{quality.auc:.6f}",
+            f"{quality.log_loss:.6f}",
+            "" if trial.allowed else "beyond the budget",
+        )
+        for trial in report.trials
+        for label, quality in trial.quality.items()
+    ]
+    output.table(("label", "rows as", "samples", "AUC", "log-loss", ""), rows, right=("samples", "AUC", "log-loss"))

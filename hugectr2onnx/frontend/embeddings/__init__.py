@@ -1,0 +1,1 @@
+"""Embedding layers and EmbeddingCollections as look-ups of the IR."""

@@ -1,0 +1,168 @@
+"""Embedding layers -> look-ups on the keys of the interface, or their vectors as inputs (formats 1.4, 2, 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+
+import numpy as np
+
+from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
+from hugectr2onnx.frontend.embeddings.table_options import TableWishes
+from hugectr2onnx.frontend.graph_json.clauses import DataClause, EmbeddingClause, SparseInput
+from hugectr2onnx.frontend.weights.key_filter import few_kept, keep
+from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, infer_gpus
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding, SlotOffset
+from hugectr2onnx.ir.types import Array, N, f32, i64
+from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.key_index import column
+from hugectr2onnx.tables.row_format import vectors_of
+
+ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
+HYBRID = "HybridSparseEmbedding"
+CHUNK_BYTES = 1 << 20
+LARGE = 32 << 20
+
+
+def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...]) -> dict[str, Value]:
+    """An input i64[N, slot_num, max_nnz] for each sparse top that an embedding reads, in Data order.
+
+    With the reader's `slot_size_array` the inputs are raw keys and slot g gets the sum of the sizes before it added;
+    slots beyond the list get 0 (formats 4.1).
+    """
+    offsets = _exclusive_sum(slot_size_array)
+    keys: dict[str, Value] = {}
+    first = 0
+    for sparse in data.sparse:
+        if sparse.top in read:
+            keys[sparse.top] = graph.input(sparse.top, i64(N, sparse.slot_num, sparse.max_nnz))
+    for sparse in data.sparse:
+        if sparse.top in read and slot_size_array:
+            own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
+            keys[sparse.top] = SlotOffset(own)(keys[sparse.top]) if any(own) else keys[sparse.top]
+        first += sparse.slot_num
+    if len(slot_size_array) > first:
+        raise GraphJsonError(f"slot_size_array has {len(slot_size_array)} entries for {first} slots")
+    return keys
+
+
+def look_up(
+    graph: Graph,
+    clause: EmbeddingClause,
+    keys: Value,
+    table: SparseTable,
+    wishes: TableWishes,
+    warn: Callable[[str], None],
+) -> Value:
+    """The pooled vectors f32[N, slot, vec] of one embedding layer."""
+    with ThreadPoolExecutor(1) as pool:
+        damaged = pool.submit(has_nan, table.vectors)
+        unique = column(table.keys).index.unique
+    slots = keys.type.shape[1]
+    assert isinstance(slots, int)
+    _check_table(clause, table, slots, damaged.result(), warn)
+    # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
+    gpus = 1 if unique else _gpus(clause, table, slots, wishes.n_gpus, warn)
+    if wishes.keep is not None:
+        table = _kept(clause, table, wishes.keep, warn)
+    if clause.type == ONE_HOT:
+        keys = SlotOffset(tuple(_exclusive_sum(clause.slot_size_array or ())))(keys)
+    operands = [
+        keys,
+        graph.const(table.keys, f"{clause.top}.keys"),
+        graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
+    ]
+    format = wishes.row_format
+    if unique:
+        return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
+    operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
+    op = LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)), row_format=format)
+    return op(*operands)
+
+
+def vector_input(graph: Graph, clause: EmbeddingClause, sparse: SparseInput) -> Value:
+    """The input f32[N, slot, vec] that stands for an embedding layer which is not converted."""
+    return graph.input(clause.top, f32(N, sparse.slot_num, clause.vec_size))
+
+
+def refuse_hybrid(clause: EmbeddingClause, sparse: SparseInput) -> HugeCTR2ONNXError:
+    """HybridSparseEmbedding never writes its table (formats 2.4), so only its vectors can come in."""
+    return UnsupportedError(
+        f"layers[{clause.index}] {HYBRID} {clause.top}: HugeCTR never writes the tables of this type, so its look-up "
+        "cannot be converted. To convert the dense part, feed the vectors yourself: "
+        f"input_shapes={{{clause.top!r}: ('N', {sparse.slot_num}, {clause.vec_size})}}"
+    )
+
+
+def _gpus(
+    clause: EmbeddingClause, table: SparseTable, slots: int, n_gpus: int | None, warn: Callable[[str], None]
+) -> int:
+    where = _where(clause)
+    if table.slot_ids is None:
+        raise WeightsError(f"{where}: {table.path} holds keys twice, and there is no slot_id file to tell them apart")
+    keys, slot_ids = np.asarray(table.keys), np.asarray(table.slot_ids)
+    if n_gpus:
+        check_gpus(keys, slot_ids, n_gpus, where)
+    gpus = n_gpus or infer_gpus(keys, slot_ids, slots, where)
+    warn(f"{where}: keys stand under several slot_ids; a slot s reads the row whose slot_id is s modulo {gpus} GPUs")
+    return gpus
+
+
+def _kept(clause: EmbeddingClause, table: SparseTable, wanted: Array, warn: Callable[[str], None]) -> SparseTable:
+    kept = keep(table, wanted)
+    if doubt := few_kept(table, kept, wanted):
+        warn(f"{_where(clause)}: {doubt}")
+    return kept
+
+
+def _where(clause: EmbeddingClause) -> str:
+    return f"layers[{clause.index}] {clause.type} {clause.top}"
+
+
+def _check_table(
+    clause: EmbeddingClause, table: SparseTable, slots: int, damaged: bool, warn: Callable[[str], None]
+) -> None:
+    where = _where(clause)
+    if table.slot_ids is not None:
+        check_slot_ids(table.slot_ids, slots, where)
+    if doubt := never_asked(table):
+        warn(f"{where}: {doubt}")
+    if damaged:
+        warn(f"{where}: the vectors in {table.path} hold NaN or infinite numbers")
+
+
+def never_asked(table: SparseTable) -> str | None:
+    """What to warn of where a table holds keys that no model looks up."""
+    negative = len(table.keys) - column(table.keys).count
+    if not negative:
+        return None
+    return f"{negative} rows have negative keys and can never be asked for: a negative key is padding"
+
+
+def has_nan(array: Array) -> bool:
+    """Whether anything is not finite: one pass over a memory map that keeps none of it in memory, by two threads."""
+    half = len(array) // 2 if array.nbytes > LARGE else 0
+    with ThreadPoolExecutor(2) as pool:
+        return any(pool.map(_has_nan, (array[:half], array[half:])))
+
+
+def _has_nan(array: Array) -> bool:
+    step = max(1, CHUNK_BYTES * len(array) // max(array.nbytes, 1))
+    buffer = paging.buffer((min(step, len(array)), *array.shape[1:]), array.dtype)
+    zeros = np.zeros(buffer.size, array.dtype)
+    for start in range(0, len(array), step):
+        chunk = array[start : start + step]
+        rows = buffer[: len(chunk)].reshape(-1)
+        paging.read(chunk, buffer[: len(chunk)])
+        # A product with zeros is NaN where a factor is not finite, and it is quicker than looking at each number.
+        with np.errstate(invalid="ignore"):
+            if np.dot(rows, zeros[: rows.size]) != 0:
+                return True
+    return False
+
+
+def _exclusive_sum(sizes: tuple[int, ...]) -> list[int]:
+    return [0, *accumulate(sizes)][: len(sizes)]

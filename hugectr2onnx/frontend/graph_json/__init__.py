@@ -1,0 +1,1 @@
+"""HugeCTR's graph JSON, every generation of it, as clauses."""

@@ -1,0 +1,127 @@
+"""From what the caller gives to an opened model: clauses, mapped files, options with what could be recovered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend.embeddings.embedding import HYBRID, has_nan
+from hugectr2onnx.frontend.embeddings.embedding_collection import Collection
+from hugectr2onnx.frontend.extra_inputs import unread_names
+from hugectr2onnx.frontend.graph_json import reader
+from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses
+from hugectr2onnx.frontend.importer import ImportOptions, Sources
+from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.recovery import recover
+from hugectr2onnx.frontend.weights import snapshot as weights_module
+from hugectr2onnx.frontend.weights.dense_file import DenseFile
+from hugectr2onnx.frontend.weights.ntp_file import read_ntp
+from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable, open_table
+from hugectr2onnx.frontend.weights.statistics import NtpStatistics
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """Everything that the importer needs."""
+
+    clauses: GraphClauses
+    sources: Sources
+    options: ImportOptions
+    recovered: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+    files: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of each file of weights, by its name; files of a table as folder/file."""
+
+    @property
+    def labels(self) -> Iterator[str]:
+        """Every name that a caller may feed though the model has no such input: labels, and what no layer reads."""
+        yield from self.clauses.label_of
+        yield from unread_names(self.options.input_shapes, self.clauses)
+        yield from (
+            clause.bottoms[1] for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:]
+        )
+
+
+def open_model(
+    graph: str | os.PathLike[str] | Mapping[str, object], weights: object, options: ImportOptions
+) -> OpenedModel:
+    """Read the JSON and map the files; nothing is allocated by what the JSON says. Raises HugeCTR2ONNXError."""
+    clauses = reader.read(graph, REGISTRY.keys())
+    files = weights_module.resolve(weights)
+    dense = open_dense(files)
+    tables = open_tables(clauses, files, options)
+    recovered = recover(clauses, options, dense.size)
+    statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
+    warnings = (*_dense_warnings(dense, files), *collection_warnings(options))
+    sources = Sources(dense, statistics, tables)
+    return OpenedModel(
+        clauses, sources, recovered.options, recovered.notes, warnings, _sizes(files, options.collection)
+    )
+
+
+def _sizes(files: Weights, collection: Collection | None) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for id, table in collection.tables.items() if collection else ():
+        parts = [table.path.with_name(name) for name in (f"key{id}", f"weight{id}")] if table.path else []
+        sizes |= {f"{part.parent.name}/{part.name}": part.stat().st_size for part in parts if part.is_file()}
+    for path in (Path(given) for given in (files.dense, files.ntp, *files.tables) if given is not None):
+        parts = [path / name for name in ("key", "slot_id", "emb_vector")] if path.is_dir() else [path]
+        sizes |= {str(part.relative_to(path.parent)): part.stat().st_size for part in parts if part.is_file()}
+    return sizes
+
+
+def open_dense(files: Weights) -> DenseFile:
+    """The dense file, or an empty one where none was given."""
+    return DenseFile.open(files.dense if files.dense is not None else np.empty(0, np.float32))
+
+
+def open_tables(clauses: GraphClauses, files: Weights, options: ImportOptions) -> dict[str, SparseTable]:
+    """The table of each embedding layer that is converted, by its top."""
+    if not options.convert_embedding:
+        return {}
+    pairs = zip(table_owners(clauses, files, options), files.tables, strict=True)
+    return {
+        clause.top: open_for(clause, path, files.key_bytes or clauses.key_bytes)
+        for clause, path in pairs
+        if clause.top not in options.input_shapes
+    }
+
+
+def table_owners(clauses: GraphClauses, files: Weights, options: ImportOptions) -> list[EmbeddingClause]:
+    """The embedding layers that the given tables belong to, in order; Hybrid ones never write any (formats 2.4)."""
+    written = [clause for clause in clauses.embeddings if clause.type != HYBRID]
+    needed = [clause for clause in written if clause.top not in options.input_shapes]
+    for owners in (needed, written):
+        if len(owners) == len(files.tables):
+            return owners
+    listed = "; ".join(clause.where for clause in needed)
+    raise WeightsError(
+        f"{len(files.tables)} tables were given for {len(needed)} embedding layers ({listed or 'none'}): give one for each, "
+        "in JSON order, or convert_embedding=False to feed the vectors yourself"
+    )
+
+
+def open_for(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None) -> SparseTable:
+    try:
+        return open_table(path, clause.vec_size, clause.type, key_bytes)
+    except Exception as error:
+        error.add_note(f"while opening the table of {clause.where}")
+        raise
+
+
+def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
+    if has_nan(dense.floats):
+        yield f"the dense file {files.dense} holds NaN or infinite numbers, and so will the predictions that they reach"
+
+
+def collection_warnings(options: ImportOptions) -> Iterator[str]:
+    yield from options.collection.warnings if options.collection else ()
+    for table, opened in (options.collection.tables if options.collection else {}).items():
+        if has_nan(opened.vectors):
+            yield f"table {table} in {opened.path} holds NaN or infinite numbers"

@@ -1,0 +1,32 @@
+"""Why a bottom has no producer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, MissingInformationError
+from hugectr2onnx.frontend.graph_json.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.suggestion import near_names, nearest
+
+
+def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known: Collection[str]) -> HugeCTR2ONNXError:
+    """The error for a bottom of `clause` that no earlier layer produces: a cycle, a label, or a lost EmbeddingCollection."""
+    later = next((other for other in clauses.layers if name in other.tops), None)
+    if later is not None:
+        relation = "itself" if later.index == clause.index else f"{later.where}, which comes after it"
+        return GraphJsonError(
+            f"{name!r} is produced only by {relation}: the layers form a cycle or are out of order, and the dense file "
+            "follows their order; list each layer after those that it reads"
+        )
+    if name in clauses.label_of:
+        return GraphJsonError(f"{name!r} is a label, which no layer but a loss can read at evaluation")
+    if any(name == sparse.top for sparse in clauses.data.sparse):
+        return GraphJsonError(f"{name!r} holds keys, which only an embedding layer can read")
+    if near_names(name, known):
+        return MissingInformationError(f"nothing in the JSON produces {name!r} ({nearest(name, known)})")
+    return MissingInformationError(
+        f"nothing in the JSON produces {name!r} ({nearest(name, known)}). graph_to_json does not save the look-ups of an "
+        "EmbeddingCollection: if it is one of their tops, describe them with embedding_collection=, which reads the tables of "
+        "embedding_dump (docs/embeddings.md); or give its shape, for example "
+        f"input_shapes={{{name!r}: ('N', slots, vec)}}, and feed the vectors yourself"
+    )

@@ -1,0 +1,1 @@
+"""The files of a snapshot: dense weights, statistics of BatchNorm, embedding tables."""

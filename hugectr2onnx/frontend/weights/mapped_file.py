@@ -1,0 +1,70 @@
+"""Binary files, mapped read-only: sizes are checked before anything is mapped, nothing is copied."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend.graph_json.json_text import StrPath, reason
+from hugectr2onnx.tables.paging import Map
+
+
+def file_status(path: StrPath, what: str) -> os.stat_result:
+    """The status behind a path, links followed; raises WeightsError where there is nothing or it cannot be reached."""
+    try:
+        return Path(path).stat()
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file; it should hold {what}") from None
+    except (OSError, ValueError) as failure:
+        raise WeightsError(f"{path}: cannot be read: {reason(failure)}; it should hold {what}") from None
+
+
+def file_size(path: StrPath, what: str) -> int:
+    """The size of a regular file in bytes; raises WeightsError for folders, pipes and devices."""
+    status = file_status(path, what)
+    if stat.S_ISDIR(status.st_mode):
+        raise WeightsError(f"{path}: is a folder, expected a file with {what}")
+    if not stat.S_ISREG(status.st_mode):
+        raise WeightsError(f"{path}: is not a regular file, expected {what}")
+    return status.st_size
+
+
+def map_file(path: StrPath, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+    """The whole file as a read-only vector of `dtype`; an empty file gives an empty array.
+
+    Raises WeightsError where the size is no multiple of the element, or the file cannot be read.
+    """
+    size = file_size(path, what)
+    if size % dtype.itemsize:
+        raise WeightsError(
+            f"{path}: has {size} bytes, no multiple of {dtype.itemsize} ({what}); it is truncated or of another kind"
+        )
+    if size == 0:
+        check_readable(path, what)
+        return read_only(np.empty(0, dtype))
+    try:
+        with open(path, "rb") as file:
+            return np.frombuffer(Map.of(file.fileno()), dtype, size // dtype.itemsize)
+    except (OSError, ValueError, MemoryError) as failure:
+        why = reason(failure) if isinstance(failure, OSError | ValueError) else "not enough address space"
+        raise WeightsError(f"{path}: cannot be mapped: {why}") from None
+
+
+def check_readable(path: StrPath, what: str) -> None:
+    """Raises WeightsError where the file cannot be opened: an empty file is never mapped, its rights are asked here."""
+    try:
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as failure:
+        raise WeightsError(f"{path}: cannot be read: {reason(failure)}; it should hold {what}") from None
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array

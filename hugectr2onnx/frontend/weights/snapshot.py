@@ -1,0 +1,227 @@
+"""Which files hold a model's weights: as given, or found in a snapshot folder (formats 5)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from pathlib import Path
+
+from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend.graph_json.fields import shown
+from hugectr2onnx.frontend.graph_json.json_text import StrPath, reason
+
+_DENSE = re.compile(r"(?P<prefix>.*)_dense_(?P<iteration>[0-9]+)\.model", re.DOTALL)
+_TABLE = re.compile(r"(?P<index>0|[1-9][0-9]*)_sparse_(?P<iteration>[0-9]+)\.model")
+_ACCEPTED = "give a snapshot folder, a dense file, Weights(dense=, sparse=[...], ntp=), or a mapping with those keys"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The files of one model: `sparse` has one table for each embedding layer, in JSON order.
+
+    Paths become `Path`s; one path stands for a list of one table. `key_bytes` (4 or 8) is needed only for single-file
+    tables of v2.x and v3.0 that can be read both ways.
+    """
+
+    dense: StrPath | None = None
+    sparse: Sequence[StrPath] | StrPath = ()
+    ntp: StrPath | None = None
+    key_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dense", _optional_path(self.dense, "dense"))
+        object.__setattr__(self, "sparse", _paths(self.sparse))
+        object.__setattr__(self, "ntp", _optional_path(self.ntp, "ntp"))
+        if self.key_bytes is not None and (not isinstance(self.key_bytes, Integral) or self.key_bytes not in (4, 8)):
+            raise WeightsError(f"key_bytes is {shown(self.key_bytes)}; keys have 4 or 8 bytes")
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """`sparse` as paths."""
+        return _paths(self.sparse)
+
+    @classmethod
+    def discover(cls, folder: StrPath, prefix: str | None = None, iteration: int | None = None) -> Weights:
+        """The files that one snapshot left in a folder.
+
+        Of several iterations the last is taken unless told; several prefixes, gaps in the tables' numbers and an absent
+        dense file raise WeightsError. Optimizer files are ignored.
+        """
+        folder, prefix = _joined(_path(folder, "the snapshot folder"), prefix)
+        names = _names(folder)
+        snapshots = _snapshots(names)
+        chosen = _choose_prefix(folder, names, snapshots, prefix)
+        number, dense = _choose_iteration(folder, chosen, _iterations(names, chosen), iteration)
+        tables = _tables(folder, names, chosen, number, snapshots)
+        return with_ntp(cls(folder / dense, tables))
+
+
+def resolve(weights: object) -> Weights:
+    """The Weights that `weights` stands for; an ntp file beside the dense file is found by its name.
+
+    Accepts Weights, a mapping with the keys dense, sparse, ntp, a snapshot folder, or a dense file (whose tables are
+    those of the same prefix and iteration). Raises WeightsError for anything else.
+    """
+    if isinstance(weights, Weights):
+        return with_ntp(weights)
+    if isinstance(weights, Mapping):
+        return with_ntp(_from_mapping(weights))
+    if not isinstance(weights, str | os.PathLike):
+        raise WeightsError(f"the weights are {shown(weights)}; {_ACCEPTED}")
+    path = _path(weights, "the weights")
+    try:
+        if path.is_dir():
+            return Weights.discover(path)
+        found = path.exists()
+    except (OSError, ValueError) as failure:
+        raise WeightsError(f"{path}: cannot be read: {reason(failure)}") from None
+    if not found:
+        raise WeightsError(f"{path}: no such file or folder; {_ACCEPTED}")
+    return _beside(path)
+
+
+def with_ntp(weights: Weights) -> Weights:
+    """The same files, and the ntp file that lies beside the dense file where none was named."""
+    if weights.ntp is not None or weights.dense is None:
+        return weights
+    beside = Path(f"{os.fspath(weights.dense)}.ntp.json")
+    try:
+        return replace(weights, ntp=beside) if beside.exists() or beside.is_symlink() else weights
+    except (OSError, ValueError):
+        # The dense file cannot be reached either, and opening it gives the reason.
+        return weights
+
+
+def _from_mapping(weights: Mapping[object, object]) -> Weights:
+    known = ("dense", "sparse", "ntp", "key_bytes")
+    unknown = [str(key) for key in weights if key not in known]
+    if unknown:
+        raise WeightsError(f"the weights have the unknown key {', '.join(unknown)[:200]}; {_ACCEPTED}")
+    given = {str(key): value for key, value in weights.items() if value is not None}
+    return Weights(**given)  # type: ignore[arg-type]
+
+
+def _beside(dense: Path) -> Weights:
+    """A dense file with HugeCTR's name stands for its snapshot, any other for itself."""
+    match = _DENSE.fullmatch(dense.name)
+    if match is None or match["prefix"].endswith("_opt"):
+        return with_ntp(Weights(dense))
+    found = Weights.discover(dense.parent, match["prefix"], int(match["iteration"]))
+    return with_ntp(replace(found, dense=dense, ntp=None))
+
+
+def _path(value: object, what: str) -> Path:
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise WeightsError(f"{what} is {shown(value)}, expected a path; {_ACCEPTED}")
+    if "\0" in (text := os.fspath(value)):
+        raise WeightsError(f"{what} is {text[:60]!r}, which no file can be named")
+    return Path(text)
+
+
+def _optional_path(value: object, what: str) -> Path | None:
+    return None if value is None else _path(value, what)
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str | os.PathLike):
+        return (_path(value, "sparse"),)
+    if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray):
+        raise WeightsError(f"sparse is {shown(value)}, expected a list of paths; {_ACCEPTED}")
+    return tuple(_path(item, f"sparse[{index}]") for index, item in enumerate(value))
+
+
+def _joined(folder: Path, prefix: str | None) -> tuple[Path, str | None]:
+    """HugeCTR's prefix may begin with a folder."""
+    if prefix is None:
+        return folder, None
+    if not isinstance(prefix, str) or "\0" in prefix:
+        raise WeightsError(f"the prefix is {shown(prefix)}, expected the beginning of a file name")
+    head, tail = os.path.split(prefix)
+    return folder / head, tail
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        raise WeightsError(f"{folder}: no such folder") from None
+    except (OSError, ValueError) as failure:
+        raise WeightsError(f"{folder}: cannot be read: {reason(failure)}") from None
+
+
+def _snapshots(names: Sequence[str]) -> list[str]:
+    """The prefixes of the dense files, without those of the optimizer's state."""
+    matches = (_DENSE.fullmatch(name) for name in names)
+    return sorted({match["prefix"] for match in matches if match and not match["prefix"].endswith("_opt")})
+
+
+def _choose_prefix(folder: Path, names: Sequence[str], prefixes: Sequence[str], wanted: str | None) -> str:
+    if wanted is not None:
+        return wanted
+    if len(prefixes) == 1:
+        return prefixes[0]
+    if prefixes:
+        listed = ", ".join(f'"{prefix}"' for prefix in prefixes)[:500]
+        raise WeightsError(
+            f"{folder}: holds the snapshots of {len(prefixes)} models, with the prefixes {listed}; choose one with "
+            "Weights.discover(folder, prefix=...) or give the path of its dense file"
+        )
+    hint = " It is an embedding table itself: give the folder that it lies in." if "emb_vector" in names else ""
+    raise WeightsError(f"{folder}: no dense file PREFIX_dense_N.model among {len(names)} entries.{hint} {_ACCEPTED}")
+
+
+def _iterations(names: Sequence[str], prefix: str) -> dict[int, str]:
+    matches = (_DENSE.fullmatch(name) for name in names)
+    return {int(match["iteration"]): match[0] for match in matches if match and match["prefix"] == prefix}
+
+
+def _choose_iteration(folder: Path, prefix: str, found: Mapping[int, str], wanted: int | None) -> tuple[int, str]:
+    if not found:
+        raise WeightsError(f'{folder}: no dense file "{prefix}_dense_N.model"')
+    number = max(found) if wanted is None else wanted
+    if number not in found:
+        there = ", ".join(map(str, sorted(found)))[:500]
+        raise WeightsError(f'{folder}: no "{prefix}_dense_{wanted}.model"; there are the iterations {there}')
+    return number, found[number]
+
+
+def _tables(folder: Path, names: Sequence[str], prefix: str, number: int, prefixes: Sequence[str]) -> tuple[Path, ...]:
+    """The tables of one snapshot by their number; those of a prefix such as "model2" are not number 2 of "model"."""
+    tables = _numbered(names, prefix, number)
+    longer = [other for other in prefixes if other.startswith(prefix) and other != prefix]
+    foreign = {name for other in longer for name in _numbered(names, other, number).values()}
+    own = {index: name for index, name in tables.items() if name not in foreign}
+    if sorted(own) == list(range(len(own))):
+        tables = own
+    missing = sorted(set(range(len(tables))) - set(tables))
+    if missing:
+        raise WeightsError(
+            f'{folder}: the tables "{prefix}{{i}}_sparse_{number}.model" are numbered '
+            f"{', '.join(map(str, sorted(tables)))[:200]}: {missing[0]} is missing"
+        )
+    if not tables:
+        _check_other_iterations(folder, names, prefix, number)
+    return tuple(folder / tables[index] for index in sorted(tables))
+
+
+def _numbered(names: Sequence[str], prefix: str, number: int | None) -> dict[int, str]:
+    matches = {name: _TABLE.fullmatch(name.removeprefix(prefix)) for name in names if name.startswith(prefix)}
+    return {
+        int(match["index"]): name
+        for name, match in matches.items()
+        if match and (number is None or int(match["iteration"]) == number)
+    }
+
+
+def _check_other_iterations(folder: Path, names: Sequence[str], prefix: str, number: int) -> None:
+    others = _numbered(names, prefix, None)
+    if others:
+        raise WeightsError(
+            f"{folder}: the dense file is of iteration {number}, the tables are of another ({others[min(others)]}); "
+            "the snapshot is incomplete, choose one with Weights.discover(folder, iteration=...)"
+        )

@@ -1,0 +1,1 @@
+"""`inspect`: what a finished ONNX file holds."""

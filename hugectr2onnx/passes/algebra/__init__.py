@@ -1,0 +1,1 @@
+"""Passes that rewrite sums, products and activations of any model."""

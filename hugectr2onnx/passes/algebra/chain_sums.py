@@ -1,0 +1,28 @@
+"""Order a sum so that as many matrix products as can be are each added to what is there already.
+
+onnxruntime makes one Gemm of a MatMul and the Add of its result, where the sum of two MatMuls makes one of only one.
+"""
+
+from __future__ import annotations
+
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.elementwise import Add
+from hugectr2onnx.ir.ops.linear import MatMul
+from hugectr2onnx.passes.pattern import P, Var
+from hugectr2onnx.passes.rewriter import Fires, apply, rule
+
+PRODUCT, OTHER_PRODUCT = P(MatMul, name="p"), P(MatMul, name="q")
+
+
+@rule(P(Add, Var("x"), P(Add, PRODUCT, OTHER_PRODUCT)))
+def chain_sum(x: Value, p: Value, q: Value, root: Value) -> Value | None:
+    """x + (a @ v + b @ w)  ->  a @ v + (x + b @ w)"""
+    if isinstance(x.op, MatMul) or not x.type == p.type == q.type == root.type or x.type.rank != 2:
+        return None
+    result: Value = p + (x + q)
+    return result
+
+
+def chain_sums(graph: Graph) -> Fires:
+    """%s = add(%p, %q); %y = add(%x, %s)  ->  %s = add(%x, %q); %y = add(%p, %s), %p and %q being matrix products"""
+    return apply(graph, [chain_sum])

@@ -1,0 +1,221 @@
+"""One number a sample worked out as one row for all samples: [1, N] in place of [N, 1].
+
+    x @ w + c  =  (w^T @ x^T + c^T)^T          w being [k, 1]
+
+onnxruntime packs the weight of a product and pads it to 16 columns, so that one column costs as much as 16. Turned round,
+the weight is the left operand and the product one of a vector with rows, which it knows. What is added to a product and what
+is made of the sum turn with it, and one Reshape at the end turns them back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import reduce
+from math import inf
+from operator import add
+
+import numpy as np
+
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.elementwise import Add, Binary, Elu, Relu, Sigmoid
+from hugectr2onnx.ir.ops.linear import Accumulate, TransposedLinear
+from hugectr2onnx.ir.ops.reduce import ReduceSum
+from hugectr2onnx.ir.ops.shape import Reshape
+from hugectr2onnx.ir.ops.split import Split
+from hugectr2onnx.ir.types import Array, Batch, DType
+from hugectr2onnx.passes.analysis.products import Product, exact, rounded
+from hugectr2onnx.passes.rewriter import Fires, credit
+
+SHORTEST = 480
+"""Numbers a sample that the products of a column must read to pay, at a batch of 1, for each Reshape that turning it takes."""
+DEEPEST = 64
+"""Operations on top of one another that turn; longer chains stay."""
+MOST_PIECES = 16
+"""Columns of one product that are taken apart: as many as cost no more than one."""
+
+
+def flip_columns(graph: Graph) -> Fires:
+    """%y = add(linear(%x, %w, %b), %s) : f32[N, 1]  ->  %y = reshape(transposed_linear(%w^T, %x, %s^T + %b))"""
+    columns = [value for node in list(graph) for value in node.results if _is_column(value)]
+    return +Fires({"flip_columns": sum(_flip(each) for each in reversed(columns) if each.node in graph)})
+
+
+def _flip(root: Value) -> int:
+    if _turns_with_reader(root):
+        return 0
+    read, reshapes = _weigh(root)
+    if read < SHORTEST * (1 + reshapes):
+        return 0
+    with root.graph.building() as added:
+        back = Reshape(root.shape)(_Turning(root.graph).turn(root))
+    root.graph.replace(root, back)
+    credit(added, root.graph.erase_dead(root.node)[0])
+    return 1
+
+
+def _is_column(value: Value) -> bool:
+    """Whether a value is one number a sample."""
+    batch, *rest = value.shape or (1,)
+    return value.const is None and value.type.dtype is DType.F32 and isinstance(batch, Batch) and rest == [1]
+
+
+def _parts(column: Value) -> list[Value]:
+    """The columns that a column is made of number by number."""
+    if isinstance(column.op, Accumulate):
+        return [column.inputs[2]] if column.inputs[1].const is not None else []
+    if not isinstance(column.op, Binary | Relu | Sigmoid | Elu):
+        return []
+    parts = [operand for operand in column.inputs if not _is_number(operand)]
+    return parts if all(part.type == column.type for part in parts) else []
+
+
+def _is_number(value: Value) -> bool:
+    return value.const is not None and value.const.size == 1
+
+
+def _product(column: Value) -> Product | None:
+    """The product that a column is, if it is one of matrices."""
+    product = Product.of(column)
+    return product if product and product.x.type.rank == 2 else None
+
+
+def _is_row_sum(column: Value) -> bool:
+    return isinstance(column.op, ReduceSum) and column.inputs[0].type.rank == 2 and _width(column.inputs[0]) > 0
+
+
+def _width(matrix: Value) -> int:
+    """Columns of a matrix, or 0 where they are a multiple of the batch."""
+    length = matrix.shape[1]
+    return length if isinstance(length, int) else 0
+
+
+def _turns(column: Value) -> bool:
+    return bool(_parts(column) or _product(column) or _is_row_sum(column) or _is_piece(column))
+
+
+def _turns_with_reader(column: Value) -> bool:
+    """Whether the only reader of a column turns, and the column with it."""
+    reader = column.uses[0].node if column.has_one_use else None
+    return reader is not None and any(column in _parts(result) for result in reader.results if _is_column(result))
+
+
+def _is_piece(column: Value) -> bool:
+    """Whether a column is one of those that a product is split into, all of which turn."""
+    op = column.op
+    if not isinstance(op, Split) or set(op.sizes) != {1} or len(op.sizes) > MOST_PIECES:
+        return False
+    product = _product(column.inputs[0])
+    alone = product is not None and product.is_plain and column.inputs[0].has_one_use
+    return alone and all(_turns_with_reader(piece) for piece in column.node.results)
+
+
+def _weigh(column: Value, room: int = DEEPEST) -> tuple[int, float]:
+    """How many numbers a sample the products of single columns read, and how many operands take a Reshape."""
+    if not room:
+        return 0, inf
+    if parts := _parts(column):
+        found = [_weigh(part, room - 1) if part.has_one_use else (0, 1) for part in parts]
+        own = _width(column.inputs[0]) if isinstance(column.op, Accumulate) else 0
+        reshapes = sum(reshapes for _, reshapes in found)
+        overflows = reshapes < inf and _is_sum(column) and _Sum().take_apart(column).shift is None
+        return own + sum(read for read, _ in found), inf if overflows else reshapes
+    product = _product(column)
+    return product.shape[0] if product else 0, not _turns(column)
+
+
+def _is_sum(column: Value) -> bool:
+    return isinstance(column.op, Add | Accumulate) and bool(_parts(column))
+
+
+@dataclass
+class _Sum:
+    """What a sum adds up, sums inside it taken apart."""
+
+    products: list[Value] = field(default_factory=list)
+    """Products without what they may stand on top of, and sums over rows."""
+    numbers: list[Value] = field(default_factory=list)
+    others: list[Value] = field(default_factory=list)
+
+    def take_apart(self, total: Value) -> _Sum:
+        operands = total.inputs
+        if isinstance(total.op, Accumulate):
+            self.products.append(total)
+            operands = operands[2:]
+        for operand in operands:
+            if _is_sum(operand) and operand.has_one_use:
+                self.take_apart(operand)
+            else:
+                self._list_for(operand).append(operand)
+        return self
+
+    def _list_for(self, term: Value) -> list[Value]:
+        if _is_number(term):
+            return self.numbers
+        product = _product(term)
+        is_plain = product.is_plain if product else _is_row_sum(term)
+        return self.products if is_plain and term.has_one_use else self.others
+
+    @property
+    def shift(self) -> Array | None:
+        """The numbers and the biases, added up, as [1, 1]; None where that overflows."""
+        known = [_product(product) for product in self.products]
+        biases = [product.bias for product in known if product and product.bias is not None]
+        return rounded(np.sum([each.sum() for each in (*biases, *map(exact, self.numbers))]).reshape(1, 1))
+
+
+class _Turning:
+    """Columns as rows; the pieces of a product are made together, once."""
+
+    def __init__(self, graph: Graph):
+        self._graph = graph
+        self._pieces: dict[Value, Value] = {}
+
+    def turn(self, column: Value) -> Value:
+        """A column that turns; what it is made of need not."""
+        if _is_sum(column):
+            return self._sum(_Sum().take_apart(column))
+        if _parts(column):
+            return column.op(*map(self._operand, column.inputs))
+        if _is_piece(column):
+            return self._piece(column)
+        product = _product(column)
+        bias = product.bias if product else None
+        row = self._on(column, self._graph.const(np.zeros((1, 1), np.float32) if bias is None else _row(bias)))
+        return product.activation(row) if product and product.activation else row
+
+    def _operand(self, operand: Value) -> Value:
+        if operand.const is not None:
+            return self._graph.const(operand.const.reshape(1, 1))
+        turns = operand.has_one_use and _turns(operand)
+        return self.turn(operand) if turns else Reshape((1, operand.shape[0]))(operand)
+
+    def _sum(self, terms: _Sum) -> Value:
+        """The products one on top of the other, on top of all else."""
+        others, shift = [self._operand(other) for other in terms.others], terms.shift
+        assert shift is not None
+        total = reduce(add, others) if others else None
+        if total is None or shift.any():
+            number = self._graph.const(shift)
+            total = number if total is None else total + number
+        return reduce(lambda row, product: self._on(product, row), terms.products, total)
+
+    def _on(self, product: Value, row: Value) -> Value:
+        """A product on top of a row; a sum is a product with ones."""
+        x, *others = product.inputs
+        weight = np.ones(_width(x)) if _is_row_sum(product) else exact(others[0])
+        return TransposedLinear()(self._graph.const(_row(weight)), x, row)
+
+    def _piece(self, piece: Value) -> Value:
+        if piece not in self._pieces:
+            whole = piece.inputs[0]
+            product = _product(whole)
+            assert product is not None
+            bias = np.zeros(product.shape[1]) if product.bias is None else product.bias
+            weight, shift = (self._graph.const(each.astype(np.float32)) for each in (product.weight.T, bias[:, None]))
+            rows = Split(0, (1,) * product.shape[1])(TransposedLinear()(weight, product.x, shift))
+            self._pieces |= zip(piece.node.results, rows.node.results, strict=True)
+        return self._pieces[piece]
+
+
+def _row(column: Array) -> Array:
+    return column.astype(np.float32).reshape(1, -1)

@@ -1,0 +1,1 @@
+"""How keys find their rows, and in which form a look-up is emitted."""

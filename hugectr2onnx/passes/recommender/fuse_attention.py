@@ -1,0 +1,53 @@
+"""Attention as ONNX's own operator, of opset 23: onnxruntime's kernel reads the heads where they lie.
+
+Nothing is transposed, and the scores of a head are scaled, shifted by the mask and made weights while they are in the cache.
+It is for level 3: runtimes that know opset 23 are few.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.attention import DROPPED, Attention, FusedAttention
+from hugectr2onnx.ir.ops.linear import MatMul
+from hugectr2onnx.ir.ops.sequence_mask import SequenceBias, SequenceMask
+from hugectr2onnx.ir.ops.shape import Reshape
+from hugectr2onnx.passes.pattern import P, Var
+from hugectr2onnx.passes.recommender.find_attention import HEADS_FIRST, attention_of
+from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
+
+
+@rule(P(Reshape, P(HEADS_FIRST, P(MatMul, Var("weights"), Var("values")))))
+def find_wide_heads(weights: Value, values: Value, root: Value) -> Value | None:
+    """reshape(transpose(softmax(q @ k^T / sqrt(d), mask) @ v))  ->  attention(q, k, v, mask), of any width"""
+    return attention_of(weights, values, root)
+
+
+@rule(P(Attention))
+def fuse_heads(root: Value) -> Value | None:
+    """attention(q, k, v, mask)  ->  fused_attention(q, k, v, bias)"""
+    op, (q, k, v, *mask) = root.op, root.inputs
+    assert isinstance(op, Attention)
+    if not isinstance(q.shape[1], int) or not isinstance(k.shape[1], int):
+        return None
+    return FusedAttention(op.heads)(q, k, v, *(_bias(each, q.shape[1]) for each in mask))
+
+
+def _bias(mask: Value, steps: int) -> Value:
+    """What the scores of each query lose by the mask."""
+    if isinstance(mask.op, SequenceMask):
+        bias = SequenceBias(mask.op.from_steps, mask.op.to_steps)(*mask.inputs)
+    else:
+        bias = (mask - 1.0) * DROPPED
+    if bias.shape[2] == steps:
+        return bias
+    return bias + mask.graph.const(np.zeros((1, 1, steps, 1), np.float32))
+
+
+RULES: tuple[Rule, ...] = (find_wide_heads, fuse_heads)
+
+
+def fuse_attention(graph: Graph) -> Fires:
+    """%p = masked_softmax(mat_mul(%q4, %k4) / sqrt(d), %m); ... mat_mul(%p, %v4) ...  ->  fused_attention(%q, %k, %v, %bias)"""
+    return apply(graph, RULES)

@@ -1,0 +1,122 @@
+"""How much worse a model may become by smaller row formats, and the smallest format that stays within it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hugectr2onnx.compiler import compile
+from hugectr2onnx.errors import FeedError, UnsupportedError
+from hugectr2onnx.frontend.embeddings.table_options import check_formats
+from hugectr2onnx.frontend.weights.source_files import SourceFile
+from hugectr2onnx.quantization.metrics import Formats, Quality, Trial, evaluate_samples
+from hugectr2onnx.quantization.stored_tables import FormatRefusedError, StoredTable
+from hugectr2onnx.tables.row_format import FORMATS, smallest
+
+if TYPE_CHECKING:
+    from hugectr2onnx.compiled_model import CompiledModel
+
+LARGER: Mapping[str, str] = dict(zip(FORMATS, FORMATS[:1] + FORMATS, strict=False))
+_BUDGET = re.compile(r"(auc|logloss):(\d{1,3}(?:\.\d{1,9})?)%")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`auc:99.9%`: AUC of at least 99.9 % of that with float32 rows (MLPerf's rule for DLRM).
+
+    `logloss:0.1%`: a log-loss of at most 100.1 % of that with float32 rows.
+    """
+
+    measure: str
+    percent: float
+
+    @staticmethod
+    def parse(text: str) -> Budget:
+        match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
+        if match is None or float(match[2]) > 100:
+            raise UnsupportedError(f"the budget is {text!r}; say it as auc:99.9% or logloss:0.1%")
+        return Budget(match[1], float(match[2]))
+
+    def allows(self, before: Mapping[str, Quality], after: Mapping[str, Quality]) -> bool:
+        """Whether every label is within the budget."""
+        return all(self._allows(quality, after[label]) for label, quality in before.items())
+
+    def _allows(self, before: Quality, after: Quality) -> bool:
+        if self.measure == "auc":
+            return after.auc >= self.percent / 100 * before.auc
+        return after.log_loss <= (1 + self.percent / 100) * before.log_loss
+
+    def check(self, before: Mapping[str, Quality]) -> None:
+        """Raise FeedError where the samples cannot tell."""
+        for quality in before.values():
+            if self.measure == "auc" and quality.auc != quality.auc:
+                raise FeedError(f"the AUC of {quality.label} is not defined: the samples must hold both labels")
+            if self.measure == "logloss" and quality.log_loss != quality.log_loss:
+                raise FeedError(f"the log-loss of {quality.label} is not defined: its predictions are not from 0 to 1")
+
+
+def compile_measured(
+    graph: str | os.PathLike[str] | Mapping[str, object],
+    weights: object,
+    opt_level: int = 2,
+    *,
+    samples: str | os.PathLike[str] | Mapping[str, Any],
+    budget: str | None = None,
+    embedding: Formats | None = None,
+    **options: Any,
+) -> CompiledModel:
+    """`compile`, with AUC and log-loss on labelled samples before and after (`report.trials`, float32 rows first).
+
+    samples: see `quality.evaluate_samples`. budget: "auc:99.9%" or "logloss:0.1%": where the row formats of `embedding`
+    (with a budget int8 unless told, else fp32) lose more than that, the next larger ones are taken, float32 in the end. With
+    a budget a table that a format cannot hold gets a larger one too, the others keep theirs; `report.warnings` say so.
+    Raises HugeCTR2ONNXError.
+    """
+    limit = Budget.parse(budget) if budget is not None else None
+    formats: Formats = embedding if embedding is not None else "int8" if limit else "fp32"
+    check_formats(formats)
+    exact = compile(graph, weights, opt_level, embedding="fp32", **options)
+    before = evaluate_samples(exact, samples)
+    if limit is not None:
+        limit.check(before)
+    trials = [Trial("fp32", before, True)]
+    chosen = exact
+    while not _is_exact(formats):
+        try:
+            chosen = compile(graph, weights, opt_level, embedding=formats, **options)
+        except FormatRefusedError as refusal:
+            if limit is None:
+                raise
+            trials.append(Trial(formats, {}, False, str(refusal)))
+            formats = _by_top(formats, exact.report.stored) | dict.fromkeys(refusal.tops, LARGER[refusal.format])
+            continue
+        after = evaluate_samples(chosen, samples)
+        trials.append(Trial(formats, after, limit is None or limit.allows(before, after)))
+        if trials[-1].allowed:
+            break
+        formats, chosen = _larger(formats), exact
+    if isinstance(samples, str | os.PathLike):
+        chosen.sources += (SourceFile.of(samples),)
+    chosen.report.trials = tuple(trials)
+    chosen.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in trials if trial.refused]
+    return chosen
+
+
+def _is_exact(formats: Formats) -> bool:
+    return all(format == "fp32" for format in ([formats] if isinstance(formats, str) else formats.values()))
+
+
+def _larger(formats: Formats) -> Formats:
+    """The next larger format for every table."""
+    return LARGER[formats] if isinstance(formats, str) else {table: LARGER[each] for table, each in formats.items()}
+
+
+def _by_top(formats: Formats, tables: Iterable[StoredTable]) -> dict[str, str]:
+    """The format of each look-up's rows, where one was given for all of them."""
+    if not isinstance(formats, str):
+        return dict(formats)
+    wanted = next(format for format in FORMATS if format == formats)
+    return {top: smallest(wanted, table.width) for table in tables for top in table.tops}

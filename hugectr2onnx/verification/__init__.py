@@ -1,0 +1,1 @@
+"""`verify`: whether an ONNX file computes what its HugeCTR model computes."""

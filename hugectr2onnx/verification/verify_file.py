@@ -1,0 +1,259 @@
+"""`verify`: an ONNX file on disk against the HugeCTR model that it came from, and against HugeCTR's own predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+
+from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
+from hugectr2onnx.backend.runtime import parity, sessions
+from hugectr2onnx.backend.runtime.parity import Expectation, Parity
+from hugectr2onnx.datasets.recorded_predictions import Samples, read_samples
+from hugectr2onnx.errors import FeedError, ParityError
+from hugectr2onnx.frontend import importer, loading
+from hugectr2onnx.frontend.graph_json import json_text, reader
+from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
+from hugectr2onnx.frontend.importer import ImportOptions
+from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.weights.key_filter import digest
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.passes.lookups.use_rows import use_rows
+
+RTOL = ATOL = 1e-4
+"""HugeCTR computes in float32 on a GPU, in an order of its own: further from float64 than onnxruntime is."""
+OPTIONS_KEY = "hugectr2onnx.options"
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Answers against predictions that HugeCTR made: the largest difference over the tolerance there, how many exceed it."""
+
+    output: str
+    answers_of: str
+    max_error: float
+    tolerance: float
+    exceeding: int
+    elements: int
+
+    @property
+    def passed(self) -> bool:
+        return self.exceeding == 0
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A file that passed: `parity` on generated feeds, `comparisons` with recorded predictions."""
+
+    path: str
+    parity: Parity
+    comparisons: tuple[Comparison, ...] = ()
+    rows: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON-ready data."""
+        return asdict(self)
+
+
+def verify(
+    onnx_path: StrPath,
+    graph: StrPath | Mapping[str, object],
+    weights: object,
+    samples: StrPath | None = None,
+    *,
+    options: ImportOptions | None = None,
+    rtol: float = RTOL,
+    atol: float = ATOL,
+) -> Verification:
+    """Run an ONNX file and compare every output with the float64 reference of the HugeCTR model.
+
+    `samples` is an .npz file of inputs and of HugeCTR's predictions, by the names of the ONNX model's inputs and outputs:
+    the file and the reference are then compared with the predictions, `|d| <= atol + rtol * |prediction|`. `options` are
+    those of the compilation; without them the ones that the file's metadata states.
+
+    Raises ParityError where anything is out of tolerance, FeedError for a file or samples that do not fit the model, and
+    what `compile` raises for the HugeCTR model.
+    """
+    model = read_model(onnx_path)
+    options = options or stored_options(model)
+    clauses = reader.read(graph, REGISTRY.keys())
+    opened = loading.open_model(graph, weights, _fitted(options, clauses, model))
+    imported = importer.build(opened.clauses, opened.sources, opened.options)
+    stated = _stated(model)
+    _check_kept(onnx_path, stated, options)
+    use_rows(imported.graph, _names(stated, "keys", "auto"))
+    session = sessions.open_session(onnx_path)
+    _check_interface(onnx_path, imported.graph, session)
+    recorded = read_samples(samples, session) if samples is not None else None
+    passed = _compare_with_reference(onnx_path, model, session, parity.expect(imported.graph))
+    warnings = (*opened.warnings, *imported.warnings)
+    if recorded is None:
+        return Verification(os.fspath(onnx_path), passed, warnings=warnings)
+    comparisons = _compare_with_predictions(imported.graph, session, recorded, rtol, atol)
+    return Verification(os.fspath(onnx_path), passed, comparisons, recorded.rows, warnings)
+
+
+# What the file says about itself
+
+
+def stored_options(model: onnx.ModelProto | StrPath) -> ImportOptions:
+    """The options that a model was compiled with, from its metadata; the usual ones where it states none."""
+    message = model if isinstance(model, onnx.ModelProto) else read_model(model)
+    given = _stated(message)
+    sizes, gpus = given.get("slot_size_array"), given.get("n_gpus")
+    return ImportOptions(
+        convert_embedding=given.get("convert_embedding") is not False,
+        input_shapes=_object(given, "input_shapes"),
+        layer_attrs=_object(given, "layer_attrs"),
+        slot_size_array=tuple(sizes) if isinstance(sizes, list) and all(type(size) is int for size in sizes) else None,
+        n_gpus=gpus if type(gpus) is int else None,
+        row_formats=_names(given, "embedding", "fp32"),
+    )
+
+
+def _stated(model: onnx.ModelProto) -> Mapping[str, Any]:
+    """What the metadata says of the compilation; nothing where it says nothing."""
+    stated = next((entry.value for entry in model.metadata_props if entry.key == OPTIONS_KEY), None)
+    given = json_text.parse(stated, f"the metadata {OPTIONS_KEY}", FeedError) if stated is not None else {}
+    if not isinstance(given, dict):
+        raise FeedError(f"the metadata {OPTIONS_KEY} is no object: the file was changed")
+    return given
+
+
+def _names(given: Mapping[str, Any], key: str, usual: str) -> str | dict[str, str]:
+    """One name for all tables, or one for each of some."""
+    value = given.get(key)
+    if isinstance(value, dict):
+        return {str(table): str(name) for table, name in value.items()}
+    return value if isinstance(value, str) else usual
+
+
+def _check_kept(path: StrPath, stated: Mapping[str, Any], options: ImportOptions) -> None:
+    """Raise FeedError unless the keys that were kept are given again: a file does not say which rows it lacks."""
+    kept = {top: digest(keys) for top, keys in options.keep_keys.items()}
+    wanted = _object(stated, "keep_keys")
+    for top in [*wanted, *kept]:
+        if wanted.get(top) != kept.get(top):
+            raise FeedError(
+                f"{os.fspath(path)}: was compiled with the keep_keys {wanted.get(top) or 'of none'} for {top}, not "
+                f"{kept.get(top) or 'none'}: give the same keep_keys again"
+            )
+
+
+def _object(given: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = given.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _fitted(options: ImportOptions, clauses: GraphClauses, model: onnx.ModelProto) -> ImportOptions:
+    """The options, and what the inputs of the file tell: a file of another converter has no metadata."""
+    inputs = {each.name for each in model.graph.input}
+    vectors = {clause.top for clause in clauses.embeddings} - options.input_shapes.keys()
+    keys = {clause.bottom for clause in clauses.embeddings}
+    takes_vectors = bool(vectors & inputs) and not keys & inputs
+    keeps_dense = clauses.data.dense_dim == 0 and clauses.data.dense_top in inputs
+    return replace(
+        options,
+        convert_embedding=options.convert_embedding and not takes_vectors,
+        keep_empty_dense=options.keep_empty_dense or keeps_dense,
+    )
+
+
+def _check_interface(path: StrPath, graph: Graph, session: Any) -> None:
+    wanted = {"inputs": {v.node.name for v in graph.inputs}, "outputs": set(graph.outputs)}
+    found = {
+        "inputs": {each.name for each in session.get_inputs()},
+        "outputs": {each.name for each in session.get_outputs()},
+    }
+    for kind, names in wanted.items():
+        if names != found[kind]:
+            raise FeedError(
+                f"{os.fspath(path)}: has the {kind} {_listed(found[kind])}, the HugeCTR model gives {_listed(names)}. Is it "
+                "the file of another model, or was it compiled with other options?"
+            )
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+# Against the reference
+
+
+def _compare_with_reference(
+    path: StrPath, model: onnx.ModelProto, session: Any, expected: Sequence[Expectation]
+) -> Parity:
+    """The file itself, as it lies there; then once more with the logits as outputs, for saturated predictions."""
+    try:
+        answers = [sessions.run(session, each.feeds) for each in expected]
+        parity.compare(expected, answers)
+        return parity.check(as_artifact(model, path), expected)
+    except FeedError as error:
+        raise ParityError(f"{os.fspath(path)}: does not run on inputs of the model's interface: {error}") from error
+    except ParityError as error:
+        error.add_note(f"while comparing {os.fspath(path)}")
+        raise
+
+
+# Against predictions
+
+
+def _compare_with_predictions(
+    graph: Graph, session: Any, recorded: Samples, rtol: float, atol: float
+) -> tuple[Comparison, ...]:
+    answers = sessions.run(session, recorded.feeds)
+    try:
+        expected = parity.expect_for(graph, recorded.feeds, recorded.rows)
+    except MemoryError:
+        raise FeedError(f"the reference needs too much memory for {recorded.rows} rows at once: give fewer") from None
+    parity.compare([expected], [answers])
+    comparisons = tuple(
+        _compare(name, who, found[name], recorded.shaped(name, found[name].shape), rtol, atol)
+        for name in recorded.predictions
+        for who, found in (("the file", answers), ("the reference", expected.reference))
+    )
+    if not all(each.passed for each in comparisons):
+        raise ParityError(_verdict(comparisons, recorded))
+    return comparisons
+
+
+def _compare(
+    name: str, who: str, found: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], rtol: float, atol: float
+) -> Comparison:
+    with np.errstate(all="ignore"):
+        error = np.abs(found.astype(np.float64) - prediction)
+        allowed = atol + rtol * np.abs(prediction)
+    error[np.isnan(found) & np.isnan(prediction) | (found == prediction)] = 0.0
+    error[np.isnan(error)] = np.inf
+    excess = error - np.where(np.isfinite(allowed), allowed, atol)
+    worst = np.unravel_index(int(np.argmax(excess)), error.shape) if error.size else ()
+    return Comparison(
+        output=name,
+        answers_of=who,
+        max_error=float(error.max(initial=0.0)),
+        tolerance=float(allowed[worst]) if error.size else atol,
+        exceeding=int(np.count_nonzero(excess > 0)),
+        elements=int(error.size),
+    )
+
+
+def _verdict(comparisons: Sequence[Comparison], recorded: Samples) -> str:
+    lines = [f"HugeCTR's predictions in {recorded.path} are not those of this model:"]
+    lines += [
+        f"  {each.output}: {each.answers_of} differs in {each.exceeding} of {each.elements} elements, by up to "
+        f"{each.max_error:.3g} where {each.tolerance:.3g} is allowed"
+        for each in comparisons
+        if not each.passed
+    ]
+    lines.append(
+        "the file and the reference agree with one another: check that weights, iteration, keys and dense features are "
+        "those that the predictions were made with, or give wider --rtol and --atol"
+    )
+    return "\n".join(lines)

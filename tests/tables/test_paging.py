@@ -1,0 +1,69 @@
+"""Stretches and rows of mapped files, read past their maps."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend.weights.mapped_file import map_file
+from hugectr2onnx.tables import paging
+
+TABLE = np.random.default_rng(0).random((5000, 3), np.float32)
+
+
+@pytest.fixture(params=[1, 1 << 30], ids=["kept open", "mapped only"])
+def mapped(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """A table that counts as large, and one that does not."""
+    monkeypatch.setattr(paging, "WINDOW_BYTES", request.param)
+    TABLE.tofile(tmp_path / "rows")
+    return map_file(tmp_path / "rows", np.dtype("<f4"), "rows").reshape(TABLE.shape)
+
+
+def test_rows_from_anywhere(mapped: np.ndarray) -> None:
+    rows = np.array([4899, 0, 17, 17])
+    np.testing.assert_array_equal(paging.take(mapped, rows), TABLE[rows])
+    np.testing.assert_array_equal(paging.take(mapped[100:], rows), TABLE[100:][rows])
+    np.testing.assert_array_equal(paging.take(mapped.reshape(-1), rows), TABLE.reshape(-1)[rows])
+    assert paging.take(mapped, rows[:0]).shape == (0, 3)
+
+
+def test_a_stretch(mapped: np.ndarray) -> None:
+    out = np.empty((1000, 3), np.float32)
+    paging.read(mapped[2000:3000], out)
+    np.testing.assert_array_equal(out, TABLE[2000:3000])
+    paging.read(mapped[::5], out)
+    np.testing.assert_array_equal(out, TABLE[::5])
+
+
+def test_pages_that_were_given_back_come_again(mapped: np.ndarray) -> None:
+    for chunk in (mapped, mapped[1000:4000], mapped[:0], mapped[::7], TABLE):
+        paging.forget(chunk)
+    np.testing.assert_array_equal(mapped, TABLE)
+
+
+def test_a_file_that_was_cut_short_is_an_error_where_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "WINDOW_BYTES", 1)
+    TABLE.tofile(tmp_path / "rows")
+    mapped = map_file(tmp_path / "rows", np.dtype("<f4"), "rows").reshape(TABLE.shape)
+    os.truncate(tmp_path / "rows", 100)
+    with pytest.raises(WeightsError, match="became shorter"):
+        paging.take(mapped, np.array([4000]))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="/proc is Linux's")
+def test_files_are_closed_with_their_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "WINDOW_BYTES", 1)
+    TABLE.tofile(tmp_path / "rows")
+    before = len(os.listdir("/proc/self/fd"))
+    maps = [map_file(tmp_path / "rows", np.dtype("<f4"), "rows") for _ in range(3)]
+    assert len(os.listdir("/proc/self/fd")) == before + 6
+    del maps
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
