@@ -16,38 +16,40 @@ from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, PassError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.passes.algebra.broadcast_repeats import broadcast_repeats
-from hugectr2onnx.passes.algebra.chain_sums import chain_sums
-from hugectr2onnx.passes.algebra.drop_shifts import drop_shifts
+from hugectr2onnx.passes.algebra.distribute_narrow_products import distribute_narrow_products
+from hugectr2onnx.passes.algebra.drop_softmax_shift import drop_softmax_shift
 from hugectr2onnx.passes.algebra.flatten_linears import flatten_linears
+from hugectr2onnx.passes.algebra.fold_add_into_linear import fold_add_into_linear
 from hugectr2onnx.passes.algebra.fold_batch_norm import fold_batch_norm
 from hugectr2onnx.passes.algebra.fold_layer_norms import fold_layer_norms
 from hugectr2onnx.passes.algebra.fold_linear_chains import fold_linear_chains
-from hugectr2onnx.passes.algebra.fold_residual import fold_residual
 from hugectr2onnx.passes.algebra.fold_weight_multiply import fold_weight_multiply
 from hugectr2onnx.passes.algebra.fold_weighted_sums import fold_weighted_sums
 from hugectr2onnx.passes.algebra.fuse_activation import fuse_activation
 from hugectr2onnx.passes.algebra.fuse_bias import fuse_bias
 from hugectr2onnx.passes.algebra.fuse_layer_norm import fuse_layer_norm
+from hugectr2onnx.passes.algebra.merge_narrow_products import merge_narrow_products
 from hugectr2onnx.passes.algebra.merge_softmaxes import merge_softmaxes
-from hugectr2onnx.passes.algebra.narrow_products import distribute_narrow_products, merge_narrow_products
+from hugectr2onnx.passes.algebra.reassociate_sums import reassociate_sums
 from hugectr2onnx.passes.algebra.sink_reshapes import sink_reshapes
-from hugectr2onnx.passes.cleanup.compose_moves import compose_moves, split_slices
+from hugectr2onnx.passes.cleanup.canonicalize_data_movement import canonicalize_data_movement
 from hugectr2onnx.passes.cleanup.drop_identities import drop_identities
 from hugectr2onnx.passes.cleanup.fold_constants import fold_arithmetic, fold_constants
 from hugectr2onnx.passes.cleanup.merge_duplicates import merge_duplicates
 from hugectr2onnx.passes.cleanup.prune import prune
 from hugectr2onnx.passes.cleanup.prune_slots import prune_slots
+from hugectr2onnx.passes.cleanup.split_slices import split_slices
 from hugectr2onnx.passes.finishing.accumulate_products import accumulate_products
 from hugectr2onnx.passes.finishing.expand_recurrences import expand_recurrences
-from hugectr2onnx.passes.finishing.flip_columns import flip_columns
+from hugectr2onnx.passes.finishing.transpose_single_column_products import transpose_single_column_products
 from hugectr2onnx.passes.lookups.shape_lookups import shape_lookups
-from hugectr2onnx.passes.recommender.close_cross_networks import close_cross_networks
+from hugectr2onnx.passes.recommender.batch_expert_products import batch_expert_products
 from hugectr2onnx.passes.recommender.expand_attention import expand_attention
-from hugectr2onnx.passes.recommender.factor_machines import factor_machines
+from hugectr2onnx.passes.recommender.expand_cross_networks import expand_cross_networks
+from hugectr2onnx.passes.recommender.expand_factorization_machines import expand_factorization_machines
 from hugectr2onnx.passes.recommender.find_attention import find_attention
 from hugectr2onnx.passes.recommender.fold_interactions import fold_interactions
 from hugectr2onnx.passes.recommender.fuse_attention import fuse_attention
-from hugectr2onnx.passes.recommender.mix_experts import mix_experts
 from hugectr2onnx.passes.recommender.simplify_dice import simplify_dice
 from hugectr2onnx.passes.recommender.split_repeats import split_repeats
 from hugectr2onnx.passes.recommender.stack_heads import stack_heads
@@ -70,27 +72,27 @@ ALGEBRAIC: tuple[Pass, ...] = (
     fold_arithmetic,
     fold_batch_norm,
     fold_weight_multiply,
-    factor_machines,
-    close_cross_networks,
+    expand_factorization_machines,
+    expand_cross_networks,
     fold_interactions,
-    compose_moves,
+    canonicalize_data_movement,
     fold_linear_chains,
     flatten_linears,
     find_attention,
     stack_heads,
     split_repeats,
-    drop_shifts,
+    drop_softmax_shift,
     broadcast_repeats,
     fold_weighted_sums,
     simplify_dice,
     expand_attention,
     fuse_layer_norm,
     sink_reshapes,
-    fold_residual,
+    fold_add_into_linear,
     fold_layer_norms,
     distribute_narrow_products,
     merge_narrow_products,
-    chain_sums,
+    reassociate_sums,
     split_slices,
     merge_softmaxes,
 )
@@ -98,7 +100,13 @@ ALGEBRAIC: tuple[Pass, ...] = (
 _EXPANSION = ALGEBRAIC.index(expand_attention)
 FASTEST: tuple[Pass, ...] = (*ALGEBRAIC[:_EXPANSION], fuse_attention, *ALGEBRAIC[_EXPANSION:])
 
-LAST: tuple[Pass, ...] = (mix_experts, flip_columns, expand_recurrences, accumulate_products, shape_lookups)
+LAST: tuple[Pass, ...] = (
+    batch_expert_products,
+    transpose_single_column_products,
+    expand_recurrences,
+    accumulate_products,
+    shape_lookups,
+)
 
 PIPELINES: Mapping[int, tuple[Pass, ...]] = {
     0: (),  # faithful: one plain expansion per layer

@@ -111,7 +111,7 @@ class _Worklist:
         users = [use.node for use in old.uses]
         self.graph.replace(old, new)
         erased, survivors = self.graph.erase_dead(old.node)
-        credit(added, erased)
+        inherit_sources(added, erased)
         for node in reversed(added):
             if node in self.graph and not self.graph.is_used(node):
                 self.graph.erase(node)
@@ -136,7 +136,7 @@ class _Worklist:
                 self._push_up(user, levels - 1)
 
 
-def credit(added: Sequence[Node], erased: Sequence[Node]) -> None:
+def inherit_sources(added: Sequence[Node], erased: Sequence[Node]) -> None:
     """New nodes come from all the layers whose nodes they replace, operands first."""
     sources = tuple(dict.fromkeys(source for node in reversed(erased) for source in node.sources))
     for node in added:

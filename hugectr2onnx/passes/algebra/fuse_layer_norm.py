@@ -17,7 +17,7 @@ from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 
 @rule(P(LayerNormalization))
-def use_the_operator(root: Value) -> Value | None:
+def use_layer_norm_operator(root: Value) -> Value | None:
     """layer_normalization(x)  ->  reshape(layer_normalization(reshape(x)) {fused=True})"""
     op = root.op
     assert isinstance(op, LayerNormalization)
@@ -33,4 +33,4 @@ def use_the_operator(root: Value) -> Value | None:
 
 def fuse_layer_norm(graph: Graph) -> Fires:
     """%y = layer_normalization(%x, %g, %b)  ->  %y = layer_normalization(%x, %g, %b) {fused=True}, on matrices"""
-    return apply(graph, [use_the_operator])
+    return apply(graph, [use_layer_norm_operator])

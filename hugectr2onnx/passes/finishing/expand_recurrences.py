@@ -1,4 +1,4 @@
-"""A recurrence on numbers of a sample as a sum of products: the closed form of a cross network (`close_cross_networks`).
+"""A recurrence on numbers of a sample as a sum of products: the closed form of a cross network (`expand_cross_networks`).
 
     ((f0 f1 + c1) f2 + c2) f3  =  f0 f1 f2 f3 + c1 f2 f3 + c2 f3
 
@@ -17,7 +17,7 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul
 from hugectr2onnx.ir.ops.linear import MatMul, TransposedLinear
 from hugectr2onnx.ir.ops.reduce import ProductsOfRows
 from hugectr2onnx.ir.ops.split import Split
-from hugectr2onnx.passes.rewriter import Fires, credit
+from hugectr2onnx.passes.rewriter import Fires, inherit_sources
 
 FEWEST_STEPS = 6
 """Operations from which on the products are faster up to some hundred samples."""
@@ -71,7 +71,7 @@ def _expand(split: Node) -> int:
         constants = np.array([[constant for constant, _ in found.products]], np.float32)
         total = MatMul()(graph.const(constants), ProductsOfRows(rows)(ones))
     graph.replace(found.value, total)
-    credit(added, graph.erase_dead(found.value.node)[0])
+    inherit_sources(added, graph.erase_dead(found.value.node)[0])
     return 1
 
 

@@ -1,8 +1,9 @@
-"""Products with few columns: what they cost is reading their operand, so read it once and do not copy it first.
+"""Move what would copy or scale the long operand of a product with few columns behind the product.
+
+Such a product costs what reading its operand costs.
 
 concat(a, b) @ [Wa; Wb]  =  a @ Wa + b @ Wb
 (s * x) @ W              =  s * (x @ W)          s being one number a row
-x @ Wa, x @ Wb           =  split(x @ [Wa Wb])
 """
 
 from __future__ import annotations
@@ -11,12 +12,10 @@ from itertools import accumulate
 
 import numpy as np
 
-from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Mul
 from hugectr2onnx.ir.ops.linear import Linear, MatMul
 from hugectr2onnx.ir.ops.shape import Concat
-from hugectr2onnx.ir.ops.split import Split
-from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
@@ -24,10 +23,6 @@ from hugectr2onnx.passes.rewriter import Fires, apply, rule
 RATIO = 4
 """How many times longer than the result a row of the operand must be."""
 MOST_PARTS = 3
-NARROW = 8
-"""Columns of products that are worth merging: wider ones gain nothing, as splitting the result costs more."""
-WIDEST_MERGED = 64
-SHORTEST_OPERAND = 64
 
 
 def _narrow(root: Value) -> Product | None:
@@ -95,78 +90,3 @@ def scale_after_product(scaled: Value, root: Value) -> Value | None:
 def distribute_narrow_products(graph: Graph) -> Fires:
     """%c = concat(%a, %b); %y = linear(%c, %w, %bias)  ->  %y = add(mat_mul(%a, %wa), linear(%b, %wb, %bias))"""
     return apply(graph, [distribute_linear, distribute_product, scale_after_linear, scale_after_product])
-
-
-def merge_narrow_products(graph: Graph) -> Fires:
-    """%a = linear(%x, %wa, %ba); %b = linear(%x, %wb, %bb)  ->  %a, %b = split(linear(%x, [%wa %wb], [%ba %bb]))"""
-    return +Fires({"merge_narrow_products": sum(_merge_readers(node) for node in list(graph) if node in graph)})
-
-
-def _merge_readers(node: Node) -> int:
-    return sum(_merge(group) for value in node.results for group in _groups(value))
-
-
-def _groups(x: Value) -> list[list[Product]]:
-    """The narrow products of one operand, in groups that are worth one product each."""
-    if x.const is not None or x.type.rank != 2:
-        return []
-    readers = [use.node for use in x.uses if use.slot == 0 and isinstance(use.node.op, Linear | MatMul)]
-    products = [Product.of(reader.results[0]) for reader in readers]
-    narrow = [product for product in products if product and _is_mergeable(product)]
-    return [group for group in _fill(narrow) if len(group) > 1]
-
-
-def _is_mergeable(product: Product) -> bool:
-    k, n = product.shape
-    return product.is_plain and n <= NARROW and k >= SHORTEST_OPERAND
-
-
-def _fill(products: list[Product]) -> list[list[Product]]:
-    groups: list[list[Product]] = []
-    room = 0
-    for product in products:
-        room -= product.shape[1]
-        if room < 0:
-            groups.append([])
-            room = WIDEST_MERGED - product.shape[1]
-        groups[-1].append(product)
-    return groups
-
-
-def _merge(group: list[Product]) -> int:
-    graph = group[0].value.graph
-    sources = dict.fromkeys(source for product in group for source in product.value.node.sources)
-    with graph.building(*sources):
-        merged = multiply(group[0].x, np.hstack([product.weight for product in group]), _biases(group))
-        if merged is None:
-            return 0
-        pieces = [piece for product in group for piece in _pieces(product.value)]
-        split = Split(1, tuple(_length(piece) for piece in pieces))(merged)
-    for old, new in zip(pieces, split.node.results, strict=True):
-        graph.replace(old, new)
-    for old in pieces:
-        if old.node in graph:
-            graph.erase_dead(old.node)
-    return len(group) - 1
-
-
-def _biases(group: list[Product]) -> Array | None:
-    biases = [product.bias for product in group]
-    if all(bias is None for bias in biases):
-        return None
-    return np.hstack([np.zeros(p.shape[1]) if b is None else b for p, b in zip(group, biases, strict=True)])
-
-
-def _pieces(value: Value) -> list[Value]:
-    """The value, or what it is split into if that is all that happens to it."""
-    if value.has_one_use:
-        user = value.uses[0].node
-        if isinstance(user.op, Split) and user.op.axis == 1:
-            return list(user.results)
-    return [value]
-
-
-def _length(value: Value) -> int:
-    length = value.type.shape[1]
-    assert isinstance(length, int)
-    return length

@@ -11,7 +11,7 @@ from hugectr2onnx.ir.ops.elementwise import Mul, Relu
 from hugectr2onnx.ir.ops.reduce import ReduceMean, ReduceSum
 from hugectr2onnx.ir.ops.shape import Concat, Reshape, Slice, Transpose
 from hugectr2onnx.ir.types import N, f32, scale
-from hugectr2onnx.passes.cleanup.compose_moves import compose_moves, split_slices
+from hugectr2onnx.passes.cleanup.canonicalize_data_movement import canonicalize_data_movement
 
 TWICE = scale(N, 2)
 
@@ -105,7 +105,7 @@ REWRITES = {
 def test_composes(case, graph, apply_pass):
     shapes, build, expected = REWRITES[case]
     graph.output({"y": build(*inputs(graph, *shapes))})
-    assert apply_pass(graph, compose_moves).splitlines()[len(shapes) :] == expected
+    assert apply_pass(graph, canonicalize_data_movement).splitlines()[len(shapes) :] == expected
 
 
 @pytest.mark.parametrize(
@@ -135,49 +135,14 @@ def test_composes(case, graph, apply_pass):
 )
 def test_declines(shapes, build, graph):
     graph.output({"y": build(*inputs(graph, *shapes))})
-    assert not compose_moves(graph)
+    assert not canonicalize_data_movement(graph)
 
 
 def test_a_concat_with_another_reader_is_not_merged_into_the_next(graph):
     a, b, c = inputs(graph, (N, 1), (N, 2), (N, 3))
     inner = Concat(1)(a, b)
     graph.output({"y": Concat(1)(inner, c), "inner": inner})
-    assert not compose_moves(graph)
-
-
-def test_slices_that_are_all_of_a_value_become_one_split(graph, apply_pass):
-    (x,) = inputs(graph, (N, 5))
-    graph.output({"a": Slice(1, 3, 5)(x), "b": Slice(1, 0, 3)(x), "x": Relu()(x)})
-    assert apply_pass(graph, split_slices) == (
-        "%x0 = input() : f32[N, 5]\n"
-        "%split, %split_2 = split(%x0) {axis=1, sizes=[3, 2]} : f32[N, 3], f32[N, 2]\n"
-        "%relu = relu(%x0) : f32[N, 5]\n"
-        "return a=%split_2, b=%split, x=%relu"
-    )
-
-
-def test_slices_of_slices_become_splits(graph, apply_pass):
-    (x,) = inputs(graph, (N, 5))
-    first = Slice(1, 0, 3)(x)
-    graph.output({"a": Slice(1, 0, 1)(first), "b": Slice(1, 1, 3)(first), "c": Slice(1, 3, 5)(x)})
-    assert "slice" not in apply_pass(graph, split_slices)
-
-
-@pytest.mark.parametrize(
-    "cuts",
-    [
-        [Slice(1, 0, 3)],
-        [Slice(1, 0, 3), Slice(1, 3, 4)],
-        [Slice(1, 0, 3), Slice(1, 2, 5)],
-        [Slice(1, 1, 3), Slice(1, 3, 5)],
-        [Slice(1, 0, 3), Slice(1, 3, 5), Slice(2, 0, 1)],
-    ],
-    ids=["one", "the end is missing", "overlap", "the start is missing", "two axes"],
-)
-def test_declines_to_split(cuts, graph):
-    (x,) = inputs(graph, (N, 5, 2))
-    graph.output({f"y{i}": cut(x) for i, cut in enumerate(cuts)})
-    assert not split_slices(graph)
+    assert not canonicalize_data_movement(graph)
 
 
 def test_numbers_are_left_as_they_are():
@@ -185,6 +150,6 @@ def test_numbers_are_left_as_they_are():
     graph = Graph()
     (x,) = inputs(graph, (N, 4))
     graph.output({"y": Slice(1, 0, 2)(Concat(1)(x, x))})
-    compose_moves(graph)
+    canonicalize_data_movement(graph)
     array = np.array([[1e-45, 3e38, -0.0, np.inf]], np.float32)
     assert np.array_equal(evaluate(graph, {"x0": array}, precision=np.float32)["y"], array[:, :2])

@@ -24,32 +24,34 @@ from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.types import Array, Batch, DType
 from hugectr2onnx.passes.analysis.products import Product, exact, rounded
-from hugectr2onnx.passes.rewriter import Fires, credit
+from hugectr2onnx.passes.rewriter import Fires, inherit_sources
 
 SHORTEST = 480
 """Numbers a sample that the products of a column must read to pay, at a batch of 1, for each Reshape that turning it takes."""
-DEEPEST = 64
+MAX_DEPTH = 64
 """Operations on top of one another that turn; longer chains stay."""
 MOST_PIECES = 16
 """Columns of one product that are taken apart: as many as cost no more than one."""
 
 
-def flip_columns(graph: Graph) -> Fires:
+def transpose_single_column_products(graph: Graph) -> Fires:
     """%y = add(linear(%x, %w, %b), %s) : f32[N, 1]  ->  %y = reshape(transposed_linear(%w^T, %x, %s^T + %b))"""
     columns = [value for node in list(graph) for value in node.results if _is_column(value)]
-    return +Fires({"flip_columns": sum(_flip(each) for each in reversed(columns) if each.node in graph)})
+    return +Fires(
+        {"transpose_single_column_products": sum(_transpose(each) for each in reversed(columns) if each.node in graph)}
+    )
 
 
-def _flip(root: Value) -> int:
-    if _turns_with_reader(root):
+def _transpose(root: Value) -> int:
+    if _is_transposed_with_reader(root):
         return 0
-    read, reshapes = _weigh(root)
+    read, reshapes = _cost(root)
     if read < SHORTEST * (1 + reshapes):
         return 0
     with root.graph.building() as added:
-        back = Reshape(root.shape)(_Turning(root.graph).turn(root))
+        back = Reshape(root.shape)(_Transposer(root.graph).turn(root))
     root.graph.replace(root, back)
-    credit(added, root.graph.erase_dead(root.node)[0])
+    inherit_sources(added, root.graph.erase_dead(root.node)[0])
     return 1
 
 
@@ -89,11 +91,11 @@ def _width(matrix: Value) -> int:
     return length if isinstance(length, int) else 0
 
 
-def _turns(column: Value) -> bool:
+def _is_transposable(column: Value) -> bool:
     return bool(_parts(column) or _product(column) or _is_row_sum(column) or _is_piece(column))
 
 
-def _turns_with_reader(column: Value) -> bool:
+def _is_transposed_with_reader(column: Value) -> bool:
     """Whether the only reader of a column turns, and the column with it."""
     reader = column.uses[0].node if column.has_one_use else None
     return reader is not None and any(column in _parts(result) for result in reader.results if _is_column(result))
@@ -106,21 +108,21 @@ def _is_piece(column: Value) -> bool:
         return False
     product = _product(column.inputs[0])
     alone = product is not None and product.is_plain and column.inputs[0].has_one_use
-    return alone and all(_turns_with_reader(piece) for piece in column.node.results)
+    return alone and all(_is_transposed_with_reader(piece) for piece in column.node.results)
 
 
-def _weigh(column: Value, room: int = DEEPEST) -> tuple[int, float]:
+def _cost(column: Value, room: int = MAX_DEPTH) -> tuple[int, float]:
     """How many numbers a sample the products of single columns read, and how many operands take a Reshape."""
     if not room:
         return 0, inf
     if parts := _parts(column):
-        found = [_weigh(part, room - 1) if part.has_one_use else (0, 1) for part in parts]
+        found = [_cost(part, room - 1) if part.has_one_use else (0, 1) for part in parts]
         own = _width(column.inputs[0]) if isinstance(column.op, Accumulate) else 0
         reshapes = sum(reshapes for _, reshapes in found)
         overflows = reshapes < inf and _is_sum(column) and _Sum().take_apart(column).shift is None
         return own + sum(read for read, _ in found), inf if overflows else reshapes
     product = _product(column)
-    return product.shape[0] if product else 0, not _turns(column)
+    return product.shape[0] if product else 0, not _is_transposable(column)
 
 
 def _is_sum(column: Value) -> bool:
@@ -163,7 +165,7 @@ class _Sum:
         return rounded(np.sum([each.sum() for each in (*biases, *map(exact, self.numbers))]).reshape(1, 1))
 
 
-class _Turning:
+class _Transposer:
     """Columns as rows; the pieces of a product are made together, once."""
 
     def __init__(self, graph: Graph):
@@ -186,7 +188,7 @@ class _Turning:
     def _operand(self, operand: Value) -> Value:
         if operand.const is not None:
             return self._graph.const(operand.const.reshape(1, 1))
-        turns = operand.has_one_use and _turns(operand)
+        turns = operand.has_one_use and _is_transposable(operand)
         return self.turn(operand) if turns else Reshape((1, operand.shape[0]))(operand)
 
     def _sum(self, terms: _Sum) -> Value:

@@ -13,7 +13,7 @@ from hugectr2onnx.ir.ops.factorization import FactorizationMachine
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.recommender.factor_machines import factor_machines
+from hugectr2onnx.passes.recommender.expand_factorization_machines import expand_factorization_machines
 
 RNG = np.random.default_rng(3)
 
@@ -41,7 +41,7 @@ def graph():
 def test_features_with_vectors_become_two_products(graph, apply_pass):
     x = graph.input("x", f32(N, 5))
     graph.output({"y": machine(multiplied(x, numbers(5, 4)), 4)})
-    assert apply_pass(graph, factor_machines) == (
+    assert apply_pass(graph, expand_factorization_machines) == (
         "%x = input() : f32[N, 5]\n"
         "%mat_mul = mat_mul(%x, %const) : f32[N, 4]\n"
         "%mul = mul(%mat_mul, %mat_mul) : f32[N, 4]\n"
@@ -57,7 +57,7 @@ def test_the_sum_of_a_machine_needs_no_vectors_of_squares(graph, apply_pass):
     """As in DeepFM: embeddings and features with vectors, summed."""
     e, x = graph.input("e", f32(N, 8)), graph.input("x", f32(N, 3))
     graph.output({"y": ReduceSum(1)(machine(Concat(1)(e, multiplied(x, numbers(3, 4))), 4))})
-    assert apply_pass(graph, factor_machines) == (
+    assert apply_pass(graph, expand_factorization_machines) == (
         "%e = input() : f32[N, 8]\n"
         "%x = input() : f32[N, 3]\n"
         "%concat = concat(%e, %x) {axis=1} : f32[N, 11]\n"
@@ -74,12 +74,12 @@ def test_the_sum_of_a_machine_needs_no_vectors_of_squares(graph, apply_pass):
 def test_a_sum_without_its_axis_keeps_its_shape(graph, apply_pass):
     x = graph.input("x", f32(N, 5))
     graph.output({"y": ReduceSum(1, keepdims=False)(machine(multiplied(x, numbers(5, 4)), 4))})
-    assert apply_pass(graph, factor_machines).endswith("{shape=[N]} : f32[N]\nreturn y=%reshape")
+    assert apply_pass(graph, expand_factorization_machines).endswith("{shape=[N]} : f32[N]\nreturn y=%reshape")
 
 
 def test_embeddings_of_three_dimensions_are_flattened(graph, apply_pass):
     graph.output({"y": FactorizationMachine()(graph.input("e", f32(N, 6, 4)))})
-    assert apply_pass(graph, factor_machines).splitlines()[1:3] == [
+    assert apply_pass(graph, expand_factorization_machines).splitlines()[1:3] == [
         "%reshape = reshape(%e) {shape=[N, 24]} : f32[N, 24]",
         "%mat_mul = mat_mul(%reshape, %const) : f32[N, 4]",
     ]
@@ -89,57 +89,57 @@ def test_by_hand(graph):
     """Slots [1, 2], [3, 4] and 2 * [1, 1]: the pairs give [1*3 + 1*2 + 3*2, 2*4 + 2*2 + 4*2] = [11, 20]."""
     e, x = graph.input("e", f32(N, 4)), graph.input("x", f32(N, 1))
     graph.output({"y": machine(Concat(1)(e, multiplied(x, np.ones((1, 2), np.float32))), 2)})
-    assert factor_machines(graph)
+    assert expand_factorization_machines(graph)
     feeds = {"e": np.array([[1.0, 2.0, 3.0, 4.0]]), "x": np.array([[2.0]])}
     assert evaluate(graph, feeds)["y"].tolist() == [[11.0, 20.0]]
 
 
 def test_declines_wide_embeddings(graph):
     graph.output({"y": FactorizationMachine()(graph.input("e", f32(N, 6, 16)))})
-    assert not factor_machines(graph)
+    assert not expand_factorization_machines(graph)
 
 
 def test_declines_wide_embeddings_beside_features(graph):
     e, x = graph.input("e", f32(N, 64)), graph.input("x", f32(N, 3))
     graph.output({"y": machine(Concat(1)(e, multiplied(x, numbers(3, 32))), 32)})
-    assert not factor_machines(graph)
+    assert not expand_factorization_machines(graph)
 
 
 def test_takes_features_alone_however_wide(graph, apply_pass):
     x = graph.input("x", f32(N, 5))
     graph.output({"y": machine(multiplied(x, numbers(5, 32)), 32)})
-    assert "factorization_machine" not in apply_pass(graph, factor_machines)
+    assert "factorization_machine" not in apply_pass(graph, expand_factorization_machines)
 
 
 def test_declines_where_slots_and_vectors_do_not_meet(graph):
     """Three features of four numbers, taken as six slots of two."""
     e, x = graph.input("e", f32(N, 4)), graph.input("x", f32(N, 3))
     graph.output({"y": machine(Concat(1)(e, multiplied(x, numbers(3, 4))), 2)})
-    assert not factor_machines(graph)
+    assert not expand_factorization_machines(graph)
 
 
 def test_declines_where_a_slot_spans_two_parts(graph):
     graph.output({"y": machine(Concat(1)(graph.input("a", f32(N, 3)), graph.input("b", f32(N, 5))), 4)})
-    assert not factor_machines(graph)
+    assert not expand_factorization_machines(graph)
 
 
 def test_declines_where_a_square_overflows(graph):
     x = graph.input("x", f32(N, 2))
     graph.output({"y": machine(multiplied(x, np.full((2, 4), 1e25, np.float32)), 4)})
-    assert not factor_machines(graph)
+    assert not expand_factorization_machines(graph)
 
 
 def test_a_machine_with_another_reader_is_summed_apart(graph, apply_pass):
     x = graph.input("x", f32(N, 5))
     y = machine(multiplied(x, numbers(5, 4)), 4)
     graph.output({"y": y, "sum": ReduceSum(1)(y)})
-    assert "reduce_sum" in apply_pass(graph, factor_machines)
+    assert "reduce_sum" in apply_pass(graph, expand_factorization_machines)
 
 
 def test_declines_a_single_slot(graph):
     """Its value is 0, and stays that only if a square is taken away from its very self."""
     graph.output({"y": machine(multiplied(graph.input("x", f32(N, 1)), numbers(1, 4)), 4)})
-    assert not factor_machines(graph)
+    assert not expand_factorization_machines(graph)
 
 
 def test_one_feature_alone_leaves_as_much_as_its_square_is_rounded(graph):
@@ -149,7 +149,7 @@ def test_one_feature_alone_leaves_as_much_as_its_square_is_rounded(graph):
     graph.output({"y": machine(multiplied(x, vectors), 8)})
     feeds = {"x": np.diag(10.0 ** RNG.uniform(-3, 5, 20)).astype(np.float32)}
     assert not evaluate(graph, feeds, precision=np.float32)["y"].any()
-    assert factor_machines(graph)
+    assert expand_factorization_machines(graph)
     squares = np.square(feeds["x"].diagonal()[:, None] * vectors.astype(np.float64)) / 2
     assert np.all(np.abs(evaluate(graph, feeds, precision=np.float32)["y"]) <= 5 * 2**-24 * squares)
 
@@ -171,7 +171,7 @@ def test_in_float32_it_errs_no_more_than_the_plain_expansion(slots, features, wi
     y = machine(columns, width)
     graph.output({"y": ReduceSum(1)(y) if summed else y})
     exact, rounded = evaluate(graph, feeds)["y"], evaluate(graph, feeds, precision=np.float32)["y"]
-    assert factor_machines(graph)
+    assert expand_factorization_machines(graph)
     found = evaluate(graph, feeds, precision=np.float32)["y"]
     noise = 8 * np.abs(rounded - exact).max()
     assert np.all(np.abs(found - exact) <= np.maximum(1e-5 + 1e-5 * np.abs(exact), noise))

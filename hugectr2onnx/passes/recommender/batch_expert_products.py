@@ -13,16 +13,16 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul
 from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.ops.split import Split
-from hugectr2onnx.passes.rewriter import Fires, credit
+from hugectr2onnx.passes.rewriter import Fires, inherit_sources
 
 FEWEST, MOST = 6, 256
 """Products of a weight and a matrix for which the matrices are joined."""
 
 
-def mix_experts(graph: Graph) -> Fires:
+def batch_expert_products(graph: Graph) -> Fires:
     """%a, %b, %c, %d = split(%g); %a * %h + %b * %i; %c * %h + %d * %i  ->  split(mat_mul(%g, concat(%h, %i))), reshaped"""
     splits = [node for node in graph if isinstance(node.op, Split)]
-    return +Fires({"mix_experts": sum(_mix(node) for node in splits if node in graph)})
+    return +Fires({"batch_expert_products": sum(_mix(node) for node in splits if node in graph)})
 
 
 def _mix(split: Node) -> int:
@@ -45,7 +45,7 @@ def _mix(split: Node) -> int:
     for old, new in zip(tasks, results, strict=True):
         graph.replace(old, new)
         erased += graph.erase_dead(old.node)[0]
-    credit(added, erased)
+    inherit_sources(added, erased)
     return 1
 
 

@@ -82,7 +82,7 @@ def _matrix(part: Part, width: int) -> Array:
 
 
 @rule(P(ReduceSum, P(FactorizationMachine, name="machine")))
-def factor_summed_machine(machine: Value, root: Value) -> Value | None:
+def expand_summed_factorization_machine(machine: Value, root: Value) -> Value | None:
     """reduce_sum(factorization_machine(z))  ->  (X @ M)^2 @ [1/2] + X^2 @ [-row sums of M^2 / 2]"""
     assert isinstance(root.op, ReduceSum)
     sums = _Sums.of(machine) if root.op.axis == 1 else None
@@ -99,7 +99,7 @@ def factor_summed_machine(machine: Value, root: Value) -> Value | None:
 
 
 @rule(P(FactorizationMachine))
-def factor_machine(root: Value) -> Value | None:
+def expand_factorization_machine(root: Value) -> Value | None:
     """factorization_machine(z)  ->  (X @ M)^2 / 2 + X^2 @ [-M^2 / 2]"""
     sums = _Sums.of(root)
     if sums is None:
@@ -111,6 +111,6 @@ def factor_machine(root: Value) -> Value | None:
     return total * total * 0.5 + squares
 
 
-def factor_machines(graph: Graph) -> Fires:
+def expand_factorization_machines(graph: Graph) -> Fires:
     """%y = factorization_machine(%z)  ->  %t = mat_mul(%x, %M); %q = mat_mul(mul(%x, %x), %M2); %y = add(..., %q)"""
-    return apply(graph, [factor_summed_machine]) + apply(graph, [factor_machine])
+    return apply(graph, [expand_summed_factorization_machine]) + apply(graph, [expand_factorization_machine])

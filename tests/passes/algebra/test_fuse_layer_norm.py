@@ -23,7 +23,7 @@ def normalized(*shape: object, epsilon: float = 1e-3) -> Graph:
 def test_a_matrix_gets_the_operator(prove, lines):
     graph = normalized(N, 8)
     assert lines(graph) == ["%layer_normalization = layer_normalization(%x, %gamma, %beta) {epsilon=0.001} : f32[N, 8]"]
-    assert prove(graph, fuse_layer_norm) == {"use_the_operator": 1}
+    assert prove(graph, fuse_layer_norm) == {"use_layer_norm_operator": 1}
     assert lines(graph) == [
         "%layer_normalization = layer_normalization(%x, %gamma, %beta) {epsilon=0.001, fused=True} : f32[N, 8]"
     ]

@@ -24,6 +24,6 @@ def drop_repeated_shift(x: Value, repeated: Value, scores: Value, root: Value) -
     return Softmax()(scores.op(x))
 
 
-def drop_shifts(graph: Graph) -> Fires:
+def drop_softmax_shift(graph: Graph) -> Fires:
     """%a = add(%x, repeat(%c)); %p = softmax(reshape(%a))  ->  %p = softmax(reshape(%x))"""
     return apply(graph, [drop_repeated_shift])

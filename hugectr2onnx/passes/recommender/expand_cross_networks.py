@@ -23,7 +23,7 @@ from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 
 @rule(P(CrossNetwork))
-def close_cross_network(root: Value) -> Value | None:
+def expand_cross_network(root: Value) -> Value | None:
     """cross_network(x, w0, b0, ...)  ->  a * x + c, a from the columns of linear(x, [w0 w1 ...], 1)"""
     x, *weights = root.inputs
     if not weights:
@@ -59,7 +59,7 @@ def _recur(factors: Value, constants: Array) -> Value:
 
 
 @rule(P(LowRankCrossNetwork))
-def open_low_rank_cross_network(root: Value) -> Value | None:
+def expand_low_rank_cross_network(root: Value) -> Value | None:
     """low_rank_cross_network(x, u0, v0, b0, u1, ...)  ->  y = x * linear(x @ u0, v0, b0 + 1); x * linear(y @ u1, v1, b1) + y"""
     x, *weights = root.inputs
     crossed = x
@@ -76,6 +76,6 @@ def open_low_rank_cross_network(root: Value) -> Value | None:
     return crossed
 
 
-def close_cross_networks(graph: Graph) -> Fires:
+def expand_cross_networks(graph: Graph) -> Fires:
     """%y = cross_network(%x, %w0, %b0, ...)  ->  %f = linear(%x, [%w0 %w1 ...], 1); %a = ...; %y = add(mul(%a, %x), %c)"""
-    return apply(graph, [close_cross_network, open_low_rank_cross_network])
+    return apply(graph, [expand_cross_network, expand_low_rank_cross_network])

@@ -1,4 +1,4 @@
-"""drop_shifts: softmax takes no notice of what it is the same for all scores."""
+"""drop_softmax_shift: softmax takes no notice of what it is the same for all scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.reduce import ReduceSum, Softmax
 from hugectr2onnx.ir.ops.shape import Repeat, Reshape
 from hugectr2onnx.ir.types import Batch, N, f32
-from hugectr2onnx.passes.algebra.drop_shifts import drop_shifts
+from hugectr2onnx.passes.algebra.drop_softmax_shift import drop_softmax_shift
 
 ROWS = Batch(N.factor * 6)
 
@@ -27,7 +27,7 @@ def scored(factor: int = 3, last: int = 3, *, public: bool = False) -> Graph:
 
 def test_the_shift_goes(prove, lines):
     graph = scored()
-    assert prove(graph, drop_shifts) == {"drop_repeated_shift": 1}
+    assert prove(graph, drop_softmax_shift) == {"drop_repeated_shift": 1}
     assert lines(graph) == [
         "%reshape = reshape(%x) {shape=[2N, 3]} : f32[2N, 3]",
         "%softmax = softmax(%reshape) : f32[2N, 3]",
@@ -43,7 +43,7 @@ def test_the_shift_goes(prove, lines):
 )
 def test_declines(graph):
     text = str(graph)
-    assert not drop_shifts(graph)
+    assert not drop_softmax_shift(graph)
     assert str(graph) == text
 
 
@@ -52,12 +52,12 @@ def test_a_shift_of_one_number_a_column_stays():
     x, c = graph.input("x", f32(ROWS, 2)), graph.input("c", f32(Batch(ROWS.factor / 2), 2))
     p = Softmax()(Reshape((Batch(ROWS.factor), 2))(x + Repeat(0, 2)(c)))
     graph.output({"y": p * 2.0})
-    assert not drop_shifts(graph)
+    assert not drop_softmax_shift(graph)
 
 
 def test_large_shifts_leave_the_scores_exact(prove):
     graph = scored()
-    drop_shifts(graph)
+    drop_softmax_shift(graph)
     x = np.zeros((6, 1), np.float32)
     x[0] = 1e-3
     from hugectr2onnx.ir.evaluator import evaluate

@@ -1,4 +1,4 @@
-"""fold_residual: the shortcut around a linear goes into its weight, another product under it."""
+"""fold_add_into_linear: the shortcut around a linear goes into its weight, another product under it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.algebra.fold_residual import fold_residual
+from hugectr2onnx.passes.algebra.fold_add_into_linear import fold_add_into_linear
 
 RNG = np.random.default_rng(1)
 
@@ -27,7 +27,7 @@ def test_the_identity_joins_the_weight(prove, lines):
     graph = block()
     weight = next(node.op.array for node in graph if node.name == "w")
     assert lines(graph) == ["%linear = linear(%x, %w, %b) : f32[N, 4]", "%add = add(%linear, %x) : f32[N, 4]"]
-    assert prove(graph, fold_residual) == {"fold_shortcut": 1}
+    assert prove(graph, fold_add_into_linear) == {"fold_shortcut": 1}
     assert lines(graph) == ["%linear = linear(%x, %const, %const_2) : f32[N, 4]"]
     folded = graph.outputs["y"].inputs[1].const
     np.testing.assert_allclose(folded, weight + np.eye(4), rtol=1e-6)
@@ -40,7 +40,7 @@ def test_the_identity_joins_the_weight(prove, lines):
 )
 def test_declines(graph):
     text = str(graph)
-    assert not fold_residual(graph)
+    assert not fold_add_into_linear(graph)
     assert str(graph) == text
 
 
@@ -50,7 +50,7 @@ def test_a_linear_that_somebody_else_reads_stays():
     w, b = graph.const(np.eye(4, dtype=np.float32)), graph.const(np.zeros(4, np.float32))
     h = Linear()(x, w, b)
     graph.output({"y": h + x, "h": h})
-    assert not fold_residual(graph)
+    assert not fold_add_into_linear(graph)
 
 
 def two_products(
@@ -68,7 +68,7 @@ def two_products(
 
 def test_a_product_is_added_to_what_another_wrote(prove, lines):
     graph = two_products()
-    assert prove(graph, fold_residual) == {"add_product": 1}
+    assert prove(graph, fold_add_into_linear) == {"add_product": 1}
     assert [line.split(" = ")[1] for line in lines(graph)] == [
         "linear(%x, %const, %const_2) : f32[N, 4]",
         "accumulate(%c, %const_3, %linear) : f32[N, 4]",
@@ -82,5 +82,5 @@ def test_a_product_is_added_to_what_another_wrote(prove, lines):
 )
 def test_products_that_stay_apart(graph):
     text = str(graph)
-    assert not fold_residual(graph)
+    assert not fold_add_into_linear(graph)
     assert str(graph) == text

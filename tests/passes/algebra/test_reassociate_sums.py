@@ -7,7 +7,7 @@ import pytest
 
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.algebra.chain_sums import chain_sums
+from hugectr2onnx.passes.algebra.reassociate_sums import reassociate_sums
 
 RNG = np.random.default_rng(3)
 
@@ -24,7 +24,7 @@ def product(graph, name):
 def test_each_product_is_added_to_what_is_there(graph, apply_pass):
     a, b, x = product(graph, "a"), product(graph, "b"), graph.input("x", f32(N, 2))
     graph.output({"y": x + (a + b)})
-    assert apply_pass(graph, chain_sums).splitlines()[3:] == [
+    assert apply_pass(graph, reassociate_sums).splitlines()[3:] == [
         "%mat_mul = mat_mul(%a, %const) : f32[N, 2]",
         "%mat_mul_2 = mat_mul(%b, %const_2) : f32[N, 2]",
         "%add = add(%x, %mat_mul_2) : f32[N, 2]",
@@ -36,17 +36,17 @@ def test_each_product_is_added_to_what_is_there(graph, apply_pass):
 def test_declines_where_each_sum_has_its_product(graph):
     a, b, c = (product(graph, name) for name in "abc")
     graph.output({"y": a + (b + c)})
-    assert not chain_sums(graph)
+    assert not reassociate_sums(graph)
 
 
 def test_declines_where_something_else_reads_the_sum(graph):
     a, b, x = product(graph, "a"), product(graph, "b"), graph.input("x", f32(N, 2))
     both = a + b
     graph.output({"y": x + both, "both": both})
-    assert not chain_sums(graph)
+    assert not reassociate_sums(graph)
 
 
 def test_declines_an_operand_that_broadcasts(graph):
     a, b, x = product(graph, "a"), product(graph, "b"), graph.input("x", f32(N, 1))
     graph.output({"y": x + (a + b)})
-    assert not chain_sums(graph)
+    assert not reassociate_sums(graph)

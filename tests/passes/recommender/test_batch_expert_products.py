@@ -8,7 +8,7 @@ import pytest
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.types import N, f32
-from hugectr2onnx.passes.recommender.mix_experts import mix_experts
+from hugectr2onnx.passes.recommender.batch_expert_products import batch_expert_products
 
 
 def pieces(graph, count):
@@ -29,7 +29,7 @@ def mixed(weights, matrices):
 def test_two_tasks(graph, apply_pass):
     g, h = pieces(graph, 6), experts(graph, 3)
     graph.output({"a": mixed(g[:3], h), "b": mixed(g[3:], h)})
-    assert apply_pass(graph, mix_experts).splitlines()[4:] == [
+    assert apply_pass(graph, batch_expert_products).splitlines()[4:] == [
         "%reshape = reshape(%g) {shape=[N, 2, 3]} : f32[N, 2, 3]",
         "%concat = concat(%h0, %h1, %h2) {axis=1} : f32[N, 12]",
         "%reshape_2 = reshape(%concat) {shape=[N, 3, 4]} : f32[N, 3, 4]",
@@ -42,7 +42,7 @@ def test_two_tasks(graph, apply_pass):
 
 def test_one_task(graph, apply_pass):
     graph.output({"y": mixed(pieces(graph, 6), experts(graph, 6))})
-    text = apply_pass(graph, mix_experts)
+    text = apply_pass(graph, batch_expert_products)
     assert "split" not in text
     assert "%reshape_3 = reshape(%mat_mul) {shape=[N, 4]} : f32[N, 4]" in text
 
@@ -51,7 +51,7 @@ def test_in_any_order_of_additions(graph, apply_pass):
     g, h = pieces(graph, 6), experts(graph, 3)
     second = g[5] * h[2] + (h[1] * g[4] + h[0] * g[3])
     graph.output({"a": mixed(g[:3], h), "b": Relu()(second)})
-    assert "mul(" not in apply_pass(graph, mix_experts).replace("mat_mul(", "")
+    assert "mul(" not in apply_pass(graph, batch_expert_products).replace("mat_mul(", "")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_in_any_order_of_additions(graph, apply_pass):
 def test_declines(build, graph):
     a, b = build(pieces(graph, 6), experts(graph, 3))
     graph.output({"a": a, "b": b})
-    assert not mix_experts(graph)
+    assert not batch_expert_products(graph)
 
 
 def test_declines_rows_that_are_repeated(graph):
@@ -77,7 +77,7 @@ def test_declines_rows_that_are_repeated(graph):
     g = pieces(graph, 6)
     rows = [graph.const(np.full((1, 4), i, np.float32)) for i in range(3)]
     graph.output({"a": mixed(g[:3], rows), "b": mixed(g[3:], rows)})
-    assert not mix_experts(graph)
+    assert not batch_expert_products(graph)
 
 
 def test_declines_experts_of_three_dimensions(graph):
@@ -85,16 +85,16 @@ def test_declines_experts_of_three_dimensions(graph):
     g = Split(1, (1,) * 6)(graph.input("g", f32(4, 6))).node.results
     h = [graph.input(f"h{i}", f32(2, 4, 3)) for i in range(3)]
     graph.output({"a": mixed(g[:3], h), "b": mixed(g[3:], h)})
-    assert not mix_experts(graph)
+    assert not batch_expert_products(graph)
 
 
 def test_declines_sums_without_end(graph):
     g, h = pieces(graph, 300), experts(graph, 300, 1)
     graph.output({"y": mixed(g, h)})
-    assert not mix_experts(graph)
+    assert not batch_expert_products(graph)
 
 
 def test_declines_pieces_of_several_columns(graph):
     halves = Split(1, (3, 3))(graph.input("g", f32(N, 6))).node.results
     graph.output({"y": halves[0] * graph.input("h", f32(N, 3)) + halves[1]})
-    assert not mix_experts(graph)
+    assert not batch_expert_products(graph)

@@ -44,6 +44,6 @@ def add_product(
     return Accumulate()(c, v, linear.op(x, w, c.graph.const(bias)))
 
 
-def fold_residual(graph: Graph) -> Fires:
+def fold_add_into_linear(graph: Graph) -> Fires:
     """%f = linear(%x, %w, %b); %y = add(%f, %x)  ->  %y = linear(%x, %w', %b)"""
     return apply(graph, [fold_shortcut, add_product])

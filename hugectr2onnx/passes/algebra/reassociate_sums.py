@@ -15,7 +15,7 @@ PRODUCT, OTHER_PRODUCT = P(MatMul, name="p"), P(MatMul, name="q")
 
 
 @rule(P(Add, Var("x"), P(Add, PRODUCT, OTHER_PRODUCT)))
-def chain_sum(x: Value, p: Value, q: Value, root: Value) -> Value | None:
+def reassociate_sum(x: Value, p: Value, q: Value, root: Value) -> Value | None:
     """x + (a @ v + b @ w)  ->  a @ v + (x + b @ w)"""
     if isinstance(x.op, MatMul) or not x.type == p.type == q.type == root.type or x.type.rank != 2:
         return None
@@ -23,6 +23,6 @@ def chain_sum(x: Value, p: Value, q: Value, root: Value) -> Value | None:
     return result
 
 
-def chain_sums(graph: Graph) -> Fires:
+def reassociate_sums(graph: Graph) -> Fires:
     """%s = add(%p, %q); %y = add(%x, %s)  ->  %s = add(%x, %q); %y = add(%p, %s), %p and %q being matrix products"""
-    return apply(graph, [chain_sum])
+    return apply(graph, [reassociate_sum])
