@@ -1,6 +1,6 @@
 """Labels in their three multi-label forms, and the layers that split, copy or pass them on (formats 1.3 and 1.6).
 
-What happens to a label matters in training only (layers 4.7), so these layers become names: a Cast or a Reshape gives
+What happens to a label matters in training only (layers 4), so these layers become names: a Cast or a Reshape gives
 the label another one, a range of a Slice that covers the whole label is a copy of it, and any other is a label of its own.
 """
 
