@@ -19,6 +19,7 @@ import numpy as np
 from hugectr2onnx.errors import CompilerError
 from hugectr2onnx.ir.op import Op
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.printer import print_graph
 from hugectr2onnx.ir.syntax import Operators
 from hugectr2onnx.ir.types import Array, Dim, TensorType
 
@@ -322,8 +323,6 @@ class Graph:
         return [edge[0] for edge in nx.find_cycle(self._nx)]
 
     def __str__(self) -> str:
-        from hugectr2onnx.ir.printer import print_graph
-
         return print_graph(self)
 
 

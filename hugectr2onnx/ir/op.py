@@ -8,14 +8,19 @@ interpreter and the property tests all use it) and `emit` writes it as ONNX.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from hugectr2onnx.ir.types import Array, TensorType
 from hugectr2onnx.tables.gathered import Part
 
-if TYPE_CHECKING:
-    from hugectr2onnx.ir.graph import Value
-    from hugectr2onnx.passes.pattern import P, Pattern
+Built = TypeVar("Built", covariant=True)
+
+
+class Builder(Protocol[Built]):
+    """An operand that can build operations: a value of a graph, or a pattern variable."""
+
+    def build(self, op: Op, *operands: Any) -> Built:
+        """The operation on some operands, of which this is the first."""
 
 
 class Emitter(Protocol):
@@ -79,10 +84,6 @@ class Op:
         pairs = ((field, getattr(self, field.name)) for field in fields(self) if field.repr)
         return {field.name: value for field, value in pairs if value != field.default}
 
-    @overload
-    def __call__(self, *operands: Value) -> Value: ...
-    @overload
-    def __call__(self, *operands: Pattern) -> P: ...
-    def __call__(self, *operands: Any) -> Any:
+    def __call__(self, *operands: Builder[Built]) -> Built:
         """Build the operation on values (in their graph) or on pattern variables (as a pattern)."""
         return operands[0].build(self, *operands)

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
-from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.op import Op
 from hugectr2onnx.ir.ops.structural import Const, Output
-from hugectr2onnx.ir.types import Batch
+from hugectr2onnx.ir.types import Batch, TensorType
+
+# The graph prints itself with this module, so the module knows it by what it reads of it.
 
 
-def print_graph(graph: Graph) -> str:
+class PrintedNode(Protocol):
+    """A node as the printer reads it (`ir.graph.Node`)."""
+
+    op: Op
+    name: str
+    types: tuple[TensorType, ...]
+
+    @property
+    def inputs(self) -> Sequence[PrintedValue]: ...
+
+    @property
+    def results(self) -> Sequence[PrintedValue]: ...
+
+
+class PrintedValue(Protocol):
+    """A value as the printer reads it (`ir.graph.Value`)."""
+
+    @property
+    def node(self) -> PrintedNode: ...
+
+    def __hash__(self) -> int: ...
+
+
+class PrintedGraph(Protocol):
+    """A graph as the printer reads it (`ir.graph.Graph`)."""
+
+    name: str
+
+    def __iter__(self) -> Iterator[PrintedNode]: ...
+
+
+def print_graph(graph: PrintedGraph) -> str:
     """The whole graph, an operation a line; constants appear where they are used."""
     names = Names()
     lines = [f"  {print_node(node, names)}" for node in graph if not isinstance(node.op, Const)]
@@ -21,12 +54,12 @@ class Names:
     """A unique `%name` for each value: its hint, with a number behind it where hints clash."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, Value] = {}
-        self._names: dict[Value, str] = {}
+        self._taken: dict[str, PrintedValue] = {}
+        self._names: dict[PrintedValue, str] = {}
 
-    def of(self, value: Value) -> str:
+    def of(self, value: PrintedValue) -> str:
         if value not in self._names:
-            hint = value.node.name or value.op.mnemonic
+            hint = value.node.name or value.node.op.mnemonic
             name, number = hint, 1
             while name in self._taken:
                 number += 1
@@ -36,7 +69,7 @@ class Names:
         return f"%{self._names[value]}"
 
 
-def print_node(node: Node, names: Names | None = None) -> str:
+def print_node(node: PrintedNode, names: Names | None = None) -> str:
     """One operation, such as `%fc1 = linear(%x, %w, %b) {activation=relu} : f32[N, 4]`."""
     names = names or Names()
     operands = [names.of(operand) for operand in node.inputs]

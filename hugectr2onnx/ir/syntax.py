@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.ops.elementwise import Add, Div, Mul, Sub
+from hugectr2onnx.ir.ops.linear import MatMul
 
 
 class Operators:
@@ -23,14 +24,10 @@ class Operators:
         return other if isinstance(other, Operators) else self.lift(other)
 
     def __add__(self, other: Self | float) -> Self:
-        from hugectr2onnx.ir.ops.elementwise import Add
-
         result: Self = self.build(Add(), self, self._operand(other))
         return result
 
     def __sub__(self, other: Self | float) -> Self:
-        from hugectr2onnx.ir.ops.elementwise import Sub
-
         result: Self = self.build(Sub(), self, self._operand(other))
         return result
 
@@ -39,20 +36,14 @@ class Operators:
         return result
 
     def __mul__(self, other: Self | float) -> Self:
-        from hugectr2onnx.ir.ops.elementwise import Mul
-
         result: Self = self.build(Mul(), self, self._operand(other))
         return result
 
     def __truediv__(self, other: Self | float) -> Self:
-        from hugectr2onnx.ir.ops.elementwise import Div
-
         result: Self = self.build(Div(), self, self._operand(other))
         return result
 
     def __matmul__(self, other: Self) -> Self:
-        from hugectr2onnx.ir.ops.linear import MatMul
-
         result: Self = self.build(MatMul(), self, other)
         return result
 

@@ -9,11 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hugectr2onnx.errors import ShapeError
-
-Array = NDArray[Any]
+from hugectr2onnx.tables.array import Array as Array
 
 
 class DType(Enum):

@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from hugectr2onnx.datasets.recorded_predictions import Array, load_arrays
 from hugectr2onnx.errors import FeedError
-
-if TYPE_CHECKING:
-    from hugectr2onnx.compiled_model import CompiledModel
+from hugectr2onnx.ir.graph import Graph
 
 Formats = str | Mapping[str, str]
 BATCH = 8192
 SMALLEST = float(np.finfo(np.float32).eps)
 """Predictions nearer to 0 or 1 count as so near: float32 has nothing in between."""
+
+
+class Predictor(Protocol):
+    """A model that answers: `CompiledModel`, as far as its quality is measured."""
+
+    @property
+    def ir(self) -> Graph: ...
+
+    def run(self, feeds: Mapping[str, Any]) -> Mapping[str, Array]: ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def log_loss(predictions: Array, labels: Array) -> float:
 
 
 def evaluate_samples(
-    compiled: CompiledModel, samples: str | os.PathLike[str] | Mapping[str, Any], *, batch: int = BATCH
+    compiled: Predictor, samples: str | os.PathLike[str] | Mapping[str, Any], *, batch: int = BATCH
 ) -> dict[str, Quality]:
     """AUC and log-loss of each label that the samples hold, by its name; `label[1]` where it has several columns.
 

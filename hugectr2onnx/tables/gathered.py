@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging, row_format
+from hugectr2onnx.tables.array import Array
 from hugectr2onnx.tables.row_format import RowFormat
 
 CHUNK_BYTES = 1 << 22

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.array import Array
 
 CHUNK = 1 << 18
 SPREAD = 4

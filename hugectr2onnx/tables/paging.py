@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.errors import WeightsError
-from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables.array import Array
 
 CHUNK_BYTES = 8 << 20
 WINDOW_BYTES = 64 << 20

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.array import Array
 
 LOAD = 0.8
 """Keys for each slot: a fuller table is smaller, but takes many times as long to build."""

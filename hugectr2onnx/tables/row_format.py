@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.array import Array
 
 RowFormat = Literal["fp32", "fp16", "int8"]
 FORMATS: tuple[RowFormat, ...] = get_args(RowFormat)
