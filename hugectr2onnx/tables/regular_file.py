@@ -1,0 +1,93 @@
+"""Open files for reading: regular ones only, so that no pipe, device, socket or folder blocks or floods the program."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from hugectr2onnx.errors import HugeCTR2ONNXError
+
+MAX_SHOWN = 200
+"""Characters of a path or a name that a message repeats."""
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+"""A path may change between the look at it and its opening: without O_NONBLOCK a pipe would then wait for a writer."""
+
+
+def open_regular(
+    path: str | os.PathLike[str], error: type[HugeCTR2ONNXError], what: str = "a file", max_bytes: int | None = None
+) -> BinaryIO:
+    """Open a regular file for reading, links followed; the caller closes it.
+
+    `what` says in the message which file is expected, such as "an ONNX file". Raises `error` for anything that is not a
+    path to a regular file of at most `max_bytes` bytes: nothing else is opened, so that no call waits and nothing is lost
+    from a pipe.
+    """
+    name = path_text(path, error, what)
+    try:
+        _refuse_special(os.stat(name), name, error, what)
+        descriptor = os.open(name, _FLAGS | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise error(f"{shown(name)}: no such file, expected {what}") from None
+    except (OSError, ValueError) as failure:
+        raise error(f"{shown(name)}: cannot be read: {_reason(failure)}; expected {what}") from None
+    try:
+        status = os.fstat(descriptor)
+        _refuse_special(status, name, error, what)
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise error(f"{shown(name)}: has {status.st_size:,} bytes, {what} has at most {max_bytes:,}")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(
+    path: str | os.PathLike[str], error: type[HugeCTR2ONNXError], what: str = "a file", *, max_bytes: int
+) -> bytes:
+    """The content of a regular file of at most `max_bytes` bytes. Raises `error` as `open_regular` does."""
+    with open_regular(path, error, what, max_bytes) as file:
+        try:
+            content = file.read(max_bytes + 1)
+        except OSError as failure:
+            raise error(f"{shown(path)}: cannot be read: {_reason(failure)}; expected {what}") from None
+    if len(content) > max_bytes:
+        raise error(f"{shown(path)}: grew while it was read, {what} has at most {max_bytes:,} bytes")
+    return content
+
+
+def path_text(path: object, error: type[HugeCTR2ONNXError], what: str = "a file") -> str:
+    """A path as text; raises `error` for numbers (which `open` takes for open files), None, bytes and the like."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        raise error(f"{shown(path)} is not a path: give the path of {what} as a str or a pathlib.Path")
+    return text
+
+
+def shown(value: object) -> str:
+    """A path or name for a message: whole while it is short, else its ends; no line breaks or control characters."""
+    text = str(value)
+    text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in _cut(text))
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    half = MAX_SHOWN // 2
+    return text if len(text) <= MAX_SHOWN else f"{text[:half]}...{text[-half:]}"
+
+
+def _refuse_special(status: os.stat_result, name: str, error: type[HugeCTR2ONNXError], what: str) -> None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        raise error(f"{shown(name)}: is {_KINDS.get(kind, 'not a regular file')}, expected {what}")
+
+
+def _reason(failure: OSError | ValueError) -> str:
+    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
