@@ -13,24 +13,52 @@ import numpy as np
 
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.ops.elementwise import Add, Div, Mul, Sub
+from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.structural import Const
-from hugectr2onnx.ir.syntax import Operators
 
 Bindings = Mapping[str, Value]
 
 
-class Pattern(Operators):
-    """A piece of IR with holes."""
+class Pattern:
+    """A piece of IR with holes. `+ - * / @` on patterns give the pattern of the operation."""
 
     def build(self, op: Op, *operands: Pattern) -> P:
+        """Return the pattern of an operation; calling an op on patterns ends here."""
         return P(op, *operands)
 
-    def lift(self, scalar: float) -> Pattern:
-        return Number(scalar)
-
     def match(self, value: Value, bound: Bindings, root: bool = False) -> Iterator[Bindings]:
-        """Every way to match, as the bindings so far with this pattern's own added."""
+        """Yield every way to match: the bindings so far, with those of this pattern added."""
         raise NotImplementedError
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that every match binds."""
+        return frozenset()
+
+    def __add__(self, other: Pattern | float) -> P:
+        return P(Add, self, _lift(other))
+
+    def __radd__(self, other: float) -> P:
+        return P(Add, _lift(other), self)
+
+    def __sub__(self, other: Pattern | float) -> P:
+        return P(Sub, self, _lift(other))
+
+    def __rsub__(self, other: float) -> P:
+        return P(Sub, _lift(other), self)
+
+    def __mul__(self, other: Pattern | float) -> P:
+        return P(Mul, self, _lift(other))
+
+    def __rmul__(self, other: float) -> P:
+        return P(Mul, _lift(other), self)
+
+    def __truediv__(self, other: Pattern | float) -> P:
+        return P(Div, self, _lift(other))
+
+    def __matmul__(self, other: Pattern) -> P:
+        return P(MatMul, self, other)
 
 
 @dataclass(frozen=True)
@@ -39,6 +67,10 @@ class Var(Pattern):
 
     name: str
     const: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset([self.name])
 
     def match(self, value: Value, bound: Bindings, root: bool = False) -> Iterator[Bindings]:
         if self.const and not isinstance(value.op, Const):
@@ -70,6 +102,10 @@ class P(Pattern):
         self.operands = operands
         self.name = name
         self.shared = shared
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset([self.name] if self.name else []).union(*(operand.names for operand in self.operands))
 
     @property
     def root_type(self) -> type[Op]:
@@ -107,3 +143,7 @@ def _match_all(patterns: tuple[Pattern, ...], values: tuple[Value, ...], bound: 
         return
     for so_far in patterns[0].match(values[0], bound):
         yield from _match_all(patterns[1:], values[1:], so_far)
+
+
+def _lift(operand: Pattern | float) -> Pattern:
+    return operand if isinstance(operand, Pattern) else Number(operand)

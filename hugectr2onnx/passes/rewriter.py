@@ -25,6 +25,8 @@ from hugectr2onnx.passes.pattern import Bindings, P
 
 Fires = Counter[str]
 """How often each rule fired; the sum is the number of changes."""
+ROOT = "root"
+"""The parameter that gets the whole matched value."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +39,37 @@ class Rule:
     parameters: tuple[str, ...]
 
     def matches(self, root: Value) -> Iterator[Bindings]:
-        """Every way in which the pattern matches."""
-        return self.pattern.match(root, {"root": root}, root=True)
+        """Return every way in which the pattern matches."""
+        return self.pattern.match(root, {ROOT: root}, root=True)
 
     def replacement(self, bound: Bindings) -> Value | None:
-        """What to put in place of a match, or None where the rule declines."""
+        """Return what replaces a match, or None if the rule declines."""
         return self.rewrite(**{name: bound[name] for name in self.parameters})
 
 
 def rule(pattern: P) -> Callable[[Callable[..., Value | None]], Rule]:
-    """Make a rule of a function."""
+    """Make a rule of a function; raises PassError if a parameter of it is a name that the pattern does not bind."""
 
     def wrap(function: Callable[..., Value | None]) -> Rule:
-        return Rule(pattern, function, function.__name__, tuple(inspect.signature(function).parameters))
+        parameters = tuple(inspect.signature(function).parameters)
+        _check_names(function.__name__, parameters, pattern)
+        return Rule(pattern, function, function.__name__, parameters)
 
     return wrap
+
+
+def _check_names(name: str, parameters: Sequence[str], pattern: P) -> None:
+    if ROOT in pattern.names:
+        raise PassError(
+            f"rule {name}: the pattern binds {ROOT!r}, which stands for the whole match; choose another name"
+        )
+    bound = {*pattern.names, ROOT}
+    unbound = [parameter for parameter in parameters if parameter not in bound]
+    if unbound:
+        raise PassError(
+            f"rule {name}: the pattern binds no {', '.join(map(repr, unbound))}; parameters can be "
+            f"{', '.join(sorted(bound))}"
+        )
 
 
 def apply(graph: Graph, rules: Sequence[Rule]) -> Fires:
@@ -137,7 +155,7 @@ class _Worklist:
 
 
 def inherit_sources(added: Sequence[Node], erased: Sequence[Node]) -> None:
-    """New nodes come from all the layers whose nodes they replace, operands first."""
+    """Give new nodes the source layers of all nodes that they replace, operands first."""
     sources = tuple(dict.fromkeys(source for node in reversed(erased) for source in node.sources))
     for node in added:
         node.sources = sources or node.sources

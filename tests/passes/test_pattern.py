@@ -127,3 +127,19 @@ def test_numbers_match_constants_of_one_element(x, array, matched):
 def test_depth_counts_operations():
     assert P(Relu, A).depth == 1
     assert P(Add, A, P(Relu, P(Sigmoid, B))).depth == 3
+
+
+def test_numbers_stand_on_either_side():
+    x = Graph().input("x", f32(N, 2))
+    two = x.graph.const(np.float32(2))
+    for pattern, value in ((2 * A, two * x), (2 + A, two + x), (2 - A, two - x)):
+        assert {"a": x} in matches(pattern, value)
+    assert not matches(2 - A, x - two)
+
+
+def test_calling_an_op_builds_a_pattern(x):
+    assert matches(Elu(0.5)(A), Elu(0.5)(x)) == [{"a": x}]
+
+
+def test_names_are_those_that_a_match_binds():
+    assert P(Relu, A + P(Sigmoid, name="inner"), name="outer").names == {"a", "inner", "outer"}

@@ -253,3 +253,19 @@ def test_a_rule_for_a_base_class(graph, x):
 
     graph.output({"y": Relu()(Sigmoid()(x))})
     assert apply(graph, [drop_any]) == {"drop_any": 2}
+
+
+def test_a_parameter_that_the_pattern_does_not_bind_is_an_error_of_the_definition():
+    with pytest.raises(PassError, match=r"rule add_twice: the pattern binds no 'const'; parameters can be root, x, y"):
+
+        @rule(P(Add, Var("x"), Var("y")))
+        def add_twice(x, const):
+            """never reached"""
+
+
+def test_a_pattern_cannot_bind_the_name_of_the_whole_match():
+    with pytest.raises(PassError, match="rule keep: the pattern binds 'root', which stands for the whole match"):
+
+        @rule(P(Relu, Var("root")))
+        def keep(root):
+            """never reached"""

@@ -9,7 +9,6 @@ sink below what treats all repetitions alike, so that it is computed once.
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Repeat, Reshape, Slice
 from hugectr2onnx.passes.pattern import P, Var
@@ -40,25 +39,25 @@ def _broadcast(x: Value, y: Value, repeated: Value, root: Value, *, swapped: boo
     return Reshape(root.shape)(root.op(other, apart) if swapped else root.op(apart, other))
 
 
-@rule(P(Mul, REPEATED, Y))
+@rule(REPEATED * Y)
 def broadcast_mul(x: Value, y: Value, repeated: Value, root: Value) -> Value | None:
     """repeat(x) * y  ->  reshape(reshape(x) * reshape(y))"""
     return _broadcast(x, y, repeated, root)
 
 
-@rule(P(Add, REPEATED, Y))
+@rule(REPEATED + Y)
 def broadcast_add(x: Value, y: Value, repeated: Value, root: Value) -> Value | None:
     """repeat(x) + y  ->  reshape(reshape(x) + reshape(y))"""
     return _broadcast(x, y, repeated, root)
 
 
-@rule(P(Sub, REPEATED, Y))
+@rule(REPEATED - Y)
 def broadcast_minuend(x: Value, y: Value, repeated: Value, root: Value) -> Value | None:
     """repeat(x) - y  ->  reshape(reshape(x) - reshape(y))"""
     return _broadcast(x, y, repeated, root)
 
 
-@rule(P(Sub, Y, REPEATED))
+@rule(Y - REPEATED)
 def broadcast_subtrahend(x: Value, y: Value, repeated: Value, root: Value) -> Value | None:
     """y - repeat(x)  ->  reshape(reshape(y) - reshape(x))"""
     return _broadcast(x, y, repeated, root, swapped=True)
@@ -71,19 +70,19 @@ def _sink_binary(root: Value) -> Value | None:
     return a.op(root.op(a.inputs[0], b.inputs[0]))
 
 
-@rule(P(Mul, P(Repeat), P(Repeat)))
+@rule(P(Repeat) * P(Repeat))
 def sink_below_mul(root: Value) -> Value | None:
     """repeat(a) * repeat(b)  ->  repeat(a * b)"""
     return _sink_binary(root)
 
 
-@rule(P(Add, P(Repeat), P(Repeat)))
+@rule(P(Repeat) + P(Repeat))
 def sink_below_add(root: Value) -> Value | None:
     """repeat(a) + repeat(b)  ->  repeat(a + b)"""
     return _sink_binary(root)
 
 
-@rule(P(Sub, P(Repeat), P(Repeat)))
+@rule(P(Repeat) - P(Repeat))
 def sink_below_sub(root: Value) -> Value | None:
     """repeat(a) - repeat(b)  ->  repeat(a - b)"""
     return _sink_binary(root)

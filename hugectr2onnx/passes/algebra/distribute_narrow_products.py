@@ -14,7 +14,7 @@ import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Mul
-from hugectr2onnx.ir.ops.linear import Linear, MatMul
+from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Concat
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.pattern import P, Var
@@ -55,7 +55,7 @@ def distribute_linear(joined: Value, root: Value) -> Value | None:
     return _distribute(joined, root)
 
 
-@rule(P(MatMul, P(Concat, name="joined"), Var("w")))
+@rule(P(Concat, name="joined") @ Var("w"))
 def distribute_product(joined: Value, root: Value) -> Value | None:
     """mat_mul(concat(a, b), w)  ->  a @ wa + b @ wb"""
     return _distribute(joined, root)
@@ -81,7 +81,7 @@ def scale_after_linear(scaled: Value, root: Value) -> Value | None:
     return _scale_later(scaled, root)
 
 
-@rule(P(MatMul, P(Mul, name="scaled"), Var("w")))
+@rule(P(Mul, name="scaled") @ Var("w"))
 def scale_after_product(scaled: Value, root: Value) -> Value | None:
     """mat_mul(mul(s, x), w)  ->  s * (x @ w), for s of one column"""
     return _scale_later(scaled, root)

@@ -6,14 +6,13 @@ softmax(x + c) = softmax(x), where c is the same along the last axis
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.shape import Repeat, Reshape
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 
-@rule(P(Softmax, P(Reshape, P(Add, Var("x"), P(Repeat, name="repeated")), name="scores")))
+@rule(P(Softmax, P(Reshape, Var("x") + P(Repeat, name="repeated"), name="scores")))
 def drop_repeated_shift(x: Value, repeated: Value, scores: Value, root: Value) -> Value | None:
     """softmax(reshape(x + repeat(c)) [.., k])  ->  softmax(reshape(x)), c being repeated k times"""
     op = repeated.op

@@ -9,16 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add
 from hugectr2onnx.ir.ops.linear import Accumulate, Linear
 from hugectr2onnx.passes.analysis.products import exact, multiply, rounded
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 X, W, B = Var("x"), Var("w", const=True), Var("b", const=True)
+LINEAR = P(Linear, X, W, B, name="linear")
+FIRST = P(Linear, Var("c"), Var("v", const=True), Var("a", const=True), name="first")
 
 
-@rule(P(Add, P(Linear, X, W, B, name="linear"), X))
+@rule(LINEAR + X)
 def fold_shortcut(x: Value, w: Value, b: Value, linear: Value) -> Value | None:
     """linear(x, w, b) + x  ->  linear(x, w + I, b)"""
     if linear.op != Linear() or linear.type != x.type:
@@ -27,13 +28,7 @@ def fold_shortcut(x: Value, w: Value, b: Value, linear: Value) -> Value | None:
     return multiply(x, weight + np.eye(len(weight)), exact(b))
 
 
-@rule(
-    P(
-        Add,
-        P(Linear, Var("c"), Var("v", const=True), Var("a", const=True), name="first"),
-        P(Linear, X, W, B, name="linear"),
-    )
-)
+@rule(FIRST + LINEAR)
 def add_product(
     c: Value, v: Value, a: Value, x: Value, w: Value, b: Value, first: Value, linear: Value
 ) -> Value | None:

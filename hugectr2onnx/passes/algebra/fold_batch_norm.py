@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.linear import Linear, MatMul
+from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.normalization import BatchNormalization
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.pattern import P, Var
@@ -29,7 +29,7 @@ def fold_norm_after_linear(x: Value, w: Value, b: Value, linear: Value, root: Va
     return _linear(Linear(), x, _of(w) * scale, _of(b) * scale + shift)
 
 
-@rule(P(BatchNormalization, P(MatMul, X, W), *PARAMETERS))
+@rule(P(BatchNormalization, X @ W, *PARAMETERS))
 def fold_norm_after_product(x: Value, w: Value, root: Value) -> Value | None:
     """norm(mat_mul(x, w))  ->  linear(x, w * s, beta - mean * s)"""
     scale, shift = _scale_and_shift(root)

@@ -46,13 +46,13 @@ def merge_product_into_linear(first: Value, root: Value) -> Value | None:
     return _merge(first, root)
 
 
-@rule(P(MatMul, P(Linear, name="first"), Var("w")))
+@rule(P(Linear, name="first") @ Var("w"))
 def merge_linear_into_product(first: Value, root: Value) -> Value | None:
     """mat_mul(linear(x, w1, b1), w2)  ->  linear(x, w1 @ w2, b1 @ w2), where that is no more work"""
     return _merge(first, root)
 
 
-@rule(P(MatMul, P(MatMul, name="first"), Var("w")))
+@rule(P(MatMul, name="first") @ Var("w"))
 def merge_products(first: Value, root: Value) -> Value | None:
     """mat_mul(mat_mul(x, w1), w2)  ->  mat_mul(x, w1 @ w2), where that is no more work"""
     return _merge(first, root)
@@ -71,19 +71,19 @@ def _finish(first: Value, c: Value, root: Value) -> Value | None:
     return product.on(product.x, product.weight * row, None if product.bias is None else product.bias * row)
 
 
-@rule(P(Mul, P(Linear, name="first"), C))
+@rule(P(Linear, name="first") * C)
 def scale_linear(first: Value, c: Value, root: Value) -> Value | None:
     """mul(linear(x, w, b), c)  ->  linear(x, w * c, b * c)"""
     return _finish(first, c, root)
 
 
-@rule(P(Mul, P(MatMul, name="first"), C))
+@rule(P(MatMul, name="first") * C)
 def scale_product(first: Value, c: Value, root: Value) -> Value | None:
     """mul(mat_mul(x, w), c)  ->  mat_mul(x, w * c)"""
     return _finish(first, c, root)
 
 
-@rule(P(Add, P(Linear, name="first"), C))
+@rule(P(Linear, name="first") + C)
 def shift_linear(first: Value, c: Value, root: Value) -> Value | None:
     """add(linear(x, w, b), c)  ->  linear(x, w, b + c)"""
     return _finish(first, c, root)

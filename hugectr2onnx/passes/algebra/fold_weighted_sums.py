@@ -7,7 +7,6 @@ sum_(t, d) p[n, t] * h[n, t, d] = sum_t p[n, t] * (sum_d h[n, t, d])
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Mul
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import elements
@@ -22,7 +21,7 @@ def _are_weighted(weights: Value, items: Value) -> bool:
     return items.type.rank == 3 and weights.shape == (*items.shape[:2], 1) and weights.type != items.type
 
 
-@rule(P(ReduceSum, P(Mul, WEIGHTS, ITEMS)))
+@rule(P(ReduceSum, WEIGHTS * ITEMS))
 def fold_sum_of_items(weights: Value, items: Value, root: Value) -> Value | None:
     """reduce_sum(weights * items) {axis=1}  ->  reshape(weights) @ items"""
     op = root.op
@@ -34,7 +33,7 @@ def fold_sum_of_items(weights: Value, items: Value, root: Value) -> Value | None
     return product if op.keepdims else Reshape(root.shape)(product)
 
 
-@rule(P(ReduceSum, P(Reshape, P(Mul, WEIGHTS, ITEMS), name="flat")))
+@rule(P(ReduceSum, P(Reshape, WEIGHTS * ITEMS, name="flat")))
 def sum_items_first(weights: Value, items: Value, flat: Value, root: Value) -> Value | None:
     """reduce_sum(reshape(weights * items)) {axis=1}  ->  reduce_sum(reshape(weights) * reduce_sum(items) {axis=2}) {axis=1}"""
     op = root.op

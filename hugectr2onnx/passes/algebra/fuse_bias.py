@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add
-from hugectr2onnx.ir.ops.linear import Linear, MatMul
-from hugectr2onnx.passes.pattern import P, Var
+from hugectr2onnx.ir.ops.linear import Linear
+from hugectr2onnx.passes.pattern import Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 X, W, B = Var("x"), Var("w", const=True), Var("b", const=True)
 
 
-@rule(P(Add, P(MatMul, X, W), B))
+@rule(X @ W + B)
 def fuse_matmul_add(x: Value, w: Value, b: Value) -> Value | None:
     """add(mat_mul(x, w), b)  ->  linear(x, w, b)"""
     fits = w.type.rank == 2 and b.type.shape == w.type.shape[1:]

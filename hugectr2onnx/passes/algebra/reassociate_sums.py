@@ -6,7 +6,6 @@ onnxruntime makes one Gemm of a MatMul and the Add of its result, where the sum 
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add
 from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
@@ -14,7 +13,7 @@ from hugectr2onnx.passes.rewriter import Fires, apply, rule
 PRODUCT, OTHER_PRODUCT = P(MatMul, name="p"), P(MatMul, name="q")
 
 
-@rule(P(Add, Var("x"), P(Add, PRODUCT, OTHER_PRODUCT)))
+@rule(Var("x") + (PRODUCT + OTHER_PRODUCT))
 def reassociate_sum(x: Value, p: Value, q: Value, root: Value) -> Value | None:
     """x + (a @ v + b @ w)  ->  a @ v + (x + b @ w)"""
     if isinstance(x.op, MatMul) or not x.type == p.type == q.type == root.type or x.type.rank != 2:

@@ -7,7 +7,6 @@ matrices.
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
 from hugectr2onnx.ir.ops.reduce import ReduceMean, Softmax
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import elements
@@ -27,19 +26,19 @@ def _sink(a: Value, b: Value, root: Value) -> Value | None:
     return Reshape(root.shape)(root.op(Reshape(rows)(a.inputs[0]), Reshape(rows)(b.inputs[0])))
 
 
-@rule(P(Add, A, B))
+@rule(A + B)
 def sink_below_add(a: Value, b: Value, root: Value) -> Value | None:
     """reshape(a) + reshape(b)  ->  reshape(a + reshape(b)), a being a matrix"""
     return _sink(a, b, root)
 
 
-@rule(P(Sub, A, B))
+@rule(A - B)
 def sink_below_sub(a: Value, b: Value, root: Value) -> Value | None:
     """reshape(a) - reshape(b)  ->  reshape(a - reshape(b)), a or b being a matrix"""
     return _sink(a, b, root)
 
 
-@rule(P(Mul, A, B))
+@rule(A * B)
 def sink_below_mul(a: Value, b: Value, root: Value) -> Value | None:
     """reshape(a) * reshape(b)  ->  reshape(a * reshape(b)), a being a matrix"""
     return _sink(a, b, root)

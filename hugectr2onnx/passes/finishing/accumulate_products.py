@@ -7,13 +7,12 @@ which a Reshape hides from it.
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.elementwise import Add
-from hugectr2onnx.ir.ops.linear import Accumulate, MatMul
-from hugectr2onnx.passes.pattern import P, Var
+from hugectr2onnx.ir.ops.linear import Accumulate
+from hugectr2onnx.passes.pattern import Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 
-@rule(P(Add, P(MatMul, Var("x"), Var("w", const=True)), Var("c")))
+@rule(Var("x") @ Var("w", const=True) + Var("c"))
 def accumulate_product(x: Value, w: Value, c: Value, root: Value) -> Value | None:
     """add(mat_mul(x, w), c)  ->  accumulate(x, w, c)"""
     fits = x.type.rank == 2 and c.type == root.type and c.const is None

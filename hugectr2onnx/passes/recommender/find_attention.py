@@ -22,7 +22,7 @@ SCALE_ERROR = 1e-6
 """By how much, relatively, a scale may differ from 1 / sqrt(d) that is meant to be it."""
 
 
-@rule(P(Reshape, P(HEADS_FIRST, P(MatMul, Var("weights"), Var("values")))))
+@rule(P(Reshape, P(HEADS_FIRST, Var("weights") @ Var("values"))))
 def find_heads(weights: Value, values: Value, root: Value) -> Value | None:
     """reshape(transpose(softmax(q @ k^T / sqrt(d), mask) @ v))  ->  attention(q, k, v, mask), heads still together"""
     lengths, width = weights.shape[-2:], values.shape[-1]

@@ -65,7 +65,7 @@ def fold_interaction_into_linear(x: Value, e: Value, interaction: Value, root: V
     return _fold(x, e, interaction, root)
 
 
-@rule(P(MatMul, INTERACTION, Var("w")))
+@rule(INTERACTION @ Var("w"))
 def fold_interaction_into_product(x: Value, e: Value, interaction: Value, root: Value) -> Value | None:
     """mat_mul(dot_interaction(x, e), w)  ->  mat_mul(concat(x, pairs), w')"""
     return _fold(x, e, interaction, root)

@@ -10,7 +10,6 @@ import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.attention import DROPPED, Attention, FusedAttention
-from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.sequence_mask import SequenceBias, SequenceMask
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.passes.pattern import P, Var
@@ -18,7 +17,7 @@ from hugectr2onnx.passes.recommender.find_attention import HEADS_FIRST, attentio
 from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
 
 
-@rule(P(Reshape, P(HEADS_FIRST, P(MatMul, Var("weights"), Var("values")))))
+@rule(P(Reshape, P(HEADS_FIRST, Var("weights") @ Var("values"))))
 def find_wide_heads(weights: Value, values: Value, root: Value) -> Value | None:
     """reshape(transpose(softmax(q @ k^T / sqrt(d), mask) @ v))  ->  attention(q, k, v, mask), of any width"""
     return attention_of(weights, values, root)
