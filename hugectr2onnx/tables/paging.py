@@ -127,7 +127,7 @@ def forget(chunk: Array) -> None:
     mapped = map_of(chunk)
     if mapped is None or not chunk.size or not hasattr(mmap, "MADV_DONTNEED"):
         return
-    low, high = np.lib.array_utils.byte_bounds(chunk)
+    low, high = _bounds(chunk)
     begin = _offset(chunk, mapped)
     start = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
     length = (begin + high - low) // mmap.PAGESIZE * mmap.PAGESIZE - start
@@ -159,7 +159,18 @@ class Pages:
 
 def _offset(array: Array, mapped: mmap.mmap) -> int:
     first = int(np.frombuffer(mapped, np.uint8, 1).__array_interface__["data"][0])
-    return int(np.lib.array_utils.byte_bounds(array)[0]) - first
+    return _bounds(array)[0] - first
+
+
+def _bounds(array: Array) -> tuple[int, int]:
+    """Return the addresses of the first byte of `array` and of the byte past its last."""
+    # numpy's own function stands at another place in numpy 1 than in numpy 2.
+    first = int(array.__array_interface__["data"][0])
+    if not array.size:
+        return first, first
+    reaches = [stride * (length - 1) for stride, length in zip(array.strides, array.shape, strict=True)]
+    backwards, forwards = sum(min(0, each) for each in reaches), sum(max(0, each) for each in reaches)
+    return first + backwards, first + forwards + array.itemsize
 
 
 def map_of(array: Any) -> mmap.mmap | None:

@@ -67,3 +67,13 @@ def test_files_are_closed_with_their_maps(tmp_path: Path, monkeypatch: pytest.Mo
     del maps
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_bytes_of_an_array_are_found_forwards_and_backwards() -> None:
+    content = np.zeros((4, 5), np.int16)
+    first = content.ctypes.data
+    assert paging._bounds(content) == (first, first + 40)
+    assert paging._bounds(content[1:3, 2]) == (first + 14, first + 26)
+    assert paging._bounds(content[::-1]) == (first, first + 40)
+    begin, end = paging._bounds(content[2:2])
+    assert begin == end
