@@ -1,0 +1,85 @@
+"""The nodes of an ONNX file that gather rows of a table, by the inputs that decide which rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.ir.graph import Node
+
+if TYPE_CHECKING:
+    import onnx
+
+LAYER_KEY = "hugectr.layer"
+FLOAT, INT8, FLOAT16 = 1, 3, 10
+"""onnx.TensorProto's numbers of the types that rows are stored in."""
+
+
+class TableGathers:
+    """Every Gather along axis 0 from a float, half or int8 initializer."""
+
+    def __init__(self, artifact: Artifact):
+        graph = artifact.skeleton.graph
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.makers = {output: node for node in graph.node for output in node.output}
+        self.inputs = {entry.name for entry in graph.input}
+        self.nodes = [node for node in graph.node if _gathers_rows(node) and self._is_table(node.input[0])]
+        self._deciding: dict[str, frozenset[str]] = {}
+
+    def _is_table(self, name: str) -> bool:
+        return name in self.tensors and self.tensors[name].data_type in (FLOAT, INT8, FLOAT16)
+
+    def tensors_of(self, input: str, width: int) -> dict[str, set[str]]:
+        """The indices by tensor, of those with rows of a width that keys of this input alone decide on."""
+        found: dict[str, set[str]] = {}
+        for node in self.nodes:
+            if self._decides(node.input[1]) == {input} and _row_width(self.tensors[node.input[0]]) == width:
+                found.setdefault(node.input[0], set()).add(node.input[1])
+        return found
+
+    def indices_of(self, input: str) -> list[str]:
+        """Every index into a table that keys of this input alone decide on."""
+        return list(dict.fromkeys(n.input[1] for n in self.nodes if self._decides(n.input[1]) == {input}))
+
+    def scales_of(self, tensor: str, indices: set[str]) -> str | None:
+        """The scales of the rows of an int8 table: what is gathered from by the same row numbers."""
+        if self.tensors[tensor].data_type != INT8:
+            return None
+        same = [node.input[0] for node in self.nodes if node.input[1] in indices and node.input[0] != tensor]
+        return next((name for name in same if _row_width(self.tensors[name]) == 1), None)
+
+    def likeliest(self, tensors: Mapping[str, set[str]], node: Node) -> list[str]:
+        """The tensors, those first whose name or whose node's metadata speaks of the look-up."""
+        layers = {name for each in self.nodes if _layers(each) & set(node.sources) for name in each.input[:1]}
+        vectors = node.inputs[2].node.name
+        return sorted(tensors, key=lambda name: (not (vectors and name.startswith(vectors)), name not in layers))
+
+    def _decides(self, tensor: str) -> frozenset[str]:
+        """The inputs of the model that a tensor depends on."""
+        if tensor not in self._deciding:
+            stack, seen, inputs = [tensor], set(), set()
+            while stack:
+                name = stack.pop()
+                if name in seen:
+                    continue
+                seen.add(name)
+                if name in self.inputs and name not in self.tensors:
+                    inputs.add(name)
+                if name in self.makers:
+                    stack.extend(self.makers[name].input)
+            self._deciding[tensor] = frozenset(inputs)
+        return self._deciding[tensor]
+
+
+def _gathers_rows(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Gather" and not any(each.name == "axis" and each.i != 0 for each in node.attribute)
+
+
+def _layers(node: onnx.NodeProto) -> set[str]:
+    return {top for entry in node.metadata_props if entry.key == LAYER_KEY for top in entry.value.split(", ")}
+
+
+def _row_width(tensor: Any) -> int:
+    return math.prod(tensor.dims[1:])
