@@ -1,4 +1,4 @@
-"""SequenceBias: what a masked softmax subtracts, row by row up to a number."""
+"""SequenceBias: what a masked softmax adds, and the sides that it is a product of."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_positions_behind_the_end_lose_ten_thousand():
     assert bias.tolist() == [[[[0, 0, -10000, -10000]]]]
 
 
-def test_rows_that_nothing_is_left_of_lose_nothing():
-    bias = SequenceBias(3, 2).evaluate(np.array([[1.0], [2.0]]), np.array([[1.0], [0.0]]))
-    assert bias.tolist() == [[[[0, -10000], [0, 0], [0, 0]]], [[[0, 0], [0, 0], [0, 0]]]]
+def test_rows_that_nothing_is_left_of_lose_it_everywhere():
+    bias = SequenceBias(2, 2).evaluate(np.array([[1.0], [2.0]]), np.array([[1.0], [0.0]]))
+    assert bias.tolist() == [[[[0, -10000], [-10000, -10000]]], [[[-10000, -10000], [-10000, -10000]]]]
 
 
 def test_lengths_that_are_no_columns_are_refused():
@@ -53,27 +53,51 @@ def test_the_expansion_agrees(case, small, opset, monkeypatch):
     np.testing.assert_array_equal(y, op.evaluate(*(feeds[v.node.name] for v in operands[case])))
 
 
-@pytest.mark.parametrize("every_query", [False, True])
-def test_the_sides_multiply_to_the_bias(every_query):
-    sides = SequenceSides(4, every_query).evaluate(LENGTHS)
-    bias = SequenceBias(1, 4).evaluate(LENGTHS) if every_query else SequenceBias(4, 4).evaluate(LENGTHS, LENGTHS)
-    product = -10000 * sides[:, :, 0][:, :, None] * sides[:, :, 1][:, None, :]
+EVERY_KIND = pytest.mark.parametrize(
+    "sides", [SequenceSides(4), SequenceSides(4, ones=True), SequenceSides(4, every_query=True)], ids=str
+)
+
+
+@EVERY_KIND
+def test_the_sides_multiply_to_the_bias(sides):
+    columns = sides.evaluate(LENGTHS)
+    bias = SequenceBias(1, 4).evaluate(LENGTHS) if sides.every_query else SequenceBias(4, 4).evaluate(LENGTHS, LENGTHS)
+    product = columns @ sides.drops @ columns.transpose(0, 2, 1)
     np.testing.assert_array_equal(product, np.broadcast_to(bias[:, 0], product.shape))
 
 
-def test_one_of_the_sides_holds():
-    assert (SequenceSides(4).evaluate(LENGTHS).sum(2) == 1).all()
-    assert SequenceSides(3).evaluate(np.array([[2.0]])).tolist() == [[[1, 0], [1, 0], [0, 1]]]
+@EVERY_KIND
+def test_the_bias_comes_from_the_last_columns_alone(sides):
+    assert not sides.drops[:, : sides.columns - sides.dropping].any()
 
 
-@pytest.mark.parametrize("every_query", [False, True])
+@EVERY_KIND
+def test_what_a_query_adds_to_all_scores_has_a_place(sides):
+    columns = sides.evaluate(LENGTHS)
+    assert ((columns[:, :, 0] if sides.has_ones else columns.sum(2)) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("sides", "behind"),
+    [
+        (SequenceSides(3), [[1, 0], [1, 0], [0, 1]]),
+        (SequenceSides(3, ones=True), [[1, 1, 0], [1, 1, 0], [1, 0, 1]]),
+        (SequenceSides(3, every_query=True), [[1, 0], [1, 0], [1, 1]]),
+    ],
+    ids=str,
+)
+def test_positions_behind_the_end_have_other_columns(sides, behind):
+    assert sides.evaluate(np.array([[2.0]])).tolist() == [behind]
+
+
+@EVERY_KIND
 @pytest.mark.parametrize("opset", [17, 21])
-def test_the_expansion_of_the_sides_agrees(every_query, opset):
+def test_the_expansion_of_the_sides_agrees(sides, opset):
     import onnxruntime
 
-    graph, op = Graph(), SequenceSides(4, every_query)
-    graph.output({"y": op(graph.input("length", f32(N, 1)))})
+    graph = Graph()
+    graph.output({"y": sides(graph.input("length", f32(N, 1)))})
     model = emit(graph, graph_name="t", opset=opset, version="0", metadata={}).inline()
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (y,) = session.run(["y"], {"length": LENGTHS})
-    np.testing.assert_array_equal(y, op.evaluate(LENGTHS))
+    np.testing.assert_array_equal(y, sides.evaluate(LENGTHS))

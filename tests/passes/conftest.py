@@ -108,8 +108,9 @@ def prove() -> Prove:
         for batch in batches:
             feeds = _feeds(graph, batch, reach)
             expected = evaluate(before, feeds)
-            _compare(evaluate(graph, feeds), expected, rtol)
-            _compare(_on_onnxruntime(graph, feeds), expected, max(rtol, 2e-5))
+            single = evaluate(before, feeds, precision=np.float32)
+            _compare(evaluate(graph, feeds), expected, single, rtol)
+            _compare(_on_onnxruntime(graph, feeds), expected, single, max(rtol, 2e-5))
         return fires
 
     return run
@@ -120,10 +121,14 @@ def _feeds(graph: Graph, batch: int, reach: float) -> dict[str, np.ndarray]:
     return {v.node.name: rng.uniform(-reach, reach, v.type.concrete(batch)).astype(np.float32) for v in graph.inputs}
 
 
-def _compare(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], rtol: float) -> None:
+def _compare(
+    found: dict[str, np.ndarray], expected: dict[str, np.ndarray], single: dict[str, np.ndarray], rtol: float
+) -> None:
+    """Allow rtol, and what float32 makes of the graph as it was: it may round masked scores either way."""
     assert list(found) == list(expected)
     for name, array in expected.items():
-        np.testing.assert_allclose(found[name], array, rtol=rtol, atol=rtol * (np.abs(array).max() + 1))
+        allowed = rtol * (np.abs(array) + np.abs(array).max() + 1) + 2 * np.abs(single[name] - array)
+        assert (np.abs(found[name] - array) <= allowed).all(), f"{name}: {found[name]} instead of {array}"
 
 
 def _on_onnxruntime(graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

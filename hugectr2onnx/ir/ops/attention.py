@@ -10,6 +10,7 @@ import numpy as np
 
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.op import Emitter, Op
+from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Array, TensorType
@@ -18,6 +19,27 @@ DROPPED = 10000.0
 """What a score loses where the mask is 0."""
 FLOOR = 1e-6
 """What the sum of a masked softmax is raised by."""
+SCORE_ERROR = 2.0**-18
+"""How far a score may be from its exact value in float32, relative to the largest of its row, or to 1 if that is larger."""
+
+
+def drop(scores: Array, dropped: Array) -> Array:
+    """Return `scores - dropped`, rounded to float32 wherever `dropped` is not 0 (layers 3.15, 3.17).
+
+    HugeCTR subtracts 10,000 in float32, which rounds a score to 1/1024. In a row that the mask drops as a whole these
+    rounded scores are what the softmax sees, so they are part of the meaning, whatever the precision of the evaluation.
+
+    float32 may round a score either way that lies within its own error of a tie. An evaluation in float32 tells how far
+    from the reference float32 may be, so it takes neither of the two neighbours there but the next number above them.
+    """
+    exact = scores.astype(np.float64) - dropped
+    rounded = exact.astype(np.float32)
+    if scores.dtype == np.float32:
+        largest = np.max(np.where(np.isfinite(scores), np.abs(scores), 0), axis=-1, keepdims=True, initial=1)
+        upper = (exact + SCORE_ERROR * largest).astype(np.float32)
+        tie = upper != (exact - SCORE_ERROR * largest).astype(np.float32)
+        rounded = np.where(tie, np.nextafter(upper, np.float32(np.inf)), rounded)
+    return np.where(dropped != 0, rounded, scores).astype(scores.dtype)
 
 
 @dataclass(frozen=True)
@@ -27,7 +49,7 @@ class MaskedSoftmax(Op):
     `z = factor * x - (1 - mask) * 10000; z -= max(z); y = exp(z) / (sum(exp(z)) + 1e-6)`
 
     x is [B, h, F, T], the mask [B, 1, F, T] or [B, 1, 1, T]. A row that the mask drops as a whole loses 10000
-    everywhere, so it becomes the softmax of its unmasked scores.
+    everywhere, so it becomes the softmax of its unmasked scores, rounded to 1/1024 (`drop`).
     """
 
     factor: float = 1.0
@@ -42,7 +64,7 @@ class MaskedSoftmax(Op):
 
     def evaluate(self, x: Array, mask: Array) -> Array:
         factor, one, dropped, floor = (x.dtype.type(c) for c in (self.factor, 1, DROPPED, FLOOR))
-        z = factor * x - (one - mask) * dropped
+        z = drop(factor * x, (one - mask) * dropped)
         raised = np.exp(z - z.max(-1, keepdims=True))
         return np.asarray(raised / (raised.sum(-1, keepdims=True) + floor))
 
@@ -53,6 +75,41 @@ class MaskedSoftmax(Op):
         raised = out.node("Exp", out.node("Sub", z, _emit_max(out, z)))
         total = out.node("ReduceSum", raised, out.const([-1], "i64"), keepdims=1)
         return out.node("Div", raised, out.node("Add", total, out.const(FLOOR)))
+
+
+@dataclass(frozen=True)
+class MaskScores(Op):
+    """Add the bias of a mask, 0 or -10000, to scores as HugeCTR does (`drop`): [B, h, F, T] + [B, 1, F or 1, T]."""
+
+    def infer(self, scores: TensorType, bias: TensorType) -> TensorType:
+        return MaskedSoftmax().infer(scores, bias)
+
+    def evaluate(self, scores: Array, bias: Array) -> Array:
+        return drop(scores, -bias)
+
+    def emit(self, out: Emitter, scores: str, bias: str) -> str:
+        return out.node("Add", scores, bias)
+
+
+@dataclass(frozen=True)
+class MaskedScores(Op):
+    """`a @ b`, whose last terms, `dropping` many, are the bias of a mask (`SequenceSides`) and not a part of the score.
+
+    a is [B, queries, n], b is [B, n, T]. A product that adds up one term after the other adds the bias last, to the
+    complete score, and so rounds as HugeCTR does (`drop`).
+    """
+
+    dropping: int
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        return MatMul().infer(a, b)
+
+    def evaluate(self, a: Array, b: Array) -> Array:
+        n = a.shape[-1] - self.dropping
+        return drop(a[..., :n] @ b[..., :n, :], -(a[..., n:] @ b[..., n:, :]))
+
+    def emit(self, out: Emitter, a: str, b: str) -> str:
+        return out.node("MatMul", a, b)
 
 
 @dataclass(frozen=True)
@@ -118,7 +175,10 @@ class FusedAttention(Op):
         return result
 
     def evaluate(self, q: Array, k: Array, v: Array, *bias: Array) -> Array:
-        return attend(q, k, v, self.heads, lambda scores: Softmax().evaluate(sum(bias, start=scores)))
+        def weights(scores: Array) -> Array:
+            return Softmax().evaluate(drop(scores, -bias[0]) if bias else scores)
+
+        return attend(q, k, v, self.heads, weights)
 
     def emit(self, out: Emitter, q: str, k: str, v: str, *bias: str) -> str:
         return out.node("Attention", q, k, v, *bias, q_num_heads=self.heads, kv_num_heads=self.heads)

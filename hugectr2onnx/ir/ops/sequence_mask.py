@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,9 +45,12 @@ class SequenceMask(Op):
         return np.logical_and(within[0], within[-1]).astype(lengths[0].dtype)
 
     def emit(self, out: Emitter, *lengths: str) -> str:
+        return out.node("Cast", self.emit_kept(out, *lengths), to=DType.F32)
+
+    def emit_kept(self, out: Emitter, *lengths: str) -> str:
+        """Write the mask as booleans."""
         within = [self._emit_within(out, length, steps) for length, steps in self._governed(lengths)]
-        kept = out.node("And", *within) if len(within) == 2 else within[0]
-        return out.node("Cast", kept, to=DType.F32)
+        return out.node("And", *within) if len(within) == 2 else within[0]
 
     def _emit_within(self, out: Emitter, length: str, steps: Array) -> str:
         column = Reshape((out.type(length).shape[0], 1, 1, 1)).emit(out, length)
@@ -67,10 +71,10 @@ INT32 = 6
 
 @dataclass(frozen=True)
 class SequenceBias(Op):
-    """What a masked softmax subtracts for a SequenceMask, up to a number for each row: [B, 1, from_steps, to_steps].
+    """What a masked softmax adds for a SequenceMask, `(mask - 1) * 10000`: [B, 1, from_steps, to_steps].
 
-    `(mask - 1) * 10000`, and 0 in rows that the mask drops as a whole: softmax takes no notice of what all scores of a row
-    lose, and large numbers would round the scores away. Operands and steps are those of SequenceMask.
+    Rows that the mask drops as a whole lose 10000 too: that rounds their scores as HugeCTR does (`attention.drop`).
+    Operands and steps are those of SequenceMask.
     """
 
     from_steps: int
@@ -81,20 +85,13 @@ class SequenceBias(Op):
 
     def evaluate(self, *lengths: Array) -> Array:
         mask = self._mask().evaluate(*lengths)
-        return np.asarray((mask - mask.max(-1, keepdims=True)) * mask.dtype.type(DROPPED))
+        return np.asarray((mask - 1) * mask.dtype.type(DROPPED))
 
     def emit(self, out: Emitter, *lengths: str) -> str:
         steps = max(self.from_steps, self.to_steps) if len(lengths) == 2 else self.to_steps
         if len(set(lengths)) == 1 and (steps + 1) * self.from_steps * self.to_steps <= LARGEST_TABLE:
             return self._emit_gather(out, lengths, steps)
-        columns = [Reshape((out.type(length).shape[0], 1, 1, 1)).emit(out, length) for length in lengths]
-        opened = out.node("GreaterOrEqual", columns[-1], out.const(1.0))
-        if len(lengths) == 2:
-            before = np.arange(1, self.from_steps + 1, dtype=np.float32).reshape(-1, 1)
-            opened = out.node("And", out.node("GreaterOrEqual", columns[0], out.const(before)), opened)
-        after = np.arange(1, self.to_steps + 1, dtype=np.float32)
-        kept = out.node("Or", out.node("GreaterOrEqual", columns[-1], out.const(after)), out.node("Not", opened))
-        return out.node("Where", kept, out.const(0.0), out.const(-DROPPED))
+        return out.node("Where", self._mask().emit_kept(out, *lengths), out.const(0.0), out.const(-DROPPED))
 
     def _emit_gather(self, out: Emitter, lengths: tuple[str, ...], steps: int) -> str:
         """One length alone decides: its steps are counted, so that no number is cast, and its bias is taken whole."""
@@ -110,37 +107,63 @@ class SequenceBias(Op):
 
 @dataclass(frozen=True)
 class SequenceSides(Op):
-    """What a SequenceBias is the product of: [B, steps, 2], a column for the queries and one for the keys.
+    """Columns of the positions of a sequence, so that a product of them is a SequenceBias: [B, steps, columns].
 
-    `SequenceBias(...)[b, 0, f, t] = -10000 * sides[b, f, 0] * sides[b, t, 1]`. The second column says that a position lies
-    behind its sequence, of the length [B, 1]. The first says that a query is masked at all: where it lies within the
-    sequence itself or, with `every_query`, where the sequence has a position. Without `every_query` one of the two holds.
+    A position within the sequence, of the length [B, 1], has the columns (1, 0), one behind it (0, 1). With `every_query` a
+    query keeps the same positions wherever it lies itself, and they are (1, 0) and (1, 1). `ones` puts a column of ones in
+    front, for what a query adds to all of its scores. `drops` says what the columns of two positions make of one another.
     """
 
     steps: int
     every_query: bool = False
+    ones: bool = False
+
+    @property
+    def columns(self) -> int:
+        """How many columns a position has."""
+        return len(self._values()[0])
+
+    @property
+    def dropping(self) -> int:
+        """How many of a key's columns make the bias: the last ones."""
+        return 1 if self.every_query else 2
+
+    @property
+    def has_ones(self) -> bool:
+        """Whether the first column is 1 throughout."""
+        return self.ones or self.every_query
+
+    @property
+    def drops(self) -> Array:
+        """[columns, columns]: what a query's column adds to the score by a key's column."""
+        table = np.zeros((self.columns, self.columns))
+        if self.every_query:
+            table[0, -1] = -DROPPED
+        else:
+            table[-2:, -2:] = [[0, -DROPPED], [-DROPPED, -DROPPED]]
+        return table
 
     def infer(self, length: TensorType) -> TensorType:
         SequenceMask(1, self.steps).infer(length)
-        return length.with_shape(length.shape[0], self.steps, 2)
+        return length.with_shape(length.shape[0], self.steps, self.columns)
 
     def evaluate(self, length: Array) -> Array:
         reached = np.reshape(length, (-1, 1)) >= self._needed()
-        return np.where(reached, *self._values()).reshape(-1, self.steps, 2).astype(length.dtype)
+        return np.where(reached, *self._tiled()).reshape(-1, self.steps, self.columns).astype(length.dtype)
 
     def emit(self, out: Emitter, length: str) -> str:
         reached = out.node("GreaterOrEqual", length, out.const(self._needed()))
-        sides = out.node("Where", reached, *map(out.const, self._values()))
-        return Reshape((out.type(length).shape[0], self.steps, 2)).emit(out, sides)
+        sides = out.node("Where", reached, *map(out.const, self._tiled()))
+        return Reshape((out.type(length).shape[0], self.steps, self.columns)).emit(out, sides)
 
     def _needed(self) -> Array:
-        """The length from which on a side changes, position by position."""
-        needed = np.repeat(np.arange(1, self.steps + 1, dtype=np.float32), 2)
-        if self.every_query:
-            needed[::2] = 1
-        return needed
+        """The length from which on a position lies within the sequence, column by column."""
+        return np.repeat(np.arange(1, self.steps + 1, dtype=np.float32), self.columns)
 
-    def _values(self) -> tuple[Array, Array]:
-        """The sides where that length is reached, and where it is not."""
-        reached = np.tile(np.array([1, 0], np.float32), self.steps)
-        return reached, 1 - reached
+    def _values(self) -> tuple[list[float], list[float]]:
+        """The columns within the sequence, and behind it."""
+        before = [1.0] * (self.ones and not self.every_query)
+        return [*before, 1.0, 0.0], [*before, float(self.every_query), 1.0]
+
+    def _tiled(self) -> Iterator[Array]:
+        return (np.tile(np.array(values, np.float32), self.steps) for values in self._values())

@@ -1,7 +1,8 @@
 """Attention in the fewest and fastest standard operators.
 
 The mask is added to the scores once for all heads, and one Softmax replaces six operators: since the sum of a softmax is
-at least 1, leaving out the 1e-6 that HugeCTR adds to it changes a weight by 1e-6 of itself at most. Moving the steps of
+at least 1, leaving out the 1e-6 that HugeCTR adds to it changes a weight by 1e-6 of itself at most. The addition rounds the
+scores of rows that are masked altogether to 1/1024, as HugeCTR's does. Moving the steps of
 narrow heads to the end copies numbers in long runs, where heads before steps would copy `d` numbers at a time; what is
 left of the transposes, a swap of the last two dimensions, is one that runtimes take into the matrix product.
 """
@@ -9,7 +10,7 @@ left of the transposes, a swap of the last two dimensions, is one that runtimes 
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.attention import DROPPED, Attention, MaskedSoftmax, head_width
+from hugectr2onnx.ir.ops.attention import DROPPED, Attention, MaskedSoftmax, MaskScores, head_width
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.sequence_mask import SequenceBias, SequenceMask
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
@@ -90,14 +91,19 @@ def _softmax(scores: Value, mask: list[Value]) -> Value:
 
 @rule(P(MaskedSoftmax))
 def add_the_mask(root: Value) -> Value:
-    """masked_softmax(x, mask)  ->  softmax(x * factor + (mask - 1) * 10000)"""
+    """masked_softmax(x, mask)  ->  softmax(mask_scores(x * factor, (mask - 1) * 10000))"""
     op = root.op
     assert isinstance(op, MaskedSoftmax)
     x, mask = root.inputs
     scaled = x if op.factor == 1 else x * op.factor
+    return Softmax()(MaskScores()(scaled, bias_of(mask)))
+
+
+def bias_of(mask: Value) -> Value:
+    """(mask - 1) * 10000, from the lengths if the mask is made of some."""
     if isinstance(mask.op, SequenceMask):
-        return Softmax()(scaled + SequenceBias(mask.op.from_steps, mask.op.to_steps)(*mask.inputs))
-    return Softmax()(scaled + (mask - 1.0) * DROPPED)
+        return SequenceBias(mask.op.from_steps, mask.op.to_steps)(*mask.inputs)
+    return (mask - 1.0) * DROPPED
 
 
 RULES: tuple[Rule, ...] = (expand_heads, add_the_mask)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.attention import DROPPED, Attention, FusedAttention
-from hugectr2onnx.ir.ops.sequence_mask import SequenceBias, SequenceMask
+from hugectr2onnx.ir.ops.attention import Attention, FusedAttention
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.passes.pattern import P, Var
+from hugectr2onnx.passes.recommender.expand_attention import bias_of
 from hugectr2onnx.passes.recommender.find_attention import HEADS_FIRST, attention_of
 from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
 
@@ -34,11 +34,8 @@ def fuse_heads(root: Value) -> Value | None:
 
 
 def _bias(mask: Value, steps: int) -> Value:
-    """What the scores of each query lose by the mask."""
-    if isinstance(mask.op, SequenceMask):
-        bias = SequenceBias(mask.op.from_steps, mask.op.to_steps)(*mask.inputs)
-    else:
-        bias = (mask - 1.0) * DROPPED
+    """The bias of the mask, a row for each query."""
+    bias = bias_of(mask)
     if bias.shape[2] == steps:
         return bias
     return bias + mask.graph.const(np.zeros((1, 1, steps, 1), np.float32))

@@ -6,18 +6,20 @@ With q = x Wq + bq, k = x Wk + bk and v = x Wv + bv, and head by head A = Wq Wk^
 
 since what bk adds to the scores of a query is the same for all keys, and weights add up to 1. `x [A1 A2 ...]` lies in memory
 as one row for each query and head, so a sample's scores are one product, its values another, and both projections of the
-result are one. Of a mask by sequence lengths, two more columns of x make a part of the same product (`SequenceSides`).
+result are one. A mask by sequence lengths becomes two more columns of x in the same product (`SequenceSides`). HugeCTR rounds
+masked scores to 1/1024, which what bk adds does not leave alone: with a mask it is added by a column of ones.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.attention import DROPPED, Attention
+from hugectr2onnx.ir.ops.attention import Attention, MaskedScores
+from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask, SequenceSides
 from hugectr2onnx.ir.ops.shape import Concat, Reshape, Transpose
@@ -30,6 +32,8 @@ PER_HEAD = 20_000
 """How many multiplications take as long as the two products of a head of their own."""
 PER_NUMBER = 64
 """And how many as long as to move a number of queries, keys, values and results."""
+MAX_SUMMED_AT_ONCE = 128
+"""Terms of a product that onnxruntime adds up one after the other; longer ones are added up in pieces."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,10 @@ def _stack(root: Value, source: Value, projections: list[Projection], sides: Seq
     n = len(queries.weight)
     if not isinstance(steps, int) or not isinstance(width, int) or not _pays(steps, n, width, op.heads):
         return None
+    if sides is not None:
+        sides = replace(sides, ones=not sides.every_query and bool(keys.bias.any()))
+        if n + sides.columns > MAX_SUMMED_AT_ONCE:
+            return None  # the bias would be added to a part of the score, and rounded twice
     rows, every_head = scale(batch, steps), steps * op.heads
     x = Reshape((batch, steps, n))(source)
     seen = x if sides is None else Concat(2)(x, sides(root.inputs[3].inputs[0]))
@@ -98,7 +106,8 @@ def _stack(root: Value, source: Value, projections: list[Projection], sides: Seq
     asked = multiply(seen if bias is None else Reshape((rows, length))(seen), weight, bias)
     if asked is None:
         return None
-    scores = Reshape((batch, every_head, length))(asked) @ Transpose((0, 2, 1))(seen)
+    product = MatMul() if sides is None else MaskedScores(sides.dropping)
+    scores = product(Reshape((batch, every_head, length))(asked), Transpose((0, 2, 1))(seen))
     mixed = Reshape((rows, op.heads * n))(Softmax()(scores) @ x)
     result = multiply(mixed, _unstacking(values.weight, op.heads), values.bias)
     return None if result is None else Reshape(root.shape)(result)
@@ -114,18 +123,23 @@ def _pays(steps: int, n: int, width: int, heads: int) -> bool:
 def _scoring(
     queries: Projection, keys: Projection, heads: int, sides: SequenceSides | None
 ) -> tuple[Array, Array | None]:
-    """[A1 A2 ...] and [c1 c2 ...], or with sides both in one weight where the sides add up to 1."""
+    """[A1 A2 ...] and [c1 c2 ...], or both in one weight if sides are among the columns of x."""
     width = queries.weight.shape[1] // heads
     pairs = [(queries.of_head(head, width), keys.of_head(head, width)) for head in range(heads)]
     weight = np.stack([q.weight @ k.weight.T for q, k in pairs], 1) / math.sqrt(width)
     bias = np.stack([k.weight @ q.bias for q, k in pairs]) / math.sqrt(width)
-    if sides is not None:
-        weight, bias = np.pad(weight, ((0, 2), (0, 0), (0, 2))), np.pad(bias, ((0, 0), (0, 2)))
-        weight[-2, :, -1] = -DROPPED
-        if not sides.every_query:
-            weight[-2:] += bias
-            return weight.reshape(len(weight), -1), None
-    return weight.reshape(len(weight), -1), bias.reshape(-1)
+    if sides is None:
+        return weight.reshape(len(weight), -1), bias.reshape(-1)
+    n, more = len(weight), sides.columns
+    weight = np.pad(weight, ((0, more), (0, 0), (0, more)))
+    weight[n:, :, n:] = sides.drops[:, None]
+    # A column of ones, or two of which one is 1, carries what does not depend on the query.
+    constant = slice(n, n + 1) if sides.has_ones else slice(n, n + 2)
+    weight[constant, :, :n] += bias
+    if sides.has_ones:
+        weight[:n, :, n] = np.stack([q.weight @ k.bias for q, k in pairs], 1) / math.sqrt(width)
+        weight[n, :, n] += np.array([q.bias @ k.bias for q, k in pairs]) / math.sqrt(width)
+    return weight.reshape(len(weight), -1), None
 
 
 def _unstacking(weight: Array, heads: int) -> Array:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hugectr2onnx.backend.onnx.emitter import emit
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.attention import Attention
@@ -68,10 +70,10 @@ def test_a_mask_by_one_length_is_two_columns_of_the_product(prove, lines):
     assert prove(graph, stack_heads, reach=5.0, rtol=1e-5) == {"stack_heads_of_attention": 1}
     assert lines(graph)[:5] == [
         "%reshape = reshape(%x) {shape=[N, 3, 4]} : f32[N, 3, 4]",
-        "%sequence_sides = sequence_sides(%length0) {steps=3} : f32[N, 3, 2]",
-        "%concat = concat(%reshape, %sequence_sides) {axis=2} : f32[N, 3, 6]",
-        "%mat_mul = mat_mul(%concat, %const) : f32[N, 3, 12]",
-        "%reshape_2 = reshape(%mat_mul) {shape=[N, 6, 6]} : f32[N, 6, 6]",
+        "%sequence_sides = sequence_sides(%length0) {steps=3, ones=True} : f32[N, 3, 3]",
+        "%concat = concat(%reshape, %sequence_sides) {axis=2} : f32[N, 3, 7]",
+        "%mat_mul = mat_mul(%concat, %const) : f32[N, 3, 14]",
+        "%reshape_2 = reshape(%mat_mul) {shape=[N, 6, 7]} : f32[N, 6, 7]",
     ]
 
 
@@ -106,13 +108,31 @@ def test_the_formula():
             np.testing.assert_allclose(found[sample, :length, head], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_scores_are_not_rounded_by_the_mask(prove):
-    """Where nothing is masked, or a row is as a whole, no 10000 takes part in the sum of a score."""
+def test_only_masked_scores_take_a_10000():
+    """A query within the sequence loses nothing by a key within it, and 10000 by a key behind it; one behind it always does."""
     graph = attend(mask="both", steps=3)
     stack_heads(graph)
-    scoring = next(node for node in graph if isinstance(node.op, MatMul)).inputs[1].const.reshape(6, 2, 6)
-    assert (scoring[:, :, 5] == [[0], [0], [0], [0], [-10000], [0]]).all()
-    assert (scoring[:, :, 4] == 0).all()
+    scoring = next(node for node in graph if isinstance(node.op, MatMul)).inputs[1].const.reshape(7, 2, 7)
+    assert (scoring[:5, :, 5:] == 0).all()
+    assert (scoring[5, :, 5:] == [0, -10000]).all()
+    assert (scoring[6, :, 5:] == [-10000, -10000]).all()
+
+
+@pytest.mark.parametrize("mask", ["both", "to"])
+def test_rows_that_are_masked_as_a_whole_are_rounded_on_onnxruntime_as_hugectr_rounds_them(mask):
+    """The bias is the last term of a product, so onnxruntime adds it to the complete score (layers 3.15)."""
+    graph = attend(steps=4, n=16, heads=2, mask=mask)
+    w = {node.name: node.op.array.astype(np.float64) for node in graph if node.name.startswith(("w", "b"))}
+    stack_heads(graph)
+    model = emit(graph, graph_name="test", opset=17, version="0", metadata={})
+    x = np.random.default_rng(0).normal(size=(50, 4, 16)).astype(np.float32)
+    found = sessions.run(sessions.session(model), {"x": x, "length0": np.zeros((50, 1), np.float32)})["y"]
+    q, k, v = ((x @ w[f"w{name}"] + w[f"b{name}"]).reshape(50, 4, 2, 8).transpose(0, 2, 1, 3) for name in "qkv")
+    scores = (q @ k.swapaxes(2, 3) / np.sqrt(8)).astype(np.float32)
+    raised = np.exp(((scores - np.float32(10000)) + np.float32(10000)).astype(np.float64))
+    expected = (raised / raised.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(found.shape)
+    wrong = np.abs(found - expected) > 2e-5
+    assert wrong.mean() < 0.02, "more than the few scores that lie next to a tie"
 
 
 @pytest.mark.parametrize(
@@ -124,8 +144,17 @@ def test_scores_are_not_rounded_by_the_mask(prove):
         attend(scale=1e38),
         attend(steps=20, n=64, heads=8),
         attend(steps=200, n=4, heads=2),
+        attend(steps=3, n=127, heads=1, mask="both"),
     ],
-    ids=["another sequence", "an activation", "two lengths", "weights that overflow", "wide heads", "many steps"],
+    ids=[
+        "another sequence",
+        "an activation",
+        "two lengths",
+        "weights that overflow",
+        "wide heads",
+        "many steps",
+        "a long sum",
+    ],
 )
 def test_declines(graph):
     text = str(graph)
