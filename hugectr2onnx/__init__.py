@@ -18,6 +18,7 @@ from hugectr2onnx.errors import (
     GraphJsonError,
     HugeCTR2ONNXError,
     MissingInformationError,
+    OptionError,
     OutputError,
     ParityError,
     PassError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
     from hugectr2onnx.frontend.weights.snapshot import Weights
+    from hugectr2onnx.options import Options
     from hugectr2onnx.quantization.metrics import evaluate_samples
     from hugectr2onnx.quantization.search import compile_measured
 
@@ -43,6 +45,7 @@ _HOMES = {
     "compile": "hugectr2onnx.compiler",
     "convert": "hugectr2onnx.converter",
     "CompiledModel": "hugectr2onnx.compiled_model",
+    "Options": "hugectr2onnx.options",
     "KeyMapper": "hugectr2onnx.backend.saving.key_file",
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "compile_measured": "hugectr2onnx.quantization.search",
@@ -67,6 +70,8 @@ __all__ = [
     "HugeCTR2ONNXError",
     "KeyMapper",
     "MissingInformationError",
+    "OptionError",
+    "Options",
     "OutputError",
     "ParityError",
     "PassError",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from numbers import Integral
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hugectr2onnx import passes
 from hugectr2onnx.backend.onnx import emitter
@@ -18,213 +17,144 @@ from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.simplify import simplifier as onnxsim
 from hugectr2onnx.backend.simplify import worker
 from hugectr2onnx.compiled_model import CompiledModel
-from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError, UnsupportedError
-from hugectr2onnx.frontend import given, importer, loading
-from hugectr2onnx.frontend.embeddings.embedding_collection import Collection, open_collection
-from hugectr2onnx.frontend.graph_json.fields import shown
-from hugectr2onnx.frontend.importer import Imported, ImportOptions
-from hugectr2onnx.frontend.weights.key_filter import digest, read_all
+from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError
+from hugectr2onnx.frontend.loading import Loaded, load
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
 from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.options import METADATA_KEY, Options, Progress
+from hugectr2onnx.options.documentation import document
 from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
 from hugectr2onnx.passes.lookups.use_rows import use_rows
 from hugectr2onnx.quantization.stored_tables import stored_tables, with_fillers
-from hugectr2onnx.report import Progress, Report
+from hugectr2onnx.report import Report
 from hugectr2onnx.version import __version__
 
-OPSETS = range(17, 24)
 EXACT_LEVEL = 1
 """The highest level whose passes round nothing."""
-Shapes = Mapping[str, Sequence[int | str | None]]
+_UNSET: Any = object()
 
 
 def compile(
     graph: str | os.PathLike[str] | Mapping[str, object],
     weights: object,
-    opt_level: int = 2,
+    opt_level: int = _UNSET,
     *,
-    convert_embedding: bool = True,
-    input_shapes: Shapes | None = None,
-    layer_attrs: Mapping[str, Mapping[str, object]] | None = None,
-    slot_size_array: Sequence[int] | None = None,
-    graph_name: str = "hugectr",
-    opset: int = 17,
-    simplify: bool = True,
-    check: bool = True,
+    options: Options | None = None,
     progress: Progress | None = None,
-    n_gpus: int | None = None,
-    embedding_collection: object = None,
-    keys: str | Mapping[str, str] = "auto",
-    embedding: str | Mapping[str, str] = "fp32",
-    keep_keys: Mapping[str, object] | None = None,
-    keep_empty_dense: bool = False,
-    validate: bool = False,
-    dump: str | os.PathLike[str] | None = None,
+    **changes: Any,
 ) -> CompiledModel:
     """Compile a trained HugeCTR model to ONNX and prove the result.
 
-    graph: path of the graph JSON, or the parsed dict. weights: a snapshot folder, `Weights`, or a mapping with the keys
-    dense, sparse, ntp. opt_level: 0 one plain expansion per layer, 1 exact, 2 algebraic with standard operators only,
-    3 fastest on onnxruntime's CPU.
-
-    convert_embedding: False makes the embedding vectors [N, slot, vec] inputs instead of the keys. input_shapes:
-    {tensor: shape, None or "N" = batch} for tensors that nothing in the JSON produces; they become inputs. layer_attrs:
-    {top: {...}} what graph_to_json loses (Reshape shape, Select dim and index, MultiCross projection_dim) and the options
-    of layers (PReLU_Dice mean and var for frozen statistics). slot_size_array: the reader's list; inputs are then raw
-    per-slot keys and the graph adds the offsets. n_gpus: of the training, for Localized tables with repeated keys.
-    embedding_collection: the look-ups that the JSON lacks and the folder of embedding_dump, as a mapping or a JSON file
-    (see `frontend.embedding_collection`). keys: how keys find their rows, for all tables or {embedding top: ...}: "auto",
-    "direct", "label-encoder", "perfect-hash" or "indices" (see `passes.choose_key_map`); below level 2 "auto" is a
-    LabelEncoder. embedding: the format of the tables' rows, for all or {embedding top: ...}: "fp32", "fp16" or "int8" with
-    a scale for each row (see `ir.row_format`; `report.stored` has the errors). keep_keys: {embedding top, or table of
-    an EmbeddingCollection: keys that will be asked for}, an array, a raw int64 file, an .npy file or FILE.parquet::COLUMN;
-    all other rows are dropped.
-
-    simplify: run onnxsim, from level 1 up; its result is taken only if it passes the parity check. check: compare with
-    the float64 reference. validate: also evaluate before and after every pass. dump: a folder for numbered IR texts.
-    keep_empty_dense: keep the dense input where dense_dim is 0. opset: the least one; an operator of level 3 may need 23.
+    graph: path of the graph JSON, or the parsed dict.
+    weights: a snapshot folder, `Weights`, or a mapping with the keys dense, sparse, ntp.
+    options: an `Options` object; the keywords below change single ones of its values.
+    progress: called with the name of a stage that begins and the share of the stages that are done.
 
     Weights on which the algebra of a level above 1 misses the tolerance give level 1, and a warning in the report.
 
-    Raises HugeCTR2ONNXError: its subclasses say what is wrong, its message where and what to do.
+    Raises HugeCTR2ONNXError: its subclasses say what is wrong, its message where and what to do. Raises TypeError for a
+    keyword that is not an option.
     """
-    opt_level, opset = _check_options(opt_level, opset)
-    graph_name, folder = given.graph_name(graph_name), dump_folder(dump)
-    kept = read_all(keep_keys)
-    options = ImportOptions(
-        convert_embedding=convert_embedding,
-        input_shapes=given.shapes(input_shapes),
-        layer_attrs=given.attributes(layer_attrs),
-        slot_size_array=given.slot_sizes(slot_size_array),
-        n_gpus=given.gpus(n_gpus),
-        collection=open_collection(embedding_collection, kept) if embedding_collection is not None else None,
-        keep_empty_dense=keep_empty_dense,
-        row_formats=embedding,
-        keep_keys=kept,
-    )
-    return _Flow(
-        graph=graph,
-        weights=weights,
-        also=(embedding_collection, {} if keep_keys is None else keep_keys),
-        options=options,
-        keys=keys,
-        opt_level=opt_level,
-        opset=opset,
-        graph_name=graph_name,
-        simplify=simplify,
-        check=check,
-        validate=validate,
-        dump=folder,
-        progress=progress,
-    ).deliver()
+    level = {} if opt_level is _UNSET else {"opt_level": opt_level}
+    chosen = (options or Options()).changed(**level, **changes)
+    return _Compilation(graph, weights, resolve_options(chosen), progress).deliver()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Flow:
+document(compile)
+
+
+@dataclass(frozen=True)
+class _Compilation:
     """What was asked for, and the way from files to a proven model."""
 
     graph: str | os.PathLike[str] | Mapping[str, object]
     weights: object
-    also: tuple[object, Mapping[str, object]]
-    """Where look-ups and keys to keep were read from."""
-    options: ImportOptions
-    keys: str | Mapping[str, str]
-    opt_level: int
-    opset: int
-    graph_name: str
-    simplify: bool
-    check: bool
-    validate: bool
-    dump: Path | None
+    resolved: ResolvedOptions
     progress: Progress | None
+
+    @property
+    def options(self) -> Options:
+        return self.resolved.options
 
     def deliver(self) -> CompiledModel:
         """The model at the level that was asked for, or at level 1 where the algebra misses the tolerance."""
+        level = self.options.opt_level
         try:
-            return self.run(self.opt_level)
+            return self.run(level)
         except ParityError as missed:
-            if self.opt_level <= EXACT_LEVEL:
+            if level <= EXACT_LEVEL:
                 raise
-            why = f"level {self.opt_level} missed the tolerance on these weights, so this is level {EXACT_LEVEL}: {missed}"
+            why = f"level {level} missed the tolerance on these weights, so this is level {EXACT_LEVEL}: {missed}"
         compiled = self.run(EXACT_LEVEL)
         compiled.report.warnings.append(why)
         return compiled
 
     def run(self, level: int) -> CompiledModel:
         """The model at a level; the key maps are those of the level that was asked for."""
-        report, progress, simplified = Report(level), self.progress, self.simplify and level > 0
-        if simplified and self.check:
+        options, progress = self.options, self.progress
+        report, simplified = Report(level), options.simplify and level > 0
+        if simplified and options.check:
             worker.prewarm()
-        with report.stage("read", progress):
-            model = loading.open_model(self.graph, self.weights, self.options)
-            sources = source_files(self.graph, self.weights, *self.also)
-        with report.stage("import", progress):
-            imported = importer.build(model.clauses, model.sources, model.options)
-            ir = imported.graph
-            verify(ir)
-            check_strategies(ir, self.keys)
-            row_inputs = use_rows(ir, self.keys)
-            _note(report, model, imported, sources)
+        loaded = load(self.graph, self.weights, self.resolved, stage=lambda name: report.stage(name, progress))
+        sources = source_files(self.graph, self.weights, options.embedding_collection, options.keep_keys)
+        ir = loaded.graph
+        check_strategies(ir, options.keys)
+        row_inputs = use_rows(ir, options.keys)
+        _note(report, loaded, sources)
         with report.stage("reference", progress):
-            expected = parity.expect(ir) if self.check else ()
+            expected = parity.expect(ir) if options.check else ()
         with report.stage("passes", progress):
             report.ops_before = len(ir)
-            report.passes = passes.run(ir, level, validate=self.validate, dump=self.dump)
-            report.key_maps = choose_key_map(ir, self.keys, automatic=self.opt_level > EXACT_LEVEL)
+            report.passes = passes.run(ir, level, validate=options.validate, dump=_dump_folder(options.dump))
+            report.key_maps = choose_key_map(ir, options.keys, automatic=options.opt_level > EXACT_LEVEL)
             report.stored = with_fillers(report.stored, report.key_maps)
             verify(ir)
             report.ops_after = len(ir)
         with report.stage("emit", progress):
             metadata = self._metadata(level)
             artifact = emitter.emit(
-                ir, graph_name=self.graph_name, opset=self.opset, version=__version__, metadata=metadata
+                ir, graph_name=options.graph_name, opset=options.opset, version=__version__, metadata=metadata
             )
         artifact = _prove(artifact, expected, report, simplified, progress)
         if progress is not None:
             progress("done", 1.0)
         report.onnx_nodes = len(artifact.skeleton.graph.node)
         key_files = [KeyFile(each.input, each.table, each.keys, each.offsets) for each in row_inputs]
-        return CompiledModel(artifact, ir, report, frozenset(model.labels), key_files, sources)
+        return CompiledModel(artifact, ir, report, loaded.ignored_feeds, key_files, sources)
 
     def _metadata(self, level: int) -> dict[str, str]:
         """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
-        keys = self.keys if isinstance(self.keys, str) else dict(self.keys)
-        asked = {"opt_level": level, "opset": self.opset, "simplify": self.simplify, "keys": keys}
         return {
             "hugectr2onnx.version": __version__,
-            "hugectr2onnx.options": json.dumps(asked | _stated(self.options), sort_keys=True, default=str),
-            "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.check else "not checked",
+            METADATA_KEY: self.resolved.changed(opt_level=level).to_metadata(),
+            "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.options.check else "not checked",
         }
 
 
-def _check_options(opt_level: object, opset: object) -> tuple[int, int]:
-    if not isinstance(opt_level, Integral) or opt_level not in passes.PIPELINES:
-        levels = ", ".join(map(str, passes.PIPELINES))
-        raise UnsupportedError(f"opt_level is {shown(opt_level)}; it must be one of {levels}")
-    if not isinstance(opset, Integral) or opset not in OPSETS:
-        raise UnsupportedError(f"opset is {shown(opset)}; it must be from {OPSETS.start} to {OPSETS.stop - 1}")
-    return int(opt_level), int(opset)
-
-
-def dump_folder(dump: object) -> Path | None:
-    """Where IR texts go; raises OutputError for what is no folder."""
+def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
+    """The folder of IR texts, made where it is not there. Raises OutputError."""
     if dump is None:
         return None
-    if not isinstance(dump, str | os.PathLike) or not isinstance(os.fspath(dump), str) or not os.path.isdir(dump):
-        raise OutputError(f"dump is {shown(dump)}; give a folder that exists")
+    try:
+        Path(dump).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"cannot create the folder {dump}: {getattr(error, 'strerror', error)}", option="dump"
+        ) from error
     return Path(dump)
 
 
-def _note(report: Report, model: loading.OpenedModel, imported: Imported, sources: Sequence[SourceFile]) -> None:
-    report.warnings += [*model.warnings, *imported.warnings]
-    report.recovered += model.recovered
-    report.dense_floats = imported.floats
+def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile]) -> None:
+    report.warnings += loaded.warnings
+    report.recovered += loaded.recovered
+    report.dense_floats = loaded.dense_floats
     report.sources = {
         **{each.name: each.size for each in sources if each.hashed and each.size is not None},
-        **model.files,
+        **loaded.files,
     }
-    report.tables = {top: len(table.keys) for top, table in model.sources.tables.items()}
-    report.stored = tuple(stored_tables(imported.graph))
+    report.tables = {top: len(table.keys) for top, table in loaded.sources.tables.items()}
+    report.stored = tuple(stored_tables(loaded.graph))
     report.warnings += beyond_memory((table.table, table.bytes_after) for table in report.stored)
 
 
@@ -260,24 +190,3 @@ def _try(artifact: Artifact, expected: Sequence[parity.Expectation], report: Rep
         report.simplify = f"refused: {error}"
         return False
     return True
-
-
-def _stated(options: ImportOptions) -> dict[str, object]:
-    """The options of the import as data; keys to keep by their digest."""
-    formats = options.row_formats
-    return {
-        "convert_embedding": options.convert_embedding,
-        "input_shapes": {name: list(shape) for name, shape in options.input_shapes.items()},
-        "layer_attrs": {top: dict(attributes) for top, attributes in options.layer_attrs.items()},
-        "slot_size_array": list(options.slot_size_array) if options.slot_size_array else None,
-        "n_gpus": options.n_gpus,
-        "embedding_collection": _lookups(options.collection) if options.collection else None,
-        "keep_empty_dense": options.keep_empty_dense,
-        "embedding": formats if isinstance(formats, str) else dict(formats),
-        "keep_keys": {top: digest(wanted) for top, wanted in options.keep_keys.items()},
-    }
-
-
-def _lookups(collection: Collection) -> list[dict[str, object]]:
-    """The look-ups of a description, without the folder of its dump."""
-    return [{**asdict(each), "tables": [collection.names[id] for id in each.tables]} for each in collection.lookups]

@@ -6,20 +6,78 @@ which `str()` does not show: `describe()` gives the message and its notes togeth
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
+
+_NO_VALUE = object()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option inside the message of an error, alone or with a value to give.
+
+    `str()` writes it as Python code: `n_gpus`, or `n_gpus=4`. The command line writes it as its flag instead. An `Ellipsis`
+    as the value, or in it, stands for what only the user knows.
+    """
+
+    option: str
+    value: object = _NO_VALUE
+
+    @property
+    def has_value(self) -> bool:
+        return self.value is not _NO_VALUE
+
+    def __str__(self) -> str:
+        if not self.has_value:
+            return self.option
+        return f"{self.option}={_code(self.value)}"
+
+
+def _code(value: object) -> str:
+    """`repr`, with `...` for an Ellipsis inside mappings and sequences too."""
+    if value is Ellipsis:
+        return "..."
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_code(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_code, value))}]"
+    return repr(value)
 
 
 class HugeCTR2ONNXError(Exception):
     """The base of every error that bad input can raise.
 
-    `exit_code` is what the command line returns: 3 invalid input, 4 unsupported, 5 parity failed.
+    The message is the arguments one after the other: texts, and a `Setting` for each option that it names. `options` are
+    the names of these, or the `option` that is given; `exit_code` is what the command line returns: 2 a bad value of an
+    option, 3 invalid input, 4 unsupported, 5 parity failed.
     """
 
     exit_code: ClassVar[int] = 3
 
-    def describe(self) -> str:
-        """The message with the context that was added on the way up, a line each."""
-        return "\n".join([str(self), *(f"  {note}" for note in getattr(self, "__notes__", ()))])
+    def __init__(self, *parts: object, option: str | None = None) -> None:
+        super().__init__(*parts)
+        named = [part.option for part in parts if isinstance(part, Setting)]
+        self.options: tuple[str, ...] = tuple(dict.fromkeys([option, *named] if option else named))
+
+    @property
+    def option(self) -> str | None:
+        """The name of the option that is wrong, or that mends it; None where the error is about none."""
+        return self.options[0] if self.options else None
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
+
+    def describe(self, write: Callable[[Setting], str] = str) -> str:
+        """The message with the context that was added on the way up, a line each; `write` gives the text of a setting."""
+        message = "".join(write(part) if isinstance(part, Setting) else str(part) for part in self.args)
+        return "\n".join([message, *(f"  {note}" for note in getattr(self, "__notes__", ()))])
+
+
+class OptionError(HugeCTR2ONNXError, ValueError):
+    """An option has a value that it cannot have, by itself or for this model."""
+
+    exit_code = 2
 
 
 class GraphJsonError(HugeCTR2ONNXError):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hugectr2onnx.backend.runtime.parity import Parity
+from hugectr2onnx.options import Progress
 from hugectr2onnx.passes import PassRun
 from hugectr2onnx.passes.lookups.choose_key_map import Choice
 from hugectr2onnx.quantization.metrics import Trial
 from hugectr2onnx.quantization.stored_tables import StoredTable
-
-Progress = Callable[[str, float], None]
-"""Called with the name of a stage that begins and the share of the stages that are done."""
 
 SESSION_SETTINGS = {
     "execution_mode": "ORT_SEQUENTIAL",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -27,15 +27,16 @@ from hugectr2onnx.checking.report import (
     place_layers,
 )
 from hugectr2onnx.checking.weights import judge_size, judge_statistics, layers_with_nan, no_statistics
-from hugectr2onnx.errors import HugeCTR2ONNXError, WeightsError
-from hugectr2onnx.frontend import extra_inputs, loading
+from hugectr2onnx.errors import HugeCTR2ONNXError, OptionError, WeightsError
+from hugectr2onnx.frontend import loading
 from hugectr2onnx.frontend.embeddings import embedding, table_options
-from hugectr2onnx.frontend.embeddings.table_options import TableWishes
+from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
-from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
+from hugectr2onnx.frontend.importer import Importer, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.recovery import recover
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights import snapshot as weights_module
 from hugectr2onnx.frontend.weights.dense_file import DenseCounter, DenseFile
 from hugectr2onnx.frontend.weights.ntp_file import BatchNormStatistics, read_ntp
@@ -44,6 +45,7 @@ from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.frontend.weights.statistics import CountedStatistics
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, i64
+from hugectr2onnx.options import Options
 from hugectr2onnx.passes.lookups.choose_key_map import check_names
 from hugectr2onnx.passes.lookups.use_rows import use_rows
 
@@ -56,19 +58,22 @@ T = TypeVar("T")
 def check(
     graph: str | os.PathLike[str] | Mapping[str, object],
     weights: object = None,
-    options: ImportOptions | None = None,
+    options: Options | None = None,
     *,
-    keys: str | Mapping[str, str] = "auto",
     output: str | os.PathLike[str] | None = None,
-    opt_level: int = 2,
+    **changes: Any,
 ) -> CheckReport:
     """Everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
 
     Without `weights` the report says which files are expected, and how large. With weights it forecasts what compiling
-    takes, `keys` and `opt_level` being those of `compile`, and whether `output` can be written and its disk can hold the
-    model. Bad input never raises: it is a problem of the report.
+    takes, and whether `output` can be written and its disk can hold the model. `changes` are single options, as for
+    `compile`. Bad input never raises: it is a problem of the report.
     """
-    return _Check(options or ImportOptions(), keys, output, opt_level).run(graph, weights)
+    try:
+        chosen = (options or Options()).changed(**changes)
+    except OptionError as error:
+        return CheckReport(problems=(Problem.of(error),))
+    return _Check(chosen, output).run(graph, weights)
 
 
 @dataclass(frozen=True)
@@ -85,20 +90,19 @@ class _Check:
 
     def __init__(
         self,
-        options: ImportOptions,
-        keys: str | Mapping[str, str] = "auto",
+        options: Options,
         output: str | os.PathLike[str] | None = None,
-        opt_level: int = 2,
     ):
         self.options = options
-        self.keys = keys
+        self.keys = options.keys
         self.output = output
-        self.automatic = opt_level >= 2
+        self.automatic = options.opt_level >= 2
         self.forecasts: list[TableForecast] = []
         self._has_sound_keys = True
         self.problems: list[HugeCTR2ONNXError] = []
         self.warnings: list[str] = []
         self._unrecovered: HugeCTR2ONNXError | None = None
+        self.resolved = self._try(resolve_options, options) or ResolvedOptions(options)
 
     def run(self, graph: str | os.PathLike[str] | Mapping[str, object], weights: object) -> CheckReport:
         clauses = self._try(reader.read, graph, REGISTRY.keys())
@@ -110,7 +114,7 @@ class _Check:
         self._check_keys(clauses)
         tables = (*self._check_tables(clauses, files), *self._collected_tables(clauses))
         recovered = self._recover(clauses, files)
-        self.warnings += loading.collection_warnings(self.options)
+        self.warnings += loading.collection_warnings(self.resolved.collection)
         importer = self._import(clauses)
         self._check_look_ups(importer)
         layers = tuple(judge_layers(clauses, importer))
@@ -155,17 +159,18 @@ class _Check:
         if files.dense is None:
             return ()
         try:
-            recovered = recover(clauses, self.options, files.dense.size)
+            recovered = recover(clauses, self.resolved, files.dense.size)
         except HugeCTR2ONNXError as error:
             self._unrecovered = error
             return None
-        self.options = recovered.options
+        self.resolved = recovered.resolved
+        self.options = self.resolved.options
         return recovered.notes
 
     # Embeddings
 
     def _check_keys(self, clauses: GraphClauses) -> None:
-        collection = self.options.collection
+        collection = self.resolved.collection
         tops = [clause.top for clause in clauses.embeddings]
         tops += [lookup.top for lookup in collection.lookups] if collection else []
         before = len(self.problems)
@@ -188,8 +193,10 @@ class _Check:
         return tuple(checks)
 
     def _collected_tables(self, clauses: GraphClauses) -> Iterator[TableCheck]:
-        if self.options.collection:
-            yield from collected_tables(self.options.collection, clauses.data, is_needed=self.options.convert_embedding)
+        if self.resolved.collection:
+            yield from collected_tables(
+                self.resolved.collection, clauses.data, is_needed=self.options.convert_embedding
+            )
 
     def _is_converted(self, clause: EmbeddingClause) -> bool:
         return self.options.convert_embedding and clause.top not in self.options.input_shapes
@@ -226,10 +233,10 @@ class _Check:
         """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
         scratch = Graph()
         keys = scratch.input(clause.bottom, i64(N, source.slot_num, source.max_nnz))
-        format = table_options.format_of(self.options.row_formats, clause.top, clause.vec_size)
-        wishes = TableWishes(self.options.n_gpus, format, self.options.keep_keys.get(clause.top))
+        format = table_options.format_of(self.options.embedding, clause.top, clause.vec_size)
+        options = TableOptions(self.options.n_gpus, format, self.resolved.keep_keys.get(clause.top))
         with scratch.building(clause.top):
-            scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, wishes, self.warnings.append)})
+            scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, options, self.warnings.append)})
         if self._has_sound_keys:
             self._expect(scratch)
             self._try(use_rows, scratch, self.keys)
@@ -238,9 +245,9 @@ class _Check:
         """What needs the whole graph: the tables of a collection, and whether an input of rows has one meaning."""
         if not self._has_sound_keys or importer.errors:
             return
-        if self.options.collection:
+        if self.resolved.collection:
             # The walk had stand-ins for other tables only.
-            self._expect(importer.graph, {lookup.top for lookup in self.options.collection.lookups})
+            self._expect(importer.graph, {lookup.top for lookup in self.resolved.collection.lookups})
         self._try(use_rows, importer.graph, self.keys)
 
     def _expect(self, graph: Graph, tops: Collection[str] | None = None) -> None:
@@ -261,23 +268,17 @@ class _Check:
 
     def _import(self, clauses: GraphClauses) -> Importer:
         """The walk over all layers, with tables of one row and counted weights."""
-        shapes = self._sound_shapes()
         sparse = {entry.top: entry for entry in clauses.data.sparse}
         hybrid = [
             clause for clause in clauses.embeddings if clause.type == embedding.HYBRID and self._is_converted(clause)
         ]
         stand_ins = {clause.top: ("N", sparse[clause.bottom].slot_num, clause.vec_size) for clause in hybrid}
         tables = {clause.top: _stand_in(clause) for clause in clauses.embeddings}
-        options = replace(self.options, input_shapes=shapes | stand_ins)
-        importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), options)
+        resolved = self.resolved.changed(input_shapes={**self.options.input_shapes, **stand_ins})
+        importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), resolved)
         importer.run()
         self.problems += without_echoes(importer, self._unrecovered)
         return importer
-
-    def _sound_shapes(self) -> dict[str, Sequence[object]]:
-        """The input_shapes that are shapes: one bad entry is a problem, but not that of every layer behind it."""
-        given = self.options.input_shapes
-        return {name: shape for name, shape in given.items() if self._try(extra_inputs.normalise_shape, name, shape)}
 
     # The dense file and the statistics
 

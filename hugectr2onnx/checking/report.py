@@ -21,15 +21,20 @@ Status = Literal["ok", "wrong", "not reached"]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the error's kind, its exit code, the whole message."""
+    """One thing that is wrong: the error's kind, its exit code, the whole message, and the error itself."""
 
     kind: str
     exit_code: int
     message: str
+    error: HugeCTR2ONNXError = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, error: HugeCTR2ONNXError) -> Problem:
-        return cls(type(error).__name__, error.exit_code, error.describe())
+        return cls(type(error).__name__, error.exit_code, error.describe(), error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        return {"kind": self.kind, "exit_code": self.exit_code, "message": self.message}
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,8 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-ready data."""
-        plain = {"ok": self.ok, "exit_code": self.exit_code, **asdict(self)}
+        problems = [problem.to_dict() for problem in self.problems]
+        plain = {"ok": self.ok, "exit_code": self.exit_code, **asdict(replace(self, problems=())), "problems": problems}
         if self.forecast is not None:
             plain["forecast"]["output_bytes"] = self.forecast.output_bytes
         return plain

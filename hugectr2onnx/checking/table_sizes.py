@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from hugectr2onnx.frontend import loading
 from hugectr2onnx.frontend.embeddings.table_options import format_of
 from hugectr2onnx.frontend.graph_json import reader
-from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.options import Options
 from hugectr2onnx.tables.row_format import RowFormat
 
 
 def table_sizes(
-    graph: str | os.PathLike[str] | Mapping[str, object], weights: Weights, options: ImportOptions
+    graph: str | os.PathLike[str] | Mapping[str, object], weights: Weights, options: Options
 ) -> Iterator[tuple[str, int, RowFormat, int]]:
     """(embedding top, bytes of the float32 vectors, format, width) of each table folder. Raises HugeCTR2ONNXError."""
     clauses = reader.read(graph, REGISTRY.keys())
@@ -29,4 +29,4 @@ def table_sizes(
         except (OSError, ValueError):
             # A file that is not there, or a table of another version: opening it tells.
             continue
-        yield clause.top, size, format_of(options.row_formats, clause.top, clause.vec_size), clause.vec_size
+        yield clause.top, size, format_of(options.embedding, clause.top, clause.vec_size), clause.vec_size

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli import text_model
 from hugectr2onnx.cli.arguments import (
+    add_flags,
     add_json,
-    add_keys,
-    add_options,
     add_weights,
-    choice_of,
     options_of,
     weights_of,
 )
@@ -26,11 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s GRAPH [--weights FOLDER] [options]"
     parser.add_argument("graph", metavar="GRAPH", help="the graph JSON that Model.graph_to_json wrote")
     add_weights(parser)
-    add_options(parser)
-    add_keys(parser)
-    parser.add_argument(
-        "-O", "--opt-level", type=int, choices=(0, 1, 2, 3), default=2, help="of compile: 0 and 1 use a LabelEncoder"
-    )
+    add_flags(parser, "model", "tables", "lookups")
+    add_flags(parser, "result", only=("opt_level",))
     parser.add_argument(
         "-o", "--output", metavar="OUT.onnx", help="where the model shall go: can it, and is there room for it?"
     )
@@ -50,8 +45,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     """The report, and whether weights were given. Weights that cannot be found are one problem among the others."""
-    options, keys = options_of(arguments), choice_of(arguments.keys, "--keys", "auto")
-    asked: dict[str, Any] = {"keys": keys, "output": arguments.output, "opt_level": arguments.opt_level}
+    options = options_of(arguments)
     from hugectr2onnx.checking.dry_run import check
     from hugectr2onnx.checking.report import Problem
     from hugectr2onnx.errors import WeightsError
@@ -59,6 +53,6 @@ def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
     try:
         weights = weights_of(arguments)
     except WeightsError as error:
-        report = check(arguments.graph, None, options, **asked)
+        report = check(arguments.graph, None, options, output=arguments.output)
         return replace(report, problems=(Problem.of(error), *report.problems)), True
-    return check(arguments.graph, weights, options, **asked), weights is not None
+    return check(arguments.graph, weights, options, output=arguments.output), weights is not None

@@ -1,29 +1,65 @@
-"""From what messages ask for in Python's words to the flags of the command line."""
+"""Write the options that an error names as flags of the command line."""
 
 from __future__ import annotations
 
-FLAGS = {
-    "Weights(": "--weights FOLDER, or --dense FILE --sparse FOLDER... --ntp FILE",
-    "layer_attrs": """--layer-attrs '{"TOP": {"NAME": VALUE}}'""",
-    "input_shapes": "--input-shape NAME=N,26,16",
-    "convert_embedding=False": "--no-embedding",
-    "n_gpus": "--n-gpus N",
-    "prefix=": "--prefix PREFIX",
-    "iteration=": "--iteration N",
-    "key_bytes": "--key-bytes 4 or 8",
-    "embedding_collection": "--embedding-collection FILE.json",
-    "keep_keys": "--keep-keys TOP=FILE",
-    'embedding="': "--embedding FORMAT",
-    "embedding={": "--embedding TOP=FORMAT",
-    "keys=": "--keys STRATEGY",
-    "shard_size": "--shard-size 2GB",
-    "check=False": "--no-check",
-    "slot_size_array has": "--slot-size-array 10,0,4",
+import json
+from collections.abc import Mapping
+
+from hugectr2onnx.errors import HugeCTR2ONNXError, Setting
+from hugectr2onnx.options import descriptions
+from hugectr2onnx.options.description import Flag
+
+ELLIPSIS = "\0..."
+
+OTHERS = {
+    "weights": Flag("--weights", "FOLDER"),
+    "dense": Flag("--dense", "FILE"),
+    "sparse": Flag("--sparse", "FOLDER..."),
+    "ntp": Flag("--ntp", "FILE"),
+    "prefix": Flag("--prefix", "PREFIX"),
+    "iteration": Flag("--iteration", "N"),
+    "key_bytes": Flag("--key-bytes", "N"),
+    "shard_size": Flag("--shard-size", "2GB"),
+    "budget": Flag("--budget", "auc:99.9%"),
 }
-"""What messages call by its name in Python, and the flag for it."""
+"""Flags of what is not an option of `compile`."""
 
 
-def flags_for(message: str) -> list[str]:
-    """A line with the flags for what a message asks for, if it asks for anything."""
-    flags = [flag for name, flag in FLAGS.items() if name in message]
-    return [f"  on the command line: {', '.join(flags)}"] if flags else []
+def described(error: HugeCTR2ONNXError) -> str:
+    """The error's text, and a line with the flags of the options that it is about, unless the text has them."""
+    text = error.describe(setting)
+    flags = [flag for flag in (_flag(option) for option in error.options) if flag and flag.name not in text]
+    return f"{text}\n  on the command line: {', '.join(flag.usage for flag in flags)}" if flags else text
+
+
+def setting(given: Setting) -> str:
+    """`--n-gpus 4` for `n_gpus=4`."""
+    flag = _flag(given.option)
+    if flag is None:
+        return str(given)
+    if flag.constant is not None or not given.has_value:
+        return flag.name
+    if given.value is Ellipsis:
+        return flag.usage
+    return " ".join(f"{flag.name} {text}" for text in _texts(given.option, given.value))
+
+
+def _texts(option: str, value: object) -> list[str]:
+    """What follows the flag, once for each of its uses."""
+    if option == "layer_attrs":
+        return [f"'{json.dumps(value, default=lambda _: ELLIPSIS).replace(json.dumps(ELLIPSIS), '...')}'"]
+    if isinstance(value, Mapping):
+        return [f"{name}={_listed(each)}" for name, each in value.items()]
+    return [str(value)]
+
+
+def _listed(value: object) -> str:
+    if value is Ellipsis:
+        return "..."
+    return ",".join(map(_listed, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _flag(option: str) -> Flag | None:
+    if option in OTHERS:
+        return OTHERS[option]
+    return next((described.flag for name, described in descriptions() if name == option), None)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli import text_model, text_onnx
-from hugectr2onnx.cli.arguments import add_json, add_options, add_weights, options_of, weights_of
+from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, options_of, weights_of
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s GRAPH [--weights FOLDER] [options]\n       %(prog)s MODEL.onnx [--json]"
     parser.add_argument("model", metavar="MODEL", help="a graph JSON, or an ONNX file")
     add_weights(parser)
-    add_options(parser)
+    add_flags(parser, "model", "tables")
     add_json(parser)
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from hugectr2onnx.cli.flags import flags_for
+from hugectr2onnx.cli.flags import described
 from hugectr2onnx.cli.text_table import cell, duration, plain_table, printable, rich_console, rich_table, size
 from hugectr2onnx.errors import HugeCTR2ONNXError
+from hugectr2onnx.options import Progress
 
-Progress = Callable[[str, float], None]
 Saved = Callable[[int, int], None]
 Rows = Sequence[Sequence[object]]
 
@@ -65,7 +65,7 @@ class Output:
 
     def failure(self, error: HugeCTR2ONNXError) -> None:
         """An error of the library: its message with the context; as data too, where data is expected."""
-        self.problem("\n".join([f"error: {error.describe()}", *flags_for(error.describe())]))
+        self.problem(f"error: {described(error)}")
         if self.json:
             self.data({"error": failure_data(error)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hugectr2onnx.checking.report import CheckReport, LayerCheck, TableCheck
-from hugectr2onnx.cli.flags import flags_for
+from hugectr2onnx.cli.flags import described
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.text_table import duration, size
 
@@ -147,7 +147,7 @@ def show_verdict(output: Output, report: CheckReport, name: str, has_weights: bo
     count = len(report.problems)
     output.say(f"{count} problem{'s' if count > 1 else ''} in {name}:", "error")
     for number, problem in enumerate(report.problems, 1):
-        text = "\n     ".join([*problem.message.split("\n"), *flags_for(problem.message)])
+        text = "\n     ".join(described(problem.error).split("\n"))
         output.say(f"{number:3}. {'unsupported: ' if problem.exit_code == 4 else ''}{text}")
     if not has_weights and any(problem.kind == "MissingInformationError" for problem in report.problems):
         output.say("     The size of the dense file may tell what is missing: give --weights.")

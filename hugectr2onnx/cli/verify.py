@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from hugectr2onnx.cli.arguments import add_json, add_options, add_weights, options_of, required_weights
+from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, options_of, required_weights
 from hugectr2onnx.cli.output import Output
 
 if TYPE_CHECKING:
-    from hugectr2onnx.frontend.importer import ImportOptions
     from hugectr2onnx.verification.verify_file import Verification
 
 
@@ -26,15 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rtol", type=tolerance, metavar="X", help="for --samples: relative tolerance (default 1e-4)")
     parser.add_argument("--atol", type=tolerance, metavar="X", help="for --samples: absolute tolerance (default 1e-4)")
     add_weights(parser)
-    add_options(parser)
+    add_flags(parser, "model", "tables")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    weights, given = required_weights(arguments), options_of(arguments)
+    weights = required_weights(arguments)
     from hugectr2onnx.verification import verify_file
 
-    options = _merged(verify_file.stored_options(arguments.model), given)
+    options = options_of(arguments, verify_file.stored_options(arguments.model))
     rtol = verify_file.RTOL if arguments.rtol is None else arguments.rtol
     atol = verify_file.ATOL if arguments.atol is None else arguments.atol
     result = verify_file.verify(
@@ -55,14 +53,6 @@ def tolerance(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no tolerance: give a number from 0 on, such as 1e-3")
     return value
-
-
-def _merged(stored: ImportOptions, given: ImportOptions) -> ImportOptions:
-    """The options of the compilation, with those that the caller says in their place."""
-    usual = type(given)()
-    names = [field.name for field in fields(given)]
-    said = {name: getattr(given, name) for name in names if getattr(given, name) != getattr(usual, name)}
-    return type(given)(**{name: getattr(stored, name) for name in names} | said)
 
 
 def _show(output: Output, result: Verification) -> None:

@@ -13,42 +13,27 @@ from dataclasses import dataclass, field
 from hugectr2onnx.errors import (
     GraphJsonError,
     HugeCTR2ONNXError,
+    OptionError,
     ShapeError,
     UnsupportedError,
     WeightsError,
 )
 from hugectr2onnx.frontend import extra_inputs, outputs, unresolved
 from hugectr2onnx.frontend.embeddings import embedding, embedding_collection, table_options
-from hugectr2onnx.frontend.embeddings.embedding_collection import Collection
-from hugectr2onnx.frontend.embeddings.table_options import TableWishes
-from hugectr2onnx.frontend.extra_inputs import MOST_ELEMENTS, plain_attributes
+from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.graph_json.fields import Fields
 from hugectr2onnx.frontend.graph_json.layer_types import settle_loss
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 from hugectr2onnx.frontend.layers.loss import Loss
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.frontend.weights.dense_file import DenseSource
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.frontend.weights.statistics import StatisticsSource
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.types import Array, Batch, N, TensorType, f32
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What the caller says about a model beyond its files (see `hugectr2onnx.compile`)."""
-
-    convert_embedding: bool = True
-    input_shapes: Mapping[str, Sequence[object]] = field(default_factory=dict)
-    layer_attrs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    slot_size_array: Sequence[int] | None = None
-    n_gpus: int | None = None
-    collection: Collection | None = None
-    keep_empty_dense: bool = False
-    row_formats: str | Mapping[str, str] = "fp32"
-    keep_keys: Mapping[str, Array] = field(default_factory=dict)
-    """By embedding top, ascending and each once (`keep_keys.read_all`); those of an opened collection's tables among them."""
+from hugectr2onnx.options.checks import MOST_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -84,12 +69,12 @@ class Imported:
     warnings: tuple[str, ...]
 
 
-def build(clauses: GraphClauses, sources: Sources, options: ImportOptions) -> Imported:
+def build(clauses: GraphClauses, sources: Sources, resolved: ResolvedOptions) -> Imported:
     """Import a model; raises the first error found, with its layer.
 
     The dense source must be used up to its last float.
     """
-    importer = Importer(clauses, sources, options)
+    importer = Importer(clauses, sources, resolved)
     importer.run()
     for error in importer.errors:
         raise error
@@ -100,10 +85,11 @@ def build(clauses: GraphClauses, sources: Sources, options: ImportOptions) -> Im
 class Importer:
     """The walk. Errors are collected, so that `check` can show all of them; what depends on a failed layer is passed over."""
 
-    def __init__(self, clauses: GraphClauses, sources: Sources, options: ImportOptions):
+    def __init__(self, clauses: GraphClauses, sources: Sources, resolved: ResolvedOptions):
         self.clauses = clauses
         self.sources = sources
-        self.options = options
+        self.resolved = resolved
+        self.options = resolved.options
         self.graph = Graph(clauses.model_name or "hugectr")
         self.errors: list[HugeCTR2ONNXError] = []
         self.warnings: list[str] = list(clauses.warnings)
@@ -119,7 +105,7 @@ class Importer:
     def run(self) -> None:
         """Import everything that can be; `errors` then holds what could not."""
         self._collect(self._refuse_unsupported)
-        self._collect(self._check_wishes)
+        self._collect(self._check_table_options)
         self._collect(self._declare_interface)
         for clause in self.clauses.layers:
             try:
@@ -181,16 +167,16 @@ class Importer:
         self._declare_collection(sparse, keys)
 
     def _collected_bottoms(self) -> set[str]:
-        lookups = self.options.collection.lookups if self.options.collection else ()
+        lookups = self.resolved.collection.lookups if self.resolved.collection else ()
         return {bottom for lookup in lookups for bottom in lookup.bottoms}
 
     def _declare_collection(self, sparse: Mapping[str, SparseInput], keys: Mapping[str, Value]) -> None:
-        collection = self.options.collection
+        collection = self.resolved.collection
         if collection is None:
             return
         embedding_collection.check_lookups(collection, self.clauses.data)
         given = keys if self.options.convert_embedding else None
-        formats = self.options.row_formats
+        formats = self.options.embedding
         for top, value in embedding_collection.declare(self.graph, collection, sparse, given, formats).items():
             if top in self.values or any(top in clause.tops for clause in self.clauses.layers):
                 raise GraphJsonError(f"embedding_collection gives {top!r}, which the graph has already")
@@ -205,16 +191,14 @@ class Importer:
         table = self.sources.tables.get(clause.top)
         if table is None:
             raise WeightsError(f"{clause.where}: no table was given for it")
-        options = self.options
-        format = table_options.format_of(options.row_formats, clause.top, clause.vec_size)
-        wishes = TableWishes(options.n_gpus, format, options.keep_keys.get(clause.top))
-        return embedding.look_up(self.graph, clause, keys[clause.bottom], table, wishes, self.warnings.append)
+        format = table_options.format_of(self.options.embedding, clause.top, clause.vec_size)
+        options = TableOptions(self.options.n_gpus, format, self.resolved.keep_keys.get(clause.top))
+        return embedding.look_up(self.graph, clause, keys[clause.bottom], table, options, self.warnings.append)
 
-    def _check_wishes(self) -> None:
-        formats, collection = self.options.row_formats, self.options.collection
-        table_options.check_formats(formats)
+    def _check_table_options(self) -> None:
+        formats, collection = self.options.embedding, self.resolved.collection
         tops = [clause.top for clause in self.clauses.embeddings]
-        embedding_collection.check_kept(collection, self.options.keep_keys, tops)
+        embedding_collection.check_kept(collection, self.resolved.keep_keys, tops)
         embedding_collection.check_formats(collection, formats if isinstance(formats, Mapping) else (), tops)
 
     # Layers
@@ -259,7 +243,7 @@ class Importer:
                 raise GraphJsonError(f"{clause.type} takes {_count(fewest, most)} {kind}s, not {len(names)}")
         attributes = next((self.options.layer_attrs[top] for top in clause.tops if top in self.options.layer_attrs), {})
         json = {**clause.params, "bottom": clause.bottoms, "top": clause.tops}
-        return layer_type.parse(Fields(json, f"layers[{clause.index}]"), plain_attributes(attributes))
+        return layer_type.parse(Fields(json, f"layers[{clause.index}]"), attributes)
 
     def _value(self, name: str, clause: LayerClause) -> Value:
         if name in self.values:
@@ -308,7 +292,10 @@ class Importer:
         tops = {top for clause in self.clauses.layers for top in clause.tops}
         stray = [top for top in self.options.layer_attrs if top not in tops and top not in self.clauses.label_of]
         if stray:
-            raise GraphJsonError(f"layer_attrs names {stray[0]!r}, which is no layer's top ({nearest(stray[0], tops)})")
+            raise OptionError(
+                f"layer_attrs names {stray[0]!r}, which is no layer's top ({nearest(stray[0], tops)})",
+                option="layer_attrs",
+            )
         wide = [clause for clause in self.clauses.layers if clause.type == "Concat" and self._rank(clause) == 3]
         if len(wide) > 1:
             self.warnings.append(

@@ -1,67 +1,101 @@
-"""From what the caller gives to an opened model: clauses, mapped files, options with what could be recovered."""
+"""`load`: from the files of a HugeCTR model, and the caller's options, to a graph."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend import importer
 from hugectr2onnx.frontend.embeddings.embedding import HYBRID, has_nan
 from hugectr2onnx.frontend.embeddings.embedding_collection import Collection
 from hugectr2onnx.frontend.extra_inputs import unread_names
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses
-from hugectr2onnx.frontend.importer import ImportOptions, Sources
+from hugectr2onnx.frontend.importer import LayerSummary, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.recovery import recover
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights import snapshot as weights_module
 from hugectr2onnx.frontend.weights.dense_file import DenseFile
 from hugectr2onnx.frontend.weights.ntp_file import read_ntp
 from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.frontend.weights.source_files import TABLE_FILES
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable, open_table
 from hugectr2onnx.frontend.weights.statistics import NtpStatistics
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.verifier import verify
+from hugectr2onnx.options import Options
+
+StageTimer = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class OpenedModel:
-    """Everything that the importer needs."""
+class Loaded:
+    """A HugeCTR model as IR, before any pass, with what it was made of."""
 
+    graph: Graph
     clauses: GraphClauses
     sources: Sources
-    options: ImportOptions
+    resolved: ResolvedOptions
+    """The options as given, with what was recovered of `layer_attrs`."""
+    layers: tuple[LayerSummary, ...]
+    dense_floats: int
     recovered: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    """A sentence for each attribute that the size of the dense file told."""
+    warnings: tuple[str, ...] = ()
     files: Mapping[str, int] = field(default_factory=dict)
     """Bytes of each file of weights, by its name; files of a table as folder/file."""
 
     @property
-    def labels(self) -> Iterator[str]:
-        """Every name that a caller may feed though the model has no such input: labels, and what no layer reads."""
-        yield from self.clauses.label_of
-        yield from unread_names(self.options.input_shapes, self.clauses)
-        yield from (
-            clause.bottoms[1] for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:]
-        )
+    def ignored_feeds(self) -> frozenset[str]:
+        """Names that a caller may feed though the model has no such input: labels, and `input_shapes` that nothing reads."""
+        losses = [clause for clause in self.clauses.layers if clause.type.endswith("Loss") and clause.bottoms[1:]]
+        unread = unread_names(self.resolved.options.input_shapes, self.clauses)
+        return frozenset([*self.clauses.label_of, *unread, *(clause.bottoms[1] for clause in losses)])
 
 
-def open_model(
-    graph: str | os.PathLike[str] | Mapping[str, object], weights: object, options: ImportOptions
-) -> OpenedModel:
-    """Read the JSON and map the files; nothing is allocated by what the JSON says. Raises HugeCTR2ONNXError."""
-    clauses = reader.read(graph, REGISTRY.keys())
-    files = weights_module.resolve(weights)
-    dense = open_dense(files)
-    tables = open_tables(clauses, files, options)
-    recovered = recover(clauses, options, dense.size)
-    statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
-    warnings = (*_dense_warnings(dense, files), *collection_warnings(options))
-    sources = Sources(dense, statistics, tables)
-    return OpenedModel(
-        clauses, sources, recovered.options, recovered.notes, warnings, _sizes(files, options.collection)
+def load(
+    graph: str | os.PathLike[str] | Mapping[str, object],
+    weights: object,
+    options: Options | ResolvedOptions | None = None,
+    *,
+    stage: StageTimer = lambda name: nullcontext(),
+) -> Loaded:
+    """Read a HugeCTR model into a graph: the one way from its files to IR.
+
+    graph: path of the graph JSON, or the parsed dict. weights: a snapshot folder, `Weights`, or a mapping with the keys dense,
+    sparse, ntp. The dense weights and the tables are mapped, not read into memory. stage: entered as `stage("read")` and
+    `stage("import")` around these parts. Raises HugeCTR2ONNXError; `checking.dry_run` collects all errors instead.
+    """
+    with stage("read"):
+        resolved = options if isinstance(options, ResolvedOptions) else resolve_options(options)
+        clauses = reader.read(graph, REGISTRY.keys())
+        files = weights_module.resolve(weights)
+        dense = open_dense(files)
+        tables = open_tables(clauses, files, resolved.options)
+        recovered = recover(clauses, resolved, dense.size)
+        statistics = NtpStatistics(read_ntp(files.ntp) if files.ntp is not None else None)
+        sources = Sources(dense, statistics, tables)
+        warnings = (*_dense_warnings(dense, files), *collection_warnings(resolved.collection))
+    with stage("import"):
+        imported = importer.build(clauses, sources, recovered.resolved)
+        verify(imported.graph)
+    return Loaded(
+        graph=imported.graph,
+        clauses=clauses,
+        sources=sources,
+        resolved=recovered.resolved,
+        layers=imported.layers,
+        dense_floats=imported.floats,
+        recovered=recovered.notes,
+        warnings=(*warnings, *imported.warnings),
+        files=_sizes(files, resolved.collection),
     )
 
 
@@ -71,7 +105,7 @@ def _sizes(files: Weights, collection: Collection | None) -> dict[str, int]:
         parts = [table.path.with_name(name) for name in (f"key{id}", f"weight{id}")] if table.path else []
         sizes |= {f"{part.parent.name}/{part.name}": part.stat().st_size for part in parts if part.is_file()}
     for path in (Path(given) for given in (files.dense, files.ntp, *files.tables) if given is not None):
-        parts = [path / name for name in ("key", "slot_id", "emb_vector")] if path.is_dir() else [path]
+        parts = [path / name for name in TABLE_FILES] if path.is_dir() else [path]
         sizes |= {str(part.relative_to(path.parent)): part.stat().st_size for part in parts if part.is_file()}
     return sizes
 
@@ -81,7 +115,7 @@ def open_dense(files: Weights) -> DenseFile:
     return DenseFile.open(files.dense if files.dense is not None else np.empty(0, np.float32))
 
 
-def open_tables(clauses: GraphClauses, files: Weights, options: ImportOptions) -> dict[str, SparseTable]:
+def open_tables(clauses: GraphClauses, files: Weights, options: Options) -> dict[str, SparseTable]:
     """The table of each embedding layer that is converted, by its top."""
     if not options.convert_embedding:
         return {}
@@ -93,7 +127,7 @@ def open_tables(clauses: GraphClauses, files: Weights, options: ImportOptions) -
     }
 
 
-def table_owners(clauses: GraphClauses, files: Weights, options: ImportOptions) -> list[EmbeddingClause]:
+def table_owners(clauses: GraphClauses, files: Weights, options: Options) -> list[EmbeddingClause]:
     """The embedding layers that the given tables belong to, in order; Hybrid ones never write any (formats 2.4)."""
     written = [clause for clause in clauses.embeddings if clause.type != HYBRID]
     needed = [clause for clause in written if clause.top not in options.input_shapes]
@@ -120,8 +154,9 @@ def _dense_warnings(dense: DenseFile, files: Weights) -> Iterator[str]:
         yield f"the dense file {files.dense} holds NaN or infinite numbers, and so will the predictions that they reach"
 
 
-def collection_warnings(options: ImportOptions) -> Iterator[str]:
-    yield from options.collection.warnings if options.collection else ()
-    for table, opened in (options.collection.tables if options.collection else {}).items():
+def collection_warnings(collection: Collection | None) -> Iterator[str]:
+    """About the tables of an EmbeddingCollection."""
+    yield from collection.warnings if collection else ()
+    for table, opened in (collection.tables if collection else {}).items():
         if has_nan(opened.vectors):
             yield f"table {table} in {opened.path} holds NaN or infinite numbers"

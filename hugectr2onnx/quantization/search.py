@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.compiler import compile
-from hugectr2onnx.errors import FeedError, UnsupportedError
-from hugectr2onnx.frontend.embeddings.table_options import check_formats
+from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.frontend.weights.source_files import SourceFile
+from hugectr2onnx.options import Options, Progress
 from hugectr2onnx.quantization.metrics import Formats, Quality, Trial, evaluate_samples
 from hugectr2onnx.quantization.stored_tables import FormatRefusedError, StoredTable
 from hugectr2onnx.tables.row_format import FORMATS, smallest
@@ -37,7 +37,7 @@ class Budget:
     def parse(text: str) -> Budget:
         match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
         if match is None or float(match[2]) > 100:
-            raise UnsupportedError(f"the budget is {text!r}; say it as auc:99.9% or logloss:0.1%")
+            raise OptionError(f"the budget is {text!r}; say it as auc:99.9% or logloss:0.1%", option="budget")
         return Budget(match[1], float(match[2]))
 
     def allows(self, before: Mapping[str, Quality], after: Mapping[str, Quality]) -> bool:
@@ -61,24 +61,32 @@ class Budget:
 def compile_measured(
     graph: str | os.PathLike[str] | Mapping[str, object],
     weights: object,
-    opt_level: int = 2,
+    opt_level: int | None = None,
     *,
     samples: str | os.PathLike[str] | Mapping[str, Any],
     budget: str | None = None,
     embedding: Formats | None = None,
-    **options: Any,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
 ) -> CompiledModel:
     """`compile`, with AUC and log-loss on labelled samples before and after (`report.trials`, float32 rows first).
 
     samples: see `quality.evaluate_samples`. budget: "auc:99.9%" or "logloss:0.1%": where the row formats of `embedding`
     (with a budget int8 unless told, else fp32) lose more than that, the next larger ones are taken, float32 in the end. With
     a budget a table that a format cannot hold gets a larger one too, the others keep theirs; `report.warnings` say so.
-    Raises HugeCTR2ONNXError.
+    Other options are those of `compile`. Raises HugeCTR2ONNXError.
     """
     limit = Budget.parse(budget) if budget is not None else None
     formats: Formats = embedding if embedding is not None else "int8" if limit else "fp32"
-    check_formats(formats)
-    exact = compile(graph, weights, opt_level, embedding="fp32", **options)
+    level = {} if opt_level is None else {"opt_level": opt_level}
+    chosen_options = (options or Options()).changed(**level, **changes).changed(embedding=formats)
+    formats = chosen_options.embedding
+
+    def compiled(formats: Formats) -> CompiledModel:
+        return compile(graph, weights, options=chosen_options, progress=progress, embedding=formats)
+
+    exact = compiled("fp32")
     before = evaluate_samples(exact, samples)
     if limit is not None:
         limit.check(before)
@@ -86,7 +94,7 @@ def compile_measured(
     chosen = exact
     while not _is_exact(formats):
         try:
-            chosen = compile(graph, weights, opt_level, embedding=formats, **options)
+            chosen = compiled(formats)
         except FormatRefusedError as refusal:
             if limit is None:
                 raise

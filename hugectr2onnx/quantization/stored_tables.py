@@ -16,7 +16,7 @@ class FormatRefusedError(UnsupportedError):
     """A table cannot be stored in the `format` that was asked for; `tops` are those of the look-ups that read it so."""
 
     def __init__(self, message: str, format: RowFormat, tops: tuple[str, ...]):
-        super().__init__(message)
+        super().__init__(message, option="embedding")
         self.format = format
         self.tops = tops
 

@@ -14,11 +14,11 @@ from hugectr2onnx.frontend.embeddings.embedding import ONE_HOT
 from hugectr2onnx.frontend.extra_inputs import extra_inputs
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
-from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.weights.snapshot import resolve
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.ir.types import Array, Batch
+from hugectr2onnx.options import Options
 from hugectr2onnx.sample_models.catalog import SamplePaths
 from hugectr2onnx.sample_models.plans import reader_sizes
 
@@ -52,8 +52,9 @@ def random_feeds(
         raise FeedError(f"a batch of {batch} has no samples")
     generator = np.random.default_rng([seed % (1 << 64), batch])
     clauses = reader.read(graph, REGISTRY.keys())
-    shapes = extra_inputs(input_shapes or {}, clauses)
-    tables = loading.open_tables(clauses, resolve(weights), ImportOptions(input_shapes=input_shapes or {}))
+    options = Options(input_shapes=input_shapes or {})
+    shapes = extra_inputs(options.input_shapes, clauses)
+    tables = loading.open_tables(clauses, resolve(weights), options)
     feeds = {clauses.data.dense_top: _dense(clauses, batch, generator)} if clauses.data.dense_dim else {}
     declared = dict(reader_sizes(clauses.data, slot_size_array or ()))
     for sparse in clauses.data.sparse:

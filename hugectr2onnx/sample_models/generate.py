@@ -11,11 +11,13 @@ import numpy as np
 
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
-from hugectr2onnx.frontend.importer import Importer, ImportOptions, Sources
+from hugectr2onnx.frontend.importer import Importer, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions
 from hugectr2onnx.frontend.weights.dense_file import DenseRecorder
 from hugectr2onnx.frontend.weights.snapshot import Weights
 from hugectr2onnx.frontend.weights.statistics import InventedStatistics
+from hugectr2onnx.options import Options
 from hugectr2onnx.sample_models import writer
 from hugectr2onnx.sample_models.plans import Keys, Rows, plan_tables
 from hugectr2onnx.sample_models.tables import write_table
@@ -66,13 +68,13 @@ def generate_weights(
 def _invent_dense(
     clauses: GraphClauses,
     layer_attrs: Mapping[str, Mapping[str, object]],
-    input_shapes: Mapping[str, Sequence[object]],
+    input_shapes: Mapping[str, Sequence[int | str | None]],
     seed: int,
 ) -> tuple[DenseRecorder, InventedStatistics]:
     """A dry import that asks for weights layer by layer and is given invented ones."""
-    options = ImportOptions(convert_embedding=False, layer_attrs=layer_attrs, input_shapes=input_shapes)
+    options = Options(convert_embedding=False, layer_attrs=layer_attrs, input_shapes=input_shapes)
     dense, statistics = DenseRecorder(_generator(seed, "dense")), InventedStatistics(_generator(seed, "ntp"))
-    importer = Importer(clauses, Sources(dense, statistics), options)
+    importer = Importer(clauses, Sources(dense, statistics), ResolvedOptions(options))
     importer.run()
     for error in importer.errors:
         raise error

@@ -56,12 +56,13 @@ def _rename(layer: Layer, bottoms: list[str], shared: Mapping[str, int], seen: C
 def _widths(layers: Sequence[Layer], layer_attrs: Mapping[str, Mapping[str, object]]) -> dict[str, int]:
     """The last dimension of every tensor, from an import without weights; it takes a shared tensor as it is."""
     from hugectr2onnx.frontend.graph_json import reader
-    from hugectr2onnx.frontend.importer import ImportOptions
     from hugectr2onnx.frontend.layers.layer import REGISTRY
     from hugectr2onnx.frontend.recovery import dry_import
+    from hugectr2onnx.frontend.resolved_options import ResolvedOptions
+    from hugectr2onnx.options import Options
 
     clauses = reader.read({"layers": list(layers)}, REGISTRY.keys())
-    importer = dry_import(clauses, ImportOptions(layer_attrs=layer_attrs))
+    importer = dry_import(clauses, ResolvedOptions(Options(layer_attrs=layer_attrs)))
     for error in importer.errors:
         raise error
     lasts = {name: value.type.shape[-1] for name, value in importer.values.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,17 @@ from hugectr2onnx.backend.runtime import parity, sessions
 from hugectr2onnx.backend.runtime.parity import Expectation, Parity
 from hugectr2onnx.datasets.recorded_predictions import Samples, read_samples
 from hugectr2onnx.errors import FeedError, ParityError
-from hugectr2onnx.frontend import importer, loading
-from hugectr2onnx.frontend.graph_json import json_text, reader
+from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
-from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.layers.layer import REGISTRY
-from hugectr2onnx.frontend.weights.key_filter import digest
+from hugectr2onnx.frontend.loading import load
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.options import METADATA_KEY, Options
 from hugectr2onnx.passes.lookups.use_rows import use_rows
 
 RTOL = ATOL = 1e-4
 """HugeCTR computes in float32 on a GPU, in an order of its own: further from float64 than onnxruntime is."""
-OPTIONS_KEY = "hugectr2onnx.options"
 
 StrPath = str | os.PathLike[str]
 
@@ -68,7 +67,7 @@ def verify(
     weights: object,
     samples: StrPath | None = None,
     *,
-    options: ImportOptions | None = None,
+    options: Options | None = None,
     rtol: float = RTOL,
     atol: float = ATOL,
 ) -> Verification:
@@ -82,85 +81,44 @@ def verify(
     what `compile` raises for the HugeCTR model.
     """
     model = read_model(onnx_path)
-    options = options or stored_options(model)
-    clauses = reader.read(graph, REGISTRY.keys())
-    opened = loading.open_model(graph, weights, _fitted(options, clauses, model))
-    imported = importer.build(opened.clauses, opened.sources, opened.options)
-    stated = _stated(model)
-    _check_kept(onnx_path, stated, options)
-    use_rows(imported.graph, _names(stated, "keys", "auto"))
+    stored = stored_options(model)
+    resolved = resolve_options(options or stored)
+    fitted = _fitted(resolved, reader.read(graph, REGISTRY.keys()), model)
+    fitted.check_keys_kept(_metadata(model), os.fspath(onnx_path))
+    loaded = load(graph, weights, fitted)
+    use_rows(loaded.graph, stored.keys)
     session = sessions.open_session(onnx_path)
-    _check_interface(onnx_path, imported.graph, session)
+    _check_interface(onnx_path, loaded.graph, session)
     recorded = read_samples(samples, session) if samples is not None else None
-    passed = _compare_with_reference(onnx_path, model, session, parity.expect(imported.graph))
-    warnings = (*opened.warnings, *imported.warnings)
+    passed = _compare_with_reference(onnx_path, model, session, parity.expect(loaded.graph))
+    warnings = loaded.warnings
     if recorded is None:
         return Verification(os.fspath(onnx_path), passed, warnings=warnings)
-    comparisons = _compare_with_predictions(imported.graph, session, recorded, rtol, atol)
+    comparisons = _compare_with_predictions(loaded.graph, session, recorded, rtol, atol)
     return Verification(os.fspath(onnx_path), passed, comparisons, recorded.rows, warnings)
 
 
 # What the file says about itself
 
 
-def stored_options(model: onnx.ModelProto | StrPath) -> ImportOptions:
-    """The options that a model was compiled with, from its metadata; the usual ones where it states none."""
-    message = model if isinstance(model, onnx.ModelProto) else read_model(model)
-    given = _stated(message)
-    sizes, gpus = given.get("slot_size_array"), given.get("n_gpus")
-    return ImportOptions(
-        convert_embedding=given.get("convert_embedding") is not False,
-        input_shapes=_object(given, "input_shapes"),
-        layer_attrs=_object(given, "layer_attrs"),
-        slot_size_array=tuple(sizes) if isinstance(sizes, list) and all(type(size) is int for size in sizes) else None,
-        n_gpus=gpus if type(gpus) is int else None,
-        row_formats=_names(given, "embedding", "fp32"),
-    )
+def stored_options(model: onnx.ModelProto | StrPath) -> Options:
+    """The options that a model was compiled with, from its metadata; the defaults where it states none."""
+    return Options.from_metadata(_metadata(model if isinstance(model, onnx.ModelProto) else read_model(model)))
 
 
-def _stated(model: onnx.ModelProto) -> Mapping[str, Any]:
-    """What the metadata says of the compilation; nothing where it says nothing."""
-    stated = next((entry.value for entry in model.metadata_props if entry.key == OPTIONS_KEY), None)
-    given = json_text.parse(stated, f"the metadata {OPTIONS_KEY}", FeedError) if stated is not None else {}
-    if not isinstance(given, dict):
-        raise FeedError(f"the metadata {OPTIONS_KEY} is no object: the file was changed")
-    return given
+def _metadata(model: onnx.ModelProto) -> str | None:
+    return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
 
 
-def _names(given: Mapping[str, Any], key: str, usual: str) -> str | dict[str, str]:
-    """One name for all tables, or one for each of some."""
-    value = given.get(key)
-    if isinstance(value, dict):
-        return {str(table): str(name) for table, name in value.items()}
-    return value if isinstance(value, str) else usual
-
-
-def _check_kept(path: StrPath, stated: Mapping[str, Any], options: ImportOptions) -> None:
-    """Raise FeedError unless the keys that were kept are given again: a file does not say which rows it lacks."""
-    kept = {top: digest(keys) for top, keys in options.keep_keys.items()}
-    wanted = _object(stated, "keep_keys")
-    for top in [*wanted, *kept]:
-        if wanted.get(top) != kept.get(top):
-            raise FeedError(
-                f"{os.fspath(path)}: was compiled with the keep_keys {wanted.get(top) or 'of none'} for {top}, not "
-                f"{kept.get(top) or 'none'}: give the same keep_keys again"
-            )
-
-
-def _object(given: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = given.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _fitted(options: ImportOptions, clauses: GraphClauses, model: onnx.ModelProto) -> ImportOptions:
+def _fitted(resolved: ResolvedOptions, clauses: GraphClauses, model: onnx.ModelProto) -> ResolvedOptions:
     """The options, and what the inputs of the file tell: a file of another converter has no metadata."""
+    options = resolved.options
     inputs = {each.name for each in model.graph.input}
     vectors = {clause.top for clause in clauses.embeddings} - options.input_shapes.keys()
     keys = {clause.bottom for clause in clauses.embeddings}
     takes_vectors = bool(vectors & inputs) and not keys & inputs
     keeps_dense = clauses.data.dense_dim == 0 and clauses.data.dense_top in inputs
-    return replace(
-        options,
+    return resolved.changed(
         convert_embedding=options.convert_embedding and not takes_vectors,
         keep_empty_dense=options.keep_empty_dense or keeps_dense,
     )

@@ -13,7 +13,7 @@ import pytest
 import hugectr2onnx
 from hugectr2onnx.checking.dry_run import check
 from hugectr2onnx.checking.forecast import TableForecast, forecast, least_bytes, too_many_encoded
-from hugectr2onnx.frontend.importer import ImportOptions
+from hugectr2onnx.options import Options
 
 WIDTH = 16
 
@@ -54,7 +54,7 @@ def test_bytes_are_those_that_are_written(
     keys: np.ndarray, strategy: str, tolerance: int, format: str, tmp_path: Path
 ) -> None:
     model = write(tmp_path, keys)
-    report = check(*model, ImportOptions(row_formats=format), keys=strategy)
+    report = check(*model, Options(embedding=format, keys=strategy))
     assert report.forecast is not None
     (table,) = report.forecast.tables
     assert (table.strategy, table.format, table.rows) == (strategy, format, 20_000)
@@ -121,7 +121,7 @@ def test_a_disk_without_room_is_a_problem(tmp_path: Path, monkeypatch: pytest.Mo
     report = check(*model, output=tmp_path / "m.onnx")
     assert report.exit_code == 3
     assert "the model needs 6,400 bytes and the disk has 6,000 left" in report.problems[0].message
-    assert check(*model, ImportOptions(row_formats="fp16"), output=tmp_path / "m.onnx").ok
+    assert check(*model, Options(embedding="fp16"), output=tmp_path / "m.onnx").ok
 
 
 def test_nothing_is_forecast_for_a_model_that_is_wrong(tmp_path: Path) -> None:

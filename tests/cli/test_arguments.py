@@ -11,22 +11,23 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.cli.arguments import (
-    add_options,
+    add_flags,
     add_weights,
-    kept_files,
-    named_shape,
+    given_options,
     options_of,
     required_weights,
     weights_of,
 )
 from hugectr2onnx.cli.entry import UsageError
-from hugectr2onnx.errors import GraphJsonError, WeightsError
+from hugectr2onnx.errors import GraphJsonError, OptionError, WeightsError
+from hugectr2onnx.frontend.weights.key_filter import read_all
+from hugectr2onnx.options import Options, descriptions
 
 
 def parsed(*arguments: object) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_weights(parser)
-    add_options(parser)
+    add_flags(parser, "model", "tables", "lookups", "result")
     return parser.parse_args([str(argument) for argument in arguments])
 
 
@@ -75,19 +76,6 @@ def test_an_iteration_that_is_not_there(model: Any) -> None:
         weights_of(parsed("--weights", model.folder, "--iteration", 3))
 
 
-@pytest.mark.parametrize(
-    ("text", "shape"), [("a=N,26,16", ("N", 26, 16)), ("a=-1, 3", ("N", 3)), ("a=5", (5,)), ("x=y=N,2", ("N", 2))]
-)
-def test_shapes(text: str, shape: tuple[object, ...]) -> None:
-    assert named_shape(text) == (text.rpartition("=")[0], shape)
-
-
-@pytest.mark.parametrize("text", ["a", "=N", "a=", "a=0", "a=N,x", "a=N,-3", "a=1.5", "a=N,,3", "a=N,²"])
-def test_what_is_no_shape(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError):
-        named_shape(text)
-
-
 def test_layer_attrs_as_text_or_file(tmp_path: Path) -> None:
     attributes = {"reshape1": {"shape": [-1, 4]}}
     (tmp_path / "a.json").write_text(json.dumps(attributes))
@@ -95,15 +83,24 @@ def test_layer_attrs_as_text_or_file(tmp_path: Path) -> None:
     assert options_of(parsed("--layer-attrs", tmp_path / "a.json")).layer_attrs == attributes
 
 
-@pytest.mark.parametrize("text", ['{"a":', '{"a": {"dim": NaN}}', "nothere.json"])
-def test_layer_attrs_that_are_none(text: str) -> None:
-    with pytest.raises(GraphJsonError):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"a":', "ends in the middle|expecting value|Expecting value"), ('{"a": {"dim": NaN}}', "NaN")],
+)
+def test_layer_attrs_that_are_not_json(text: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message) as refused:
         options_of(parsed("--layer-attrs", text))
+    assert refused.value.option == "layer_attrs"
+
+
+def test_a_file_of_layer_attrs_that_is_not_there() -> None:
+    with pytest.raises(GraphJsonError, match=r"nothere\.json"):
+        options_of(parsed("--layer-attrs", "nothere.json"))
 
 
 def test_a_list_is_no_layer_attrs(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1]")
-    with pytest.raises(GraphJsonError, match="expected an object"):
+    with pytest.raises(OptionError, match=r"--layer-attrs: .*expected an object"):
         options_of(parsed("--layer-attrs", tmp_path / "a.json"))
 
 
@@ -115,7 +112,7 @@ def test_slot_sizes_as_text_or_file(text: str, tmp_path: Path) -> None:
 
 
 def test_slot_sizes_that_are_none() -> None:
-    with pytest.raises(UsageError, match="10,0,4"):
+    with pytest.raises(OptionError, match="--slot-size-array: 'ten': give numbers such as 10,0,4"):
         options_of(parsed("--slot-size-array", "ten"))
 
 
@@ -134,7 +131,7 @@ def test_the_other_options() -> None:
 
 @pytest.mark.parametrize("gpus", [0, -1, 5000])
 def test_a_number_of_gpus_that_none_is(gpus: int) -> None:
-    with pytest.raises(GraphJsonError, match="n_gpus: expected an integer from 1"):
+    with pytest.raises(OptionError, match="n_gpus: expected an integer from 1"):
         options_of(parsed("--n-gpus", gpus))
 
 
@@ -142,12 +139,20 @@ def test_several_files_of_keys_to_keep_are_united(tmp_path: Path) -> None:
     for name, keys in {"a": [7, 5], "b": [5, 9], "c": [1]}.items():
         np.array(keys, np.int64).tofile(tmp_path / name)
     given = [f"{top}={tmp_path / name}" for top, name in (("emb", "a"), ("emb", "b"), ("other", "c"))]
-    arguments = parsed(*(part for each in given for part in ("--keep-keys", each)))
-    assert kept_files(arguments) == {"emb": [str(tmp_path / "a"), str(tmp_path / "b")], "other": [str(tmp_path / "c")]}
-    kept = options_of(arguments).keep_keys
-    assert {top: keys.tolist() for top, keys in kept.items()} == {"emb": [5, 7, 9], "other": [1]}
+    kept = options_of(parsed(*(part for each in given for part in ("--keep-keys", each)))).keep_keys
+    assert kept == {"emb": [str(tmp_path / "a"), str(tmp_path / "b")], "other": [str(tmp_path / "c")]}
+    assert {top: keys.tolist() for top, keys in read_all(kept).items()} == {"emb": [5, 7, 9], "other": [1]}
 
 
-def test_a_description_of_look_ups_that_is_not_there() -> None:
-    with pytest.raises(GraphJsonError, match="nothere"):
-        options_of(parsed("--embedding-collection", "nothere.json"))
+def test_flags_stand_in_the_place_of_what_a_model_recorded() -> None:
+    start = Options(n_gpus=4, opset=18, embedding={"emb": "int8"})
+    options = options_of(parsed("--opset", 20, "--no-simplify"), start)
+    assert (options.n_gpus, options.opset, options.embedding, options.simplify) == (4, 20, {"emb": "int8"}, False)
+
+
+def test_every_option_has_a_flag() -> None:
+    assert [name for name, described in descriptions() if described.flag is None] == []
+
+
+def test_a_flag_stands_for_every_option_of_the_namespace() -> None:
+    assert given_options(parsed()) == {}

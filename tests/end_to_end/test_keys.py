@@ -12,7 +12,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.backend.runtime import sessions
-from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.errors import OptionError, UnsupportedError
 
 LEVELS = (0, 1, 2, 3)
 STRATEGIES = ("auto", "direct", "label-encoder", "perfect-hash")
@@ -104,9 +104,9 @@ def test_a_strategy_for_each_table(tmp_path: Path) -> None:
     two = graph(embedding("one"), embedding("two"))
     compiled = hugectr2onnx.compile(two, weights, keys={"two": "perfect-hash"})
     assert {c.table: c.strategy for c in compiled.report.key_maps} == {"one": "direct", "two": "perfect-hash"}
-    with pytest.raises(UnsupportedError, match=r"'three', which is no embedding's top"):
+    with pytest.raises(OptionError, match=r"'three', which is no embedding's top"):
         hugectr2onnx.compile(two, weights, keys={"three": "direct"})
-    with pytest.raises(UnsupportedError, match="keys is 'fast'"):
+    with pytest.raises(OptionError, match="keys is 'fast'"):
         hugectr2onnx.compile(two, weights, keys="fast")
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from hugectr2onnx.errors import MissingInformationError
 from hugectr2onnx.frontend.graph_json import reader
-from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.recovery import Recovered, recover
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions
 
 LOST = {"leading_dim": 0, "time_step": 0}
 
@@ -39,11 +39,11 @@ def recovered(*layers: dict[str, Any], floats: int, dense: int = 24) -> Recovere
         "dense": {"top": "dense", "dense_dim": dense},
         "sparse": [],
     }
-    return recover(reader.read({"layers": [data, *layers]}, REGISTRY.keys()), ImportOptions(), floats)
+    return recover(reader.read({"layers": [data, *layers]}, REGISTRY.keys()), ResolvedOptions(), floats)
 
 
 def shape(*layers: dict[str, Any], floats: int) -> list[int]:
-    return list(recovered(*layers, floats=floats).options.layer_attrs["lost"]["shape"])  # type: ignore[call-overload]
+    return list(recovered(*layers, floats=floats).resolved.options.layer_attrs["lost"]["shape"])  # type: ignore[call-overload]
 
 
 def question(*layers: dict[str, Any], floats: int) -> str:
@@ -55,7 +55,7 @@ def question(*layers: dict[str, Any], floats: int) -> str:
 def test_a_whole_sample_a_row() -> None:
     """24 weights and a bias: as rows of 24, for rows of fewer numbers would need fewer."""
     found = recovered(lost(), fc("lost"), loss(), floats=25)
-    assert found.options.layer_attrs == {"lost": {"shape": [-1, 24]}}
+    assert found.resolved.options.layer_attrs == {"lost": {"shape": [-1, 24]}}
     assert found.notes == ("lost: shape [-1, 24] is the only one of rank 2 or 3 that fits the dense file's size",)
 
 
@@ -85,7 +85,7 @@ def test_shapes_that_compute_the_same_are_not_asked_about() -> None:
     """A LayerNorm of the last 6 numbers, whatever stands before them, and then all side by side."""
     flat = layer("Reshape", "norm", "flat", leading_dim=24)
     found = recovered(lost(), layer("LayerNorm", "lost", "norm"), flat, fc("flat"), loss(), floats=12 + 25)
-    assert found.options.layer_attrs == {"lost": {"shape": [-1, 4, 6]}}
+    assert found.resolved.options.layer_attrs == {"lost": {"shape": [-1, 4, 6]}}
     assert found.notes == (
         "lost: shape [-1, 4, 6] stands for [-1, 4, 6], [-1, 6], which all fit the dense file's size and compute the same",
     )

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from hugectr2onnx.frontend import importer
 from hugectr2onnx.frontend.graph_json import reader
-from hugectr2onnx.frontend.importer import ImportOptions, Sources
+from hugectr2onnx.frontend.importer import Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.resolved_options import ResolvedOptions
 from hugectr2onnx.frontend.weights.dense_file import DenseRecorder
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.frontend.weights.statistics import InventedStatistics
 from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.options import Options
 
 from .growing import Growing, Tensor, flat
 from .layers import GROWTH, add_columns_of_slots, add_inner_product
@@ -105,4 +107,4 @@ def imported(model: Model, seed: int = 0) -> Graph:
         for clause in clauses.embeddings
     }
     sources = Sources(DenseRecorder(random), InventedStatistics(random), tables)
-    return importer.build(clauses, sources, ImportOptions(layer_attrs=model.layer_attrs)).graph
+    return importer.build(clauses, sources, ResolvedOptions(Options(layer_attrs=model.layer_attrs))).graph

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hugectr2onnx
-from hugectr2onnx.errors import FeedError, UnsupportedError
+from hugectr2onnx.errors import FeedError, OptionError, UnsupportedError
 from hugectr2onnx.quantization import search
 from hugectr2onnx.quantization.metrics import Quality, auc, evaluate_samples, log_loss
 from hugectr2onnx.quantization.search import Budget, compile_measured
@@ -59,7 +59,7 @@ def test_what_is_not_defined() -> None:
 
 @pytest.mark.parametrize("text", ["auc", "auc:99.9", "auc:101%", "f1:99%", "auc:-1%", "auc:nan%", "", None, 5])
 def test_budgets_that_are_none(text: Any) -> None:
-    with pytest.raises(UnsupportedError, match=r"say it as auc:99\.9% or logloss:0\.1%"):
+    with pytest.raises(OptionError, match=r"say it as auc:99\.9% or logloss:0\.1%"):
         Budget.parse(text)
 
 
@@ -236,9 +236,9 @@ def test_samples_that_do_not_fit(change: dict[str, Any], message: str, model: tu
 
 
 def test_formats_that_do_not_exist(model: tuple[Path, Path]) -> None:
-    with pytest.raises(UnsupportedError, match="embedding is 'int4'; a row format is one of fp32, fp16, int8"):
+    with pytest.raises(OptionError, match="embedding is 'int4'; a row format is one of fp32, fp16, int8"):
         hugectr2onnx.compile(*model, embedding="int4")
-    with pytest.raises(UnsupportedError, match="embedding names 'em', which is no embedding's top"):
+    with pytest.raises(OptionError, match="embedding names 'em', which is no embedding's top"):
         hugectr2onnx.compile(*model, embedding={"em": "int8"})
 
 

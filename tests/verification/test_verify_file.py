@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 import hugectr2onnx
 from hugectr2onnx.backend.saving import external_data
 from hugectr2onnx.errors import FeedError, ParityError, WeightsError
-from hugectr2onnx.frontend.importer import ImportOptions
 from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.options import Options
 from hugectr2onnx.verification.verify_file import stored_options, verify
 
 WEIGHT, BIAS = np.array([[0.5], [-1.0]], np.float32), np.array([0.25], np.float32)
@@ -180,7 +180,7 @@ def test_the_caller_may_say_otherwise(tmp_path: Path) -> None:
     graph, weights = embedded(tmp_path)
     hugectr2onnx.compile(graph, weights, simplify=False, slot_size_array=[5, 2]).save(tmp_path / "m.onnx")
     with pytest.raises(ParityError):
-        verify(tmp_path / "m.onnx", graph, weights, options=ImportOptions())
+        verify(tmp_path / "m.onnx", graph, weights, options=Options())
 
 
 def test_inputs_tell_the_options_of_a_file_without_metadata(tmp_path: Path) -> None:
@@ -193,19 +193,16 @@ def test_inputs_tell_the_options_of_a_file_without_metadata(tmp_path: Path) -> N
 
 
 def test_no_metadata_means_the_usual_options(file: Path) -> None:
-    assert stored_options(file) == ImportOptions()
+    assert stored_options(file) == Options()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"convert_embedding": 7, "input_shapes": 3, "slot_size_array": ["x"]}'])
-def test_changed_metadata_is_an_error_or_ignored(text: str, file: Path) -> None:
+def test_changed_metadata_is_an_error(text: str, file: Path) -> None:
     model = onnx.load(file)
     helper.set_model_props(model, {"hugectr2onnx.options": text})
     onnx.save(model, file)
-    if text.endswith("]}"):
-        assert stored_options(file) == ImportOptions()
-    else:
-        with pytest.raises(FeedError):
-            stored_options(file)
+    with pytest.raises(FeedError, match=r"the metadata hugectr2onnx\.options"):
+        stored_options(file)
 
 
 # Against predictions

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
-from hugectr2onnx.frontend.embeddings.table_options import TableWishes
+from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.weights.key_filter import few_kept, keep
 from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, infer_gpus
@@ -54,7 +54,7 @@ def look_up(
     clause: EmbeddingClause,
     keys: Value,
     table: SparseTable,
-    wishes: TableWishes,
+    options: TableOptions,
     warn: Callable[[str], None],
 ) -> Value:
     """The pooled vectors f32[N, slot, vec] of one embedding layer."""
@@ -65,9 +65,9 @@ def look_up(
     assert isinstance(slots, int)
     _check_table(clause, table, slots, damaged.result(), warn)
     # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
-    gpus = 1 if unique else _gpus(clause, table, slots, wishes.n_gpus, warn)
-    if wishes.keep is not None:
-        table = _kept(clause, table, wishes.keep, warn)
+    gpus = 1 if unique else _gpus(clause, table, slots, options.n_gpus, warn)
+    if options.keep is not None:
+        table = _kept(clause, table, options.keep, warn)
     if clause.type == ONE_HOT:
         keys = SlotOffset(tuple(_exclusive_sum(clause.slot_size_array or ())))(keys)
     operands = [
@@ -75,7 +75,7 @@ def look_up(
         graph.const(table.keys, f"{clause.top}.keys"),
         graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
     ]
-    format = wishes.row_format
+    format = options.row_format
     if unique:
         return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
     operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))

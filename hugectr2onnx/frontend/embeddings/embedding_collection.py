@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from hugectr2onnx.errors import GraphJsonError, UnsupportedError
+from hugectr2onnx.errors import GraphJsonError, OptionError
 from hugectr2onnx.frontend.embeddings.embedding import never_asked
 from hugectr2onnx.frontend.embeddings.table_options import check_tops, format_of
 from hugectr2onnx.frontend.graph_json import json_text
@@ -162,18 +162,21 @@ def check_formats(collection: Collection | None, named: Iterable[str], tops: Seq
 
 
 def check_kept(collection: Collection | None, named: Iterable[str], tops: Sequence[str]) -> None:
-    """Raise UnsupportedError for a name of `keep_keys` that is neither an embedding's top nor a table, or two of these."""
+    """Raise OptionError for a name of `keep_keys` that is neither an embedding's top nor a table, or two of these."""
     lookups = collection.lookups if collection else ()
     known = [*tops, *collection.names.values()] if collection else list(tops)
     for name in named:
         if known.count(name) > 1:
-            raise UnsupportedError(f"keep_keys names {name!r}, which stands for {known.count(name)} tables: rename one")
+            raise OptionError(
+                f"keep_keys names {name!r}, which stands for {known.count(name)} tables: rename one", option="keep_keys"
+            )
         for lookup in lookups:
             if collection and lookup.top == name and name not in known:
                 tables = ", ".join(dict.fromkeys(collection.names[table] for table in lookup.tables))
-                raise UnsupportedError(
+                raise OptionError(
                     f"keep_keys names {name!r}, a look-up of the EmbeddingCollection, whose tables other look-ups may read "
-                    f"too: name the table ({tables})"
+                    f"too: name the table ({tables})",
+                    option="keep_keys",
                 )
     check_tops("keep_keys", list(named), known, "embedding's top or table of an EmbeddingCollection")
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal, get_args
 
-from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.errors import OptionError, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.key_maps import Direct, KeyMap, LabelEncoded
 from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup, SlotOffset, table_label
@@ -52,24 +52,19 @@ class Choice:
 
 
 def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
-    """Raise UnsupportedError for a strategy or an embedding top that does not exist."""
+    """Raise OptionError for an embedding top that does not exist."""
     check_names([top for node in graph if isinstance(node.op, Lookup) for top in node.sources], keys)
 
 
-def check_names(tops: Sequence[str], keys: object) -> None:
-    """The same where only the tops are known."""
+def check_names(tops: Sequence[str], keys: str | Mapping[str, str]) -> None:
+    """Raise OptionError for an embedding top that is not among `tops`."""
     for top in keys if isinstance(keys, Mapping) else ():
         if top not in tops:
-            near = get_close_matches(str(top), tops, n=1)
-            raise UnsupportedError(
-                f"keys names {str(top)[:60]!r}, which is no embedding's top "
-                f"({near[0] + '?' if near else ', '.join(tops) or 'none'})"
-            )
-    for wanted in keys.values() if isinstance(keys, Mapping) else [keys]:
-        if not isinstance(wanted, str) or wanted not in STRATEGIES:
-            found = repr(wanted[:60]) if isinstance(wanted, str) else f"a Python {type(wanted).__name__}"
-            raise UnsupportedError(
-                f"keys is {found}; it must be one of {', '.join(STRATEGIES)}, or one for each of some embedding tops"
+            near = get_close_matches(top, tops, n=1)
+            raise OptionError(
+                f"keys names {top[:60]!r}, which is no embedding's top "
+                f"({near[0] + '?' if near else ', '.join(tops) or 'none'})",
+                option="keys",
             )
 
 

@@ -83,10 +83,9 @@ def test_a_saved_model_verifies_against_its_sources(folder: Path) -> None:
 
 
 def verify_with_lookups(folder: Path) -> Any:
-    from hugectr2onnx.frontend.embeddings.embedding_collection import open_collection
-    from hugectr2onnx.frontend.importer import ImportOptions
+    from hugectr2onnx.options import Options
 
-    options = ImportOptions(collection=open_collection(folder / "ec.json"))
+    options = Options(embedding_collection=folder / "ec.json")
     return verify(folder / "m.onnx", folder / "graph.json", {"dense": folder / "dense.model"}, options=options)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hugectr2onnx
-from hugectr2onnx.errors import GraphJsonError, UnsupportedError, WeightsError
+from hugectr2onnx.errors import GraphJsonError, OptionError, UnsupportedError, WeightsError
 from hugectr2onnx.frontend.embeddings.embedding_collection import open_collection
 from hugectr2onnx.frontend.weights.embedding_dump import open_dump
 from hugectr2onnx.frontend.weights.key_filter import read_all
@@ -176,7 +176,7 @@ def test_a_table_without_a_name_goes_by_its_number(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_are_no_tables(name: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=f"keep_keys names '{name}', .*{message}"):
+    with pytest.raises(OptionError, match=f"keep_keys names '{name}', .*{message}"):
         hugectr2onnx.compile(
             graph([("u", 2), ("i", 2)]), {}, embedding_collection=two_tables(tmp_path), keep_keys={name: [1]}
         )
@@ -197,7 +197,7 @@ def test_a_name_of_two_tables(tmp_path: Path) -> None:
     np.array([1]).tofile(tmp_path / "t" / "key")
     np.ones(2, "<f4").tofile(tmp_path / "t" / "emb_vector")
     options: dict[str, Any] = {"embedding_collection": two_tables(tmp_path), "keep_keys": {"user": [7]}}
-    with pytest.raises(UnsupportedError, match="keep_keys names 'user', which stands for 2 tables"):
+    with pytest.raises(OptionError, match="keep_keys names 'user', which stands for 2 tables"):
         hugectr2onnx.compile(both, {"sparse": [tmp_path / "t"]}, **options)
 
 
@@ -226,7 +226,7 @@ def test_a_format_by_the_name_of_a_table(tmp_path: Path) -> None:
         "all (user)": "int8",
         "all (item)": "int8",
     }
-    with pytest.raises(UnsupportedError, match=r"embedding names 'usr', which is no .* \(did you mean user"):
+    with pytest.raises(OptionError, match=r"embedding names 'usr', which is no .* \(did you mean user"):
         formats({"usr": "fp16", "a": "fp16", "b": "fp16"})
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hugectr2onnx
-from hugectr2onnx.errors import FeedError, UnsupportedError, WeightsError
+from hugectr2onnx.errors import FeedError, OptionError, UnsupportedError, WeightsError
 from hugectr2onnx.frontend.weights import key_filter
 from hugectr2onnx.frontend.weights.key_filter import keep, read_all, read_keys
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
@@ -209,7 +209,7 @@ def test_an_empty_table_has_nothing_to_match(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_embedding(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="keep_keys names 'em', which is no embedding's top"):
+    with pytest.raises(OptionError, match="keep_keys names 'em', which is no embedding's top"):
         hugectr2onnx.compile(graph(), files(tmp_path, [1]), keep_keys={"em": [1]})
 
 
@@ -219,8 +219,8 @@ def test_verifying_needs_the_same_keys(tmp_path: Path) -> None:
         path
     )
     options = stored_options(path)
-    assert options.row_formats == {"emb": "int8"}
+    assert options.embedding == {"emb": "int8"}
     with pytest.raises(FeedError, match=r"compiled with the keep_keys 2 keys, sha256 \w+ for emb, not none"):
         verify(path, graph(), weights, options=options)
-    same = type(options)(row_formats=options.row_formats, keep_keys=read_all({"emb": [10, 30]}))
+    same = type(options)(embedding=options.embedding, keep_keys={"emb": [10, 30]})
     assert verify(path, graph(), weights, options=same).parity.outputs

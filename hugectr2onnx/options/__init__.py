@@ -1,0 +1,269 @@
+"""Every option of `compile`, once: its default, its check, its documentation, its flag, and what a model records of it.
+
+Adding an option takes a field here, the code that uses it, and a test: `compile`'s signature and documentation, the flags
+of the command line and the metadata of a model all come from the fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hugectr2onnx.errors import FeedError, OptionError
+from hugectr2onnx.frontend.suggestion import nearest
+from hugectr2onnx.options import checks, flag_text
+from hugectr2onnx.options.description import Description, Flag, describe, option
+
+OPT_LEVELS = (0, 1, 2, 3)
+OPSETS = range(17, 24)
+METADATA_KEY = "hugectr2onnx.options"
+"""The key of a model's metadata under which its options stand."""
+
+Progress = Callable[[str, float], None]
+"""Called with the name of a stage that begins and the share of the stages that are done."""
+Shapes = Mapping[str, Sequence[int | str | None]]
+PerTable = str | Mapping[str, str]
+"""One value for all tables, or one for each of some, by the top of their embedding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a caller says about a model beyond its files, and what is wanted of the result.
+
+    A value is checked and brought to its normal form when the object is made; `dataclasses.replace` gives a changed copy.
+    Raises OptionError.
+    """
+
+    opt_level: int = option(
+        2,
+        checks.one_of(OPT_LEVELS),
+        "result",
+        "0: one plain expansion per layer; 1: exact optimizations; 2: algebraic ones too, standard operators only; "
+        "3: the fastest on onnxruntime's CPU.",
+        Flag("--opt-level", "{0,1,2,3}", short="-O", parse=flag_text.integer),
+    )
+    convert_embedding: bool = option(
+        True,
+        checks.boolean,
+        "model",
+        "False makes the embedding vectors [N, slot, vec] inputs instead of the keys.",
+        Flag("--no-embedding", constant=False, help="the vectors [N, slot, vec] are inputs, not the keys"),
+    )
+    input_shapes: Shapes = option(
+        None,
+        checks.shapes,
+        "model",
+        '{tensor: shape} for tensors that nothing in the JSON produces; they become inputs. None or "N" is the batch.',
+        Flag(
+            "--input-shape",
+            "NAME=N,26,16",
+            parse=flag_text.named_shape,
+            collect=flag_text.by_name,
+            help="make a tensor that nothing in the JSON produces an input; N is the batch",
+        ),
+    )
+    layer_attrs: Mapping[str, Mapping[str, object]] = option(
+        None,
+        checks.attributes,
+        "model",
+        "{top: {name: value}} for what graph_to_json loses (shape of Reshape, dim and index of Select, projection_dim of "
+        "MultiCross), and for options of layers (mean and var of PReLU_Dice for frozen statistics).",
+        Flag(
+            "--layer-attrs",
+            "JSON",
+            parse=flag_text.json_object,
+            help='file or text such as {"reshape1": {"shape": [-1, 26, 16]}}: what graph_to_json loses',
+        ),
+    )
+    slot_size_array: Sequence[int] | None = option(
+        None,
+        checks.slot_sizes,
+        "model",
+        "The reader's list: inputs are then raw keys for each slot, and the graph adds the offsets.",
+        Flag(
+            "--slot-size-array",
+            "10,0,4",
+            parse=flag_text.sizes,
+            help="the reader's list, or a JSON file that holds it: inputs are then raw keys, slot by slot",
+        ),
+    )
+    embedding_collection: object = option(
+        None,
+        checks.description,
+        "model",
+        "The look-ups of an EmbeddingCollection, which graph_to_json loses, and the folder of embedding_dump: a mapping or "
+        "a JSON file (see `frontend.embeddings.embedding_collection`).",
+        Flag(
+            "--embedding-collection",
+            "FILE.json",
+            help="the look-ups of an EmbeddingCollection, which graph_to_json loses, and the folder of embedding_dump",
+        ),
+        names_files=True,
+    )
+    n_gpus: int | None = option(
+        None,
+        checks.gpus,
+        "model",
+        "The number of GPUs of the training, for Localized tables with repeated keys.",
+        Flag("--n-gpus", "N", parse=flag_text.integer),
+    )
+    keep_empty_dense: bool = option(
+        False,
+        checks.boolean,
+        "model",
+        "Keep the dense input where dense_dim is 0.",
+        Flag("--keep-empty-dense", constant=True, help="keep the dense input where dense_dim is 0"),
+    )
+    embedding: PerTable = option(
+        "fp32",
+        checks.row_formats,
+        "tables",
+        'The format of the tables\' rows, for all or {embedding top: format}: "fp32", "fp16", or "int8" with a scale for '
+        "each row (see `tables.row_format`; `report.stored` has the errors).",
+        Flag(
+            "--embedding",
+            "[TOP=]FORMAT",
+            collect=flag_text.per_table,
+            help="the format of the rows: fp32, fp16, int8 (default fp32); TOP may be a table of an EmbeddingCollection",
+        ),
+    )
+    keep_keys: Mapping[str, object] = option(
+        None,
+        checks.kept_keys,
+        "tables",
+        "{embedding top, or table of an EmbeddingCollection: keys that will be asked for}: an array, a raw int64 file, an "
+        ".npy file, FILE.parquet::COLUMN, or a list of files. All other rows are dropped.",
+        Flag(
+            "--keep-keys",
+            "TOP=FILE",
+            parse=flag_text.named_file,
+            collect=flag_text.lists_by_name,
+            help="drop the rows of all keys but these: int64 file, .npy, or FILE.parquet::COLUMN; several files for one TOP "
+            "are united; keys are those of the key file, with the offsets of --slot-size-array added; TOP may be a table of "
+            "an EmbeddingCollection",
+        ),
+        names_files=True,
+    )
+    keys: PerTable = option(
+        "auto",
+        checks.key_maps,
+        "lookups",
+        'How keys find their rows, for all tables or {embedding top: ...}: "auto", "direct", "label-encoder", '
+        '"perfect-hash" or "indices" (see `passes.lookups.choose_key_map`). Below level 2 "auto" is a LabelEncoder.',
+        Flag(
+            "--keys",
+            "[TOP=]STRATEGY",
+            collect=flag_text.per_table,
+            help="how keys find their rows: auto, direct, label-encoder, perfect-hash, indices (default auto)",
+        ),
+    )
+    graph_name: str = option(
+        "hugectr",
+        checks.printable,
+        "result",
+        "The name of the ONNX graph.",
+        Flag("--graph-name", "NAME"),
+        is_recorded=False,
+    )
+    opset: int = option(
+        17,
+        checks.one_of(OPSETS),
+        "result",
+        "The least opset of the ONNX operators; an operator of level 3 may need 23.",
+        Flag("--opset", "N", parse=flag_text.integer),
+    )
+    simplify: bool = option(
+        True,
+        checks.boolean,
+        "result",
+        "Run onnxsim, from level 1 up; its result is taken only if it passes the parity check.",
+        Flag("--no-simplify", constant=False, help="do not run onnxsim"),
+    )
+    check: bool = option(
+        True,
+        checks.boolean,
+        "result",
+        "Compare the result with the float64 reference.",
+        Flag("--no-check", constant=False, help="do not compare the result with the float64 reference"),
+        is_recorded=False,
+    )
+    validate: bool = option(
+        False,
+        checks.boolean,
+        "result",
+        "Also evaluate before and after every pass; slow.",
+        Flag("--validate", constant=True),
+        is_recorded=False,
+    )
+    dump: str | os.PathLike[str] | None = option(
+        None,
+        checks.path,
+        "result",
+        "A folder for the IR after every pass that changed it, as numbered texts.",
+        Flag("--dump-ir", "FOLDER"),
+        is_recorded=False,
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            given = getattr(self, field.name)
+            if given is field.default and given is not None:
+                continue  # a check of the default would only import what knows the other values
+            try:
+                value = describe(field).check(given, field.name)
+            except OptionError as error:
+                error.options = (field.name, *error.options)
+                raise
+            object.__setattr__(self, field.name, value)
+
+    def changed(self, **changes: Any) -> Options:
+        """A copy with other values. Raises TypeError for a name that is not an option."""
+        known = [name for name, _ in descriptions()]
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"{name!r} is not an option: {nearest(name, known)}")
+        return dataclasses.replace(self, **changes)
+
+    def to_metadata(self, read: Mapping[str, object] | None = None) -> str:
+        """What a model records of the options, as JSON; `read` replaces the values that name files.
+
+        It holds no path, so that the same inputs give the same bytes.
+        """
+        values = {name: getattr(self, name) for name, described in descriptions() if described.is_recorded}
+        for name, described in descriptions():
+            if described.names_files and values[name]:
+                values[name] = (read or {}).get(name)
+        return json.dumps(values, sort_keys=True, default=str)
+
+    @staticmethod
+    def from_metadata(text: str | None) -> Options:
+        """The options that a model records; the defaults for what it does not record, and for files that it was made of.
+
+        Raises FeedError for a text that `to_metadata` cannot have written.
+        """
+        described = dict(descriptions())
+        known = {name: each for name, each in described.items() if each.is_recorded and not each.names_files}
+        values = {name: value for name, value in recorded(text).items() if name in known}
+        try:
+            return Options(**values)
+        except OptionError as error:
+            raise FeedError(f"the metadata {METADATA_KEY} was changed: {error}") from error
+
+
+def descriptions() -> Iterator[tuple[str, Description]]:
+    """(name, description) of each option."""
+    return ((field.name, describe(field)) for field in dataclasses.fields(Options))
+
+
+def recorded(text: str | None) -> dict[str, Any]:
+    """The recorded values as they stand, digests of files among them; empty where nothing is recorded."""
+    from hugectr2onnx.frontend.graph_json import json_text
+
+    values = json_text.parse(text, f"the metadata {METADATA_KEY}", FeedError) if text is not None else {}
+    if not isinstance(values, dict):
+        raise FeedError(f"the metadata {METADATA_KEY} is not an object: the file was changed")
+    return values
