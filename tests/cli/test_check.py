@@ -66,7 +66,7 @@ def test_missing_information_names_the_flag(model: Any, run: Any) -> None:
     model.change(lambda layers: layers[2].update(leading_dim=0, time_step=0))
     result = run("check", model.graph)
     assert result.code == 3
-    assert "give --layer-attrs '{\"" in result.err
+    assert """such as --layer-attrs '{"<top>": {"shape": [-1, ...]}}'""" in result.err
     assert "The size of the dense file may tell what is missing" in result.err
 
 

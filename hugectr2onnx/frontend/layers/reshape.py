@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
-from hugectr2onnx.errors import GraphJsonError, MissingInformationError, ShapeError
+from hugectr2onnx.errors import GraphJsonError, MissingInformationError, Setting, ShapeError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.shape import Reshape as ReshapeOp
@@ -38,8 +38,8 @@ class Reshape(Layer, types=("Reshape",)):
         if self.leading_dim == 0:
             raise MissingInformationError(
                 "Reshape was given `shape` in Python, which graph_to_json does not save (it writes leading_dim 0 and "
-                f"time_step 0); say into which shape {x.type} goes with `shape`, its batch entry as -1, such as "
-                'layer_attrs={"<top>": {"shape": [-1, ...]}}'
+                f"time_step 0); say into which shape {x.type} goes with `shape`, its batch entry as -1, such as ",
+                Setting("layer_attrs", {"<top>": {"shape": [-1, ...]}}),
             )
         leading = _sample(x) if self.leading_dim is None else self.leading_dim
         rest = (leading,) if self.time_step == 0 else (self.time_step, leading)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hugectr2onnx.errors import GraphJsonError, MissingInformationError
+from hugectr2onnx.errors import GraphJsonError, MissingInformationError, Setting
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.shape import Take
@@ -26,8 +26,8 @@ class Select(Layer, types=("Select",)):
     def build(self, x: Value) -> Value:
         if self.dim is None or self.index is None:
             raise MissingInformationError(
-                f"Select over {x.type} needs `dim` and `index`, which graph_to_json does not save; give them, such as "
-                'layer_attrs={"<top>": {"dim": 1, "index": [0, 2]}}'
+                f"Select over {x.type} needs `dim` and `index`, which graph_to_json does not save; give them, such as ",
+                Setting("layer_attrs", {"<top>": {"dim": 1, "index": [0, 2]}}),
             )
         if self.dim < 1:
             raise GraphJsonError(f"Select has dim {self.dim}; HugeCTR selects along a dimension from 1 on")

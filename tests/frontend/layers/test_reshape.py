@@ -78,7 +78,7 @@ def test_dimensions_may_all_be_numbers():
 
 
 def test_a_lost_shape_is_asked_for():
-    with pytest.raises(MissingInformationError, match=r'layer_attrs=\{"<top>": \{"shape": \[-1, \.\.\.\]\}\}'):
+    with pytest.raises(MissingInformationError, match=r"layer_attrs=\{'<top>': \{'shape': \[-1, \.\.\.\]\}\}"):
         imported(Reshape(leading_dim=0), N, 4)
 
 

@@ -24,7 +24,7 @@ def test_any_dimension_but_the_first(run_layer):
 
 @pytest.mark.parametrize("attrs", [None, {"dim": 1}, {"index": [0]}])
 def test_what_the_json_loses_is_asked_for(run_layer, attrs):
-    with pytest.raises(MissingInformationError, match=r'layer_attrs=\{"<top>": \{"dim": 1, "index": \[0, 2\]\}\}'):
+    with pytest.raises(MissingInformationError, match=r"layer_attrs=\{'<top>': \{'dim': 1, 'index': \[0, 2\]\}\}"):
         run_layer(CLAUSE, X, attrs=attrs)
 
 
