@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         write_text(arguments.out / "convert.jsonl", dump(entries))
         write_text(arguments.out / "convert.md", f"# Converting tables\n\n{text}")
-        convert_plots.draw(arguments.out, lines)
+        about = next((entry for entry in entries if entry["kind"] == "machine"), None)
+        convert_plots.draw(arguments.out, lines, machine.caption(about) if about else "")
     return 0
 
 

@@ -9,20 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.convert import GATHER
-from benchmarks.plots import FLOOR_COLOUR, STYLE, require_matplotlib, save_figure
+from benchmarks.plots import FLOOR_COLOUR, STYLE, add_caption, require_matplotlib, save_figure
 
 COLUMNS = 3
+LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vx"
+"""Curves that lie on one another stay apart by their dashes and marks."""
+RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+KEYS = {"dense": "dense ids", "hashed": "hashed keys"}
 
 Line = dict[str, Any]
 
 
-def draw(folder: Path, lines: Sequence[Line]) -> list[Path]:
-    """lookups.svg has a panel for each table, rates.svg one for each kind of keys; the files, SVG before PNG."""
+def draw(folder: Path, lines: Sequence[Line], measured_on: str = "") -> list[Path]:
+    """lookups.svg has a panel for each table, rates.svg one for each kind of keys; the files, SVG before PNG.
+
+    `measured_on` is the machine and the date, which stand below each plot.
+    """
     matplotlib = require_matplotlib()
     plt = import_module("matplotlib.pyplot")
     written: list[Path] = []
     with matplotlib.rc_context(STYLE):
         for name, figure in (("lookups", _lookups(plt, lines)), ("rates", _rates(plt, lines))):
+            if figure is None:
+                continue
+            add_caption(figure, measured_on)
             written += save_figure(figure, folder, name)
             plt.close(figure)
     return written
@@ -30,6 +40,8 @@ def draw(folder: Path, lines: Sequence[Line]) -> list[Path]:
 
 def _lookups(plt: Any, lines: Sequence[Line]) -> Any:
     limits = [line for line in lines if line["kind"] == GATHER]
+    if not limits:
+        return None
     kinds = list(dict.fromkeys(_variant(line) for line in lines if line["kind"] != GATHER))
     figure, axes = _panels(plt, len(limits))
     for axis, limit in zip(axes, limits, strict=True):
@@ -37,13 +49,20 @@ def _lookups(plt: Any, lines: Sequence[Line]) -> Any:
         for line in lines:
             if line["kind"] != GATHER and _table(line) == _table(limit):
                 variant = _variant(line)
-                _curve(axis, line, color=f"C{kinds.index(variant)}", marker="o", markersize=3, label=variant)
-        keys, rows, width, hotness, _ = _table(limit)
-        axis.set(xscale="log", yscale="log", title=f"{rows:,} {keys}, 26 x {hotness} of {width}", xlabel="batch")
+                number = kinds.index(variant)
+                style = {"linestyle": LINES[number % len(LINES)], "marker": MARKERS[number % len(MARKERS)]}
+                _curve(axis, line, color=f"C{number}", markersize=3, label=variant, **style)
+        _, _, width, hotness, _ = _table(limit)
+        keys_a_slot = "1 key a slot" if hotness == 1 else f"{hotness} keys a slot"
+        axis.set(xscale="log", yscale="log", title=f"rows of {width} numbers, {keys_a_slot}", xlabel="batch")
         batches = [int(batch) for batch in limit["microseconds"]]
         axis.set_xticks(batches, [str(batch) for batch in batches])
+        axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.minorticks_off()
-    axes[0].set_ylabel("microseconds a look-up")
+    for axis in axes[::COLUMNS]:
+        axis.set_ylabel("microseconds a call")
+    keys, rows, *_ = _table(limits[0])
+    figure.suptitle(f"A look-up of 26 slots in a table of {rows:,} {KEYS[keys]} (both axes logarithmic)")
     _legend(figure, axes)
     return figure
 
@@ -54,7 +73,9 @@ def _curve(axis: Any, line: Line, **style: Any) -> None:
 
 def _rates(plt: Any, lines: Sequence[Line]) -> Any:
     """Bytes of float32 rows a second by the number of rows, and `cp` of the same bytes in the same run."""
-    converted = [line for line in lines if line["kind"] != GATHER]
+    converted = [line for line in lines if line["kind"] != GATHER and "seconds" in line]
+    if not converted:
+        return None
     kinds = list(dict.fromkeys((line["keys"], line["cold"]) for line in converted))
     groups = list(dict.fromkeys(_group(line) for line in converted))
     figure, axes = _panels(plt, len(kinds))
@@ -62,11 +83,20 @@ def _rates(plt: Any, lines: Sequence[Line]) -> Any:
         for number, group in enumerate(groups):
             own = [line for line in converted if (line["keys"], line["cold"]) == kind and _group(line) == group]
             own.sort(key=lambda line: int(line["rows"]))
-            style = {"color": f"C{number}", "linewidth": 1}
-            _rate(axis, own, "seconds", marker="o", markersize=3, label=", ".join(group), **style)
-            _rate(axis, own, "copy_sync_seconds", linestyle="--", label=f"cp and sync, {group[2]}", **style)
-        axis.set(xscale="log", yscale="log", title=f"{kind[0]} keys, {'cold' if kind[1] else 'warm'}", xlabel="rows")
-    axes[0].set_ylabel("GB a second")
+            style = {"color": f"C{number}", "linewidth": 1.2, "markersize": 4}
+            _rate(axis, own, "seconds", marker="o", label=f"converted, {_words(group)}", **style)
+            _rate(
+                axis, own, "copy_sync_seconds", linestyle="--", marker="x", label=f"cp and fsync, {group[2]}", **style
+            )
+        cache = "read from the disk" if kind[1] else "in the system's cache"
+        axis.set(xscale="log", yscale="log", title=f"{KEYS[kind[0]]}, {cache}", xlabel="rows of the table")
+        axis.set_yticks(RATES, [f"{rate:g}" for rate in RATES])
+        axis.minorticks_off()
+        shown = [each for line in axis.lines for each in line.get_ydata()]
+        axis.set_ylim(min(shown) / 1.4, max(shown) * 1.4)
+    for axis in axes[::COLUMNS]:
+        axis.set_ylabel("GB of float32 rows a second")
+    figure.suptitle("Rate of compiling and saving a table, beside cp (both axes logarithmic)")
     _legend(figure, axes)
     return figure
 
@@ -100,9 +130,15 @@ def _table(line: Line) -> tuple[str, int, int, int, bool]:
 
 
 def _variant(line: Line) -> str:
-    return f"{line['strategy']}, {line['format']}"
+    strategy = "level 0" if line["strategy"] == "plain" else str(line["strategy"])
+    return strategy if line["format"] == "fp32" else f"{strategy}, {line['format']}"
 
 
 def _group(line: Line) -> tuple[str, str, str]:
     """What one curve of rates is about; `auto` may choose otherwise for more rows."""
     return line["asked"], line["format"], f"rows of {line['width']}"
+
+
+def _words(group: tuple[str, str, str]) -> str:
+    asked, row_format, rows = group
+    return ", ".join([rows, *([] if asked == "auto" else [asked]), *([] if row_format == "fp32" else [row_format])])

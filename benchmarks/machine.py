@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ PACKAGES = ("hugectr2onnx", "numpy", "onnx", "onnxruntime", "onnxsim", "networkx
 def describe() -> dict[str, Any]:
     """JSON-ready; `load` is the number of busy processes when the measurement began."""
     return {
+        "date": date.today().isoformat(),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": platform.system(),
@@ -38,3 +41,15 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def caption(machine: Mapping[str, Any]) -> str:
+    """One line for below a plot: processor, cores, onnxruntime and date."""
+    runtime = machine["versions"].get("onnxruntime")
+    parts = [
+        machine["cpu"],
+        f"{machine['cores']} cores",
+        f"onnxruntime {runtime}" if runtime else "",
+        machine.get("date"),
+    ]
+    return ", ".join(part for part in parts if part)

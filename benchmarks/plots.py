@@ -1,4 +1,4 @@
-"""The plots, as SVG and PNG: latency by batch, and where the time goes before and after."""
+"""The plots, as SVG and PNG: speed-up by model, latency by batch, and where the time goes before and after."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.records import CandidateLine, FloorLine
 
 COLUMNS = 4
-SHOWN_OPS = 7
+SHOWN_OPS = 10
 BAR_BATCH = 64
+SPEEDUP_BATCHES = (1, 64, 1024)
+MEAN = "geometric\nmean"
+RUNTIME_OPS = {"FusedGemm": "Gemm with activation", "FusedMatMul": "MatMul with transpose"}
+"""What onnxruntime makes of operators of the file, in words that the file's reader knows."""
 FLOOR_COLOUR, OTHER_COLOUR = "0.35", "0.85"
+SPEEDUP_COLOURS = ("#9ecae1", "#4292c6", "#08519c")
 # A hash salt and no date: the same figures give the same file.
 STYLE = {"svg.hashsalt": "hugectr2onnx", "svg.fonttype": "path", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
           "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}  # fmt: skip
@@ -33,8 +38,13 @@ def require_matplotlib() -> Any:
     return matplotlib
 
 
-def draw(folder: Path, lines: Sequence[CandidateLine], floors: Sequence[FloorLine]) -> list[Path]:
-    """A latency plot and a plot of bars for every thread count that was measured; the files, SVG before PNG."""
+def draw(
+    folder: Path, lines: Sequence[CandidateLine], floors: Sequence[FloorLine], measured_on: str = ""
+) -> list[Path]:
+    """Three plots for every thread count that was measured; the files, SVG before PNG.
+
+    `measured_on` is the machine and the date, which stand below each plot.
+    """
     matplotlib = require_matplotlib()
     plt = import_module("matplotlib.pyplot")
     written: list[Path] = []
@@ -42,12 +52,57 @@ def draw(folder: Path, lines: Sequence[CandidateLine], floors: Sequence[FloorLin
         for threads in sorted({line.case.threads for line in lines}):
             mine = [line for line in lines if line.case.threads == threads]
             below = [floor for floor in floors if floor.case.threads == threads]
-            figures = {"latency": _latency(plt, mine, below), "operators": _operators(plt, mine)}
+            figures = {
+                "speedup": _speedup(plt, mine),
+                "latency": _latency(plt, mine, below) if below else None,
+                "operators": _operators(plt, mine),
+            }
             for name, figure in figures.items():
                 if figure is not None:
+                    add_caption(figure, f"{threads} thread{'s' if threads > 1 else ''}, {measured_on}".rstrip(", "))
                     written += save_figure(figure, folder, f"{name}_threads{threads}")
                     plt.close(figure)
     return written
+
+
+def add_caption(figure: Any, text: str) -> None:
+    """Small text at the lower left, below everything else."""
+    if text:
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color="0.35")
+
+
+def _speedup(plt: Any, lines: Sequence[CandidateLine]) -> Any:
+    """How many times faster the last level is than level 0, by model: a bar for each of a few batches; None without."""
+    levels = [line for line in lines if line.candidate.startswith("level ") and line.candidate != NAIVE]
+    measured = sorted({line.case.batch for line in levels})
+    if not levels:
+        return None
+    batches = [batch for batch in measured if batch in SPEEDUP_BATCHES] or measured[:3]
+    last = levels[-1].candidate
+    ratios = {(line.case.model, line.case.batch): line.ratio.median for line in levels if line.candidate == last}
+    models = list(dict.fromkeys(line.case.model for line in levels))
+    figure, axis = plt.subplots(figsize=(1.6 + 0.68 * (len(models) + 1), 3.6))
+    width = 0.8 / len(batches)
+    for number, batch in enumerate(batches):
+        heights = [ratios.get((model, batch), math.nan) for model in models]
+        heights.append(_geometric_mean([each for each in heights if not math.isnan(each)]))
+        places = [place + (number - (len(batches) - 1) / 2) * width for place in range(len(heights))]
+        axis.bar(places, heights, width, label=f"batch {batch}", color=SPEEDUP_COLOURS[number], zorder=2)
+        if number == len(batches) - 1:
+            for place, height in zip(places, heights, strict=True):
+                axis.annotate(f"{height:.1f}", (place, height), ha="center", va="bottom", fontsize=7)
+    axis.axhline(1, color="0.25", linewidth=1, zorder=3)
+    axis.axvline(len(models) - 0.5, color="0.7", linewidth=0.8)
+    axis.set_xticks(range(len(models) + 1), [*models, MEAN], rotation=40, ha="right")
+    axis.set_ylabel(f"times faster than {NAIVE}")
+    axis.grid(visible=False, axis="x")
+    axis.set_title(f"Speed-up of {last} over {NAIVE} ({NAIVE} = 1)", loc="left")
+    axis.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
 
 
 def _latency(plt: Any, lines: Sequence[CandidateLine], floors: Sequence[FloorLine]) -> Any:
@@ -63,8 +118,11 @@ def _latency(plt: Any, lines: Sequence[CandidateLine], floors: Sequence[FloorLin
         _latency_of(axis, models[place], candidates, lines, floors)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    threads = lines[0].case.threads
-    figure.suptitle(f"Microseconds a call by batch, {threads} thread{'s' if threads > 1 else ''}")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("microseconds a call")
+    for axis in axes[-1, :]:
+        axis.set_xlabel("batch")
+    figure.suptitle("Latency by batch (both axes logarithmic)")
     return figure
 
 
@@ -86,22 +144,37 @@ def _latency_of(
 
 
 def _operators(plt: Any, lines: Sequence[CandidateLine]) -> Any:
-    """Time by operator at one batch: level 0 above the last level; None where nothing was profiled."""
+    """Time by operator at one batch: level 0 above the last level of each model; None where nothing was profiled."""
     batches = sorted({line.case.batch for line in lines if line.ops})
     if not batches:
         return None
     batch = BAR_BATCH if BAR_BATCH in batches else batches[-1]
     bars = _bars([line for line in lines if line.case.batch == batch and line.ops])
     ops = _largest_ops(bars)
-    figure, axis = plt.subplots(figsize=(9, 0.6 + 0.28 * len(bars)))
-    for place, (line, whole) in enumerate(bars):
-        _draw_bar(axis, place, line, ops, line.median_us / whole)
-    axis.set_yticks(range(len(bars)), [f"{line.case.model}, {line.candidate}" for line, _ in bars])
+    figure, axis = plt.subplots(figsize=(10, 0.9 + 0.26 * len(bars)))
+    places = _grouped_places([line.case.model for line, _ in bars])
+    for place, (line, whole) in zip(places, bars, strict=True):
+        length = line.median_us / whole
+        _draw_bar(axis, place, line, ops, length)
+        axis.annotate(f" {line.median_us:,.0f} \u00b5s", (length, place), va="center", fontsize=7)
+    axis.set_yticks(places, [f"{line.case.model}, {line.candidate}" for line, _ in bars])
     axis.invert_yaxis()
-    axis.set_xlabel(f"time by operator at batch {batch}, level 0 of each model = 1")
+    axis.grid(visible=False, axis="y")
+    axis.set_xlabel("time, level 0 of each model = 1; at the end of a bar: microseconds a call")
+    axis.set_title(f"Time by operator at batch {batch}", loc="left")
     handles = [plt.Rectangle((0, 0), 1, 1, color=_colour(ops, op)) for op in [*ops, "other"]]
-    figure.legend(handles, [*ops, "other"], loc="outside right upper", frameon=False)
+    labels = [RUNTIME_OPS.get(op, op) for op in ops]
+    figure.legend(handles, [*labels, "other"], loc="outside right upper", frameon=False)
     return figure
+
+
+def _grouped_places(models: Sequence[str]) -> list[float]:
+    """Where bars stand: those of one model side by side, a gap before the next model."""
+    places: list[float] = []
+    for number, model in enumerate(models):
+        gap = 0.55 if number and models[number - 1] != model else 0.0
+        places.append((places[-1] + 1 if places else 0.0) + gap)
+    return places
 
 
 def _bars(lines: Sequence[CandidateLine]) -> list[tuple[CandidateLine, float]]:
@@ -124,7 +197,7 @@ def _largest_ops(bars: Sequence[tuple[CandidateLine, float]]) -> list[str]:
     return sorted(totals, key=lambda op: -totals[op])[:SHOWN_OPS]
 
 
-def _draw_bar(axis: Any, place: int, line: CandidateLine, ops: Sequence[str], length: float) -> None:
+def _draw_bar(axis: Any, place: float, line: CandidateLine, ops: Sequence[str], length: float) -> None:
     shares = {op: line.ops.get(op, 0.0) for op in ops}
     shares["other"] = max(0.0, 1 - sum(shares.values()))
     start = 0.0

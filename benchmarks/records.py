@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -139,3 +139,23 @@ def load(path: Path) -> list[dict[str, Any]]:
             raise BenchmarkError(f"{path}, line {number}: expected an object. Give a file that --json wrote.")
         entries.append(entry)
     return entries
+
+
+def lines_of(entries: Iterable[Mapping[str, Any]]) -> list[CandidateLine | FloorLine]:
+    """The measurements among the entries of a file, as `to_dict` wrote them."""
+    lines: list[CandidateLine | FloorLine] = []
+    for entry in entries:
+        kind = {CandidateLine.kind: CandidateLine, FloorLine.kind: FloorLine}.get(entry["kind"])
+        if kind is not None:
+            lines.append(_line(kind, entry))
+    return lines
+
+
+def _line(kind: type[CandidateLine] | type[FloorLine], entry: Mapping[str, Any]) -> CandidateLine | FloorLine:
+    of_case = {each.name for each in fields(Case)}
+    own: dict[str, Any] = {each.name: entry.get(each.name) for each in fields(kind) if each.name != "case"}
+    for name in ("ratio", "of_floor"):
+        if own.get(name) is not None:
+            own[name] = Ratio(**own[name])
+    own |= {name: {} for name in ("ops",) if name in own and own[name] is None}
+    return kind(case=Case(**{name: entry[name] for name in of_case}), **own)

@@ -75,7 +75,8 @@ def _write(folder: Path, lines: list[Line], entries: list[dict[str, object]]) ->
     records.write_text(folder / "report.md", f"# Latency\n\n{about}\n{_report(lines, slowest=True)}")
     measured = [line for line in lines if isinstance(line, CandidateLine)]
     if measured:
-        plots.draw(folder, measured, [line for line in lines if isinstance(line, FloorLine)])
+        floors = [line for line in lines if isinstance(line, FloorLine)]
+        plots.draw(folder, measured, floors, machine.caption(entries[0]))
 
 
 def _compare(before: list[dict[str, object]], after: list[dict[str, object]], tolerance: float) -> int:

@@ -29,7 +29,7 @@ def test_the_layer_table_is_the_registrys() -> None:
 def test_the_ten_lines_run_on_the_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    section = README.partition("## Ten lines")[2].partition("\n## ")[0]
+    section = README.partition("## My model in ten lines")[2].partition("\n## ")[0]
     sample = re.search(r"`hugectr2onnx (sample .*)`", section)
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert sample is not None and code is not None

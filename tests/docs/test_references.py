@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, PAGES, ROOT, headings, name
+from .pages import DOCS, PAGES, ROOT, headings, name
 
 DOCUMENTS = {
     "layers": DOCS / "specification" / "layers.md",

@@ -21,8 +21,8 @@ def check(path: Path, text: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_the_documented_pass_is_typed(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "adding_a_pass.md").read_text(encoding="utf-8")
-    example = page.split("```python\n")[1].split("```")[0]
-    assert "@rule(X @ W + B)" in example
+    example = page.split('```python title="hugectr2onnx/')[1].partition("\n")[2].split("```")[0]
+    assert "@rule(X * 1.0)" in example
     found = check(tmp_path / "example.py", example)
     assert found.returncode == 0, found.stdout
 
