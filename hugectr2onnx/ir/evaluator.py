@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.ir.types import Array
+
+Adjust = Callable[[Value, Array], Array]
+"""Puts another array in the place of a float result, such as a rounded one; it must not change the array it gets."""
 
 
 def evaluate(
@@ -24,15 +27,24 @@ def evaluate(
 
 
 def evaluate_values(
-    graph: Graph, values: Sequence[Value], feeds: Mapping[str, Array], *, precision: type[np.floating[Any]] = np.float64
+    graph: Graph,
+    values: Sequence[Value],
+    feeds: Mapping[str, Array],
+    *,
+    precision: type[np.floating[Any]] = np.float64,
+    adjust: Adjust | None = None,
 ) -> list[Array]:
-    """Any values of the graph. Tables are read row by row and never converted as a whole."""
+    """Any values of the graph. Tables are read row by row and never converted as a whole.
+
+    `adjust` is asked for every float result but those of tables.
+    """
     results: dict[Value, Array] = {}
     kept, left = set(values), Counter(operand for node in graph for operand in node.inputs)
     with np.errstate(all="ignore"):
         for node in graph:
             for value, array in zip(node.results, _results(node, results, feeds, precision), strict=True):
-                results[value] = array
+                adjusted = adjust and array.dtype.kind == "f" and not _is_table(value)
+                results[value] = adjust(value, array) if adjust and adjusted else array
             # What nothing reads any more goes: a model of many wide layers would not fit otherwise.
             left.subtract(node.inputs)
             for value in {*node.inputs, *node.results} - kept:
@@ -51,11 +63,14 @@ def _results(
             raise CompilerError(f"input {node.name} was not fed")
         return (_precise(np.asarray(feeds[node.name]), precision),)
     if isinstance(node.op, Const):
-        table = any(isinstance(use.node.op, Lookup) for use in node.results[0].uses)
-        return (node.op.array if table else _precise(node.op.array, precision),)
+        return (node.op.array if _is_table(node.results[0]) else _precise(node.op.array, precision),)
     computed = node.op.evaluate(*(known[operand] for operand in node.inputs))
     arrays = computed if isinstance(computed, tuple) else (computed,)
     return tuple(_precise(array, precision) for array in arrays)
+
+
+def _is_table(value: Value) -> bool:
+    return isinstance(value.op, Const) and any(isinstance(use.node.op, Lookup) for use in value.uses)
 
 
 def _precise(array: Array, precision: type[np.floating[Any]]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import lcm
 
 import numpy as np
@@ -31,10 +31,24 @@ def _rows_needed(node: Node) -> int:
     return int(-(-(max(node.op.indices) + 1) // length.factor)) if isinstance(length, Batch) else 1
 
 
-def feeds_for(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
-    """Random inputs by name at a batch size."""
+def feeds_for(graph: Graph, batch: int, seed: int, scales: Sequence[float] = ()) -> dict[str, Array]:
+    """Random inputs by name at a batch size.
+
+    Float features are normal with a standard deviation of 1. With `scales` those of the second half of the samples are
+    multiplied by them in turn: units that are dead on small features wake up on large ones.
+    """
     generator = np.random.default_rng(seed)
-    return {value.node.name: _feed(value, batch, generator) for value in graph.inputs}
+    feeds = {value.node.name: _feed(value, batch, generator) for value in graph.inputs}
+    return {name: _scaled(array, scales) for name, array in feeds.items()}
+
+
+def _scaled(array: Array, scales: Sequence[float]) -> Array:
+    if array.dtype.kind != "f" or not scales or len(array) < 2:
+        return array
+    factors = np.ones(len(array), np.float32)
+    half = len(array) // 2
+    factors[half:] = np.resize(np.array(scales, np.float32), len(array) - half)
+    return array * factors.reshape(-1, *[1] * (array.ndim - 1))
 
 
 def _feed(value: Value, batch: int, generator: np.random.Generator) -> Array:

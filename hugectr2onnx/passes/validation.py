@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
 from hugectr2onnx.errors import PassError
 from hugectr2onnx.ir.evaluator import evaluate
+from hugectr2onnx.ir.expectation import Expectation, expect
 from hugectr2onnx.ir.feeds import feeds_for, smallest_batch
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.ir.tolerance import errors
 from hugectr2onnx.ir.types import Array
-
-
-@dataclass(frozen=True)
-class _Expectation:
-    """One feed, and what the graph made of it before any pass, in float64 and in float32."""
-
-    feeds: Mapping[str, Array]
-    reference: Mapping[str, Array]
-    rounded: Mapping[str, Array]
 
 
 class Validation:
@@ -32,25 +20,25 @@ class Validation:
 
     def __init__(self, graph: Graph, *, exact: bool, seed: int = 0):
         self.exact = exact
-        batches = [feeds_for(graph, size * smallest_batch(graph), seed) for size in (1, 5)]
+        before, unit = graph.clone(), smallest_batch(graph)
         self.expected = [
-            _Expectation(feeds, evaluate(graph, feeds), evaluate(graph, feeds, precision=np.float32))
-            for feeds in batches
+            expect(before, before.outputs, feeds_for(graph, size * unit, seed), size * unit) for size in (1, 5)
         ]
 
     def check(self, graph: Graph, pass_name: str) -> None:
         """Raise PassError if an output differs."""
         for each in self.expected:
             for name, found in evaluate(graph, each.feeds).items():
-                difference = self._difference(each.reference[name], each.rounded[name], found)
+                difference = self._difference(each, name, found)
                 if difference:
                     raise PassError(f"{pass_name} changes output {name}: {difference}")
 
-    def _difference(self, reference: Array, rounded: Array, found: Array) -> str:
+    def _difference(self, expected: Expectation, name: str, found: Array) -> str:
         """What is wrong with an output, or nothing."""
+        reference = expected.reference[name]
         if reference.shape != found.shape:
             return f"shape {reference.shape} becomes {found.shape}"
-        error, tolerance = errors(reference, rounded, found)
+        error, tolerance = expected.errors(name, found)
         wrong = _changed(reference, found) if self.exact else error > tolerance
         if not wrong.any():
             return ""

@@ -215,3 +215,84 @@ def test_a_model_that_lost_an_output_is_refused():
     del lost.graph.output[1]
     with pytest.raises(ParityError):
         parity.check(Artifact(lost, artifact.tensors), parity.expect(graph))
+
+
+# Rows of their own
+
+
+def test_a_row_that_float32_ruins_does_not_loosen_the_others():
+    """The first row is wrong by 1e-2 in float32, the second is exact: it may be off by 1e-5 and not by 1e-3."""
+    reference, rounded = [[0.5, 0.5], [0.25, 0.25]], [[0.51, 0.5], [0.25, 0.25]]
+    verdict(reference, [[0.57, 0.5], [0.25, 0.25]], rounded)
+    with pytest.raises(ParityError, match=r"\[1, 0\] is .*, off by 0\.001 where 1\.25e-05 is allowed"):
+        verdict(reference, [[0.5, 0.5], [0.251, 0.25]], rounded)
+
+
+def test_a_lucky_rounding_is_not_taken_for_the_noise():
+    """10,001 - 10,000 loses 13 bits in float32; that one evaluation got them right proves nothing."""
+    graph = Graph()
+    x = graph.input("x", f32(N, 1))
+    weights = graph.const(np.array([[1 / 3]], np.float32), "w")
+    graph.output({"y": (x @ weights + np.float32(3333.7)) - np.float32(3333.7)})
+    (each, *_) = parity.expect(graph)
+    lucky = Expectation(1, each.feeds, each.reference, each.reference, each.graph, each.values)
+    found = {"y": (each.reference["y"] + 2e-4).astype(np.float32)}
+    assert parity.compare([lucky], [found]).outputs[0].tolerance > 2e-4
+    with pytest.raises(ParityError):
+        parity.compare([lucky], [{"y": found["y"] + np.float32(0.1)}])
+
+
+# Every output, every batch
+
+
+def test_all_outputs_of_all_batches_are_reported():
+    expected = [Expectation(b, {}, *[{name: np.zeros((b, 1)) for name in "yz"}] * 2) for b in (1, 7)]
+    found = [{"y": np.full((b, 1), 0.1), "z": np.full((b, 1), 0.1)} for b in (1, 7)]
+    with pytest.raises(ParityError) as caught:
+        parity.compare(expected, found)
+    assert [line[:34] for line in str(caught.value).splitlines()] == [
+        "output 'y' differs from the float6",
+        "output 'y' differs from the float6",
+        "output 'z' differs from the float6",
+        "output 'z' differs from the float6",
+    ]
+
+
+def test_measure_gives_what_differs_as_data():
+    reference = np.zeros((5, 2))
+    found = reference.copy()
+    found[3] = 0.1, 0.2
+    (output,) = parity.measure([expectation(reference)], [{"y": found}]).outputs
+    assert (output.passed, output.exceeding) == (False, 2)
+    (difference,) = output.differences
+    assert (difference.place, difference.error) == ((3, 1), pytest.approx(0.2))
+
+
+# Hidden units
+
+
+def dead(bias: float) -> Graph:
+    graph = Graph()
+    hidden = Relu()(graph.input("x", f32(N, 3)) @ graph.const(np.ones((3, 4), np.float32)) + np.float32(bias))
+    hidden.node.name = "relu1"
+    graph.output({"y": hidden @ graph.const(np.ones((4, 1), np.float32))})
+    return graph
+
+
+@pytest.mark.parametrize("bias", [0.0, -100.0, -5000.0])
+def test_feeds_grow_until_they_wake_up_a_layer(bias: float):
+    expected = parity.expect(dead(bias))
+    (units,) = parity.compare(expected, [each.reference for each in expected]).hidden_units
+    assert (units.layer, units.units, units.active) == ("relu1", 4, 4)
+
+
+def test_units_that_nothing_wakes_up_are_counted():
+    graph = dead(0.0)
+    asleep = Relu()(graph.input("z", f32(N, 3)) @ graph.const(np.zeros((3, 5), np.float32)) - np.float32(1.0))
+    asleep.node.name = "relu2"
+    expected = parity.expect(graph)
+    found = {
+        units.layer: (units.units, units.active)
+        for units in parity.measure(expected, [each.reference for each in expected]).hidden_units
+    }
+    assert found == {"relu1": (4, 4), "relu2": (5, 0)}

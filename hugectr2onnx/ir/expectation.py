@@ -1,0 +1,59 @@
+"""One feed and what a graph answers to it: in float64, in float32, and in float32 with other roundings where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from hugectr2onnx.ir import tolerance
+from hugectr2onnx.ir.evaluator import evaluate_values
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.hidden_units import Active, rectified, watch
+from hugectr2onnx.ir.rounding_noise import noisy_evaluations
+from hugectr2onnx.ir.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """The reference's answers by name; `graph` and `values` are what they come from, if they can be worked out again."""
+
+    batch: int
+    feeds: Mapping[str, Array]
+    reference: Mapping[str, Array]
+    rounded: Mapping[str, Array]
+    graph: Graph | None = None
+    values: Mapping[str, Value] | None = None
+    active: Active = field(default_factory=dict)
+    """Which hidden units the feed wakes up."""
+
+    def errors(self, name: str, found: Array) -> tuple[Array, Array]:
+        """Error and tolerance of each element of an answer (see `ir.tolerance`)."""
+        return tolerance.errors(self.reference[name], self.rounded[name], found, lambda: self._more_rounded(name))
+
+    def _more_rounded(self, name: str) -> list[Array]:
+        return [each[name] for each in self._noisy]
+
+    @cached_property
+    def _noisy(self) -> Sequence[Mapping[str, Array]]:
+        if self.graph is None or self.values is None:
+            return ()
+        return noisy_evaluations(self.graph, self.values, self.feeds)
+
+
+def expect(graph: Graph, values: Mapping[str, Value], feeds: Mapping[str, Array], batch: int) -> Expectation:
+    """The answers of a graph, which must not change afterwards, for some of its values by name."""
+    wanted, active = list(values.values()), dict[str, Array]()
+    exact = evaluate_values(graph, wanted, feeds, adjust=watch(rectified(graph), active))
+    rounded = evaluate_values(graph, wanted, feeds, precision=np.float32)
+    reference, in_float32 = dict(zip(values, exact, strict=True)), dict(zip(values, rounded, strict=True))
+    return Expectation(batch, feeds, reference, in_float32, graph, values, active)
+
+
+def wakes_more(graph: Graph, feeds: Mapping[str, Array], known: Active) -> bool:
+    """Whether a feed wakes up hidden units that slept so far."""
+    active = dict[str, Array]()
+    evaluate_values(graph, [], feeds, precision=np.float32, adjust=watch(rectified(graph), active))
+    return any((units & ~known[layer]).any() for layer, units in active.items())

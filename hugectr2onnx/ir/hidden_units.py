@@ -1,0 +1,62 @@
+"""Hidden units that feeds wake up: weights behind a unit that is always zero are not exercised by any comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hugectr2onnx.ir.evaluator import Adjust
+from hugectr2onnx.ir.graph import Graph, Value
+from hugectr2onnx.ir.ops.elementwise import Relu
+from hugectr2onnx.ir.types import Array
+
+Active = Mapping[str, Array]
+"""Booleans by layer, one for each unit: whether it was not zero for some sample."""
+
+
+@dataclass(frozen=True)
+class HiddenUnits:
+    """How many rectified units a layer has, and how many of them were ever other than zero."""
+
+    layer: str
+    units: int
+    active: int
+
+
+def rectified(graph: Graph) -> dict[Value, str]:
+    """The results of the ReLUs of a graph, each with the name of its layer; of several in one layer each has a number."""
+    nodes = [node for node in graph if isinstance(node.op, Relu)]
+    names: dict[Value, str] = {}
+    for node in nodes:
+        layer = node.name or ", ".join(node.sources) or "relu"
+        number = sum(name == layer or name.startswith(f"{layer} (") for name in names.values())
+        names[node.results[0]] = f"{layer} ({number + 1})" if number else layer
+    return names
+
+
+def watch(names: Mapping[Value, str], active: dict[str, Array]) -> Adjust:
+    """Note in `active` which units are not zero, while a graph is evaluated; the numbers stay as they are."""
+
+    def note(value: Value, array: Array) -> Array:
+        if value in names:
+            own = (array != 0).reshape(-1, array.shape[-1]).any(axis=0)
+            active[names[value]] = own | active.get(names[value], False)
+        return array
+
+    return note
+
+
+def joined(parts: Iterable[Active]) -> dict[str, Array]:
+    """What several feeds wake up together."""
+    together: dict[str, Array] = {}
+    for part in parts:
+        for layer, active in part.items():
+            together[layer] = active | together.get(layer, np.False_)
+    return together
+
+
+def count(active: Active) -> tuple[HiddenUnits, ...]:
+    """The units of each layer, in order."""
+    return tuple(HiddenUnits(layer, len(units), int(units.sum())) for layer, units in active.items())
