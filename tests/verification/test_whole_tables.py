@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import hugectr2onnx
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
-from hugectr2onnx.frontend import importer, loading
-from hugectr2onnx.frontend.importer import ImportOptions
+from hugectr2onnx.frontend.loading import load
+from hugectr2onnx.options import Options
 from hugectr2onnx.passes.lookups.use_rows import use_rows
 from hugectr2onnx.verification.table_comparison import TableComparison
 from hugectr2onnx.verification.whole_tables import compare_tables
@@ -25,10 +25,9 @@ ROWS = "emb.vectors.rows"
 
 
 def compare(model: TablesModel, path: Path, keys: str = "auto", **options: Any) -> tuple[TableComparison, ...]:
-    opened = loading.open_model(model.graph, model.write(), ImportOptions(**options))
-    imported = importer.build(opened.clauses, opened.sources, opened.options)
-    use_rows(imported.graph, keys)
-    return compare_tables(imported.graph, as_artifact(read_model(path), path))
+    graph = load(model.graph, model.write(), Options(**options)).graph
+    use_rows(graph, keys)
+    return compare_tables(graph, as_artifact(read_model(path), path))
 
 
 @pytest.fixture
@@ -283,9 +282,8 @@ def test_examples_are_few(tmp_path: Path) -> None:
 
 def test_progress_goes_from_none_to_all(model: TablesModel, tmp_path: Path) -> None:
     path = model.compile(tmp_path / "m.onnx")
-    opened = loading.open_model(model.graph, model.write(), ImportOptions())
-    imported = importer.build(opened.clauses, opened.sources, opened.options)
+    graph = load(model.graph, model.write()).graph
     heard: list[tuple[str, float]] = []
-    compare_tables(imported.graph, as_artifact(read_model(path), path), lambda name, share: heard.append((name, share)))
+    compare_tables(graph, as_artifact(read_model(path), path), lambda name, share: heard.append((name, share)))
     assert {name for name, _ in heard} == {"tables"}
     assert heard[-1][1] == 1.0
