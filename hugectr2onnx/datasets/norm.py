@@ -1,0 +1,314 @@
+"""HugeCTR's Norm format, with and without check sums (formats 4.3)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hugectr2onnx.datasets.rows import Lists, Rows
+from hugectr2onnx.datasets.schema import Schema
+from hugectr2onnx.errors import FeedError
+from hugectr2onnx.ir.types import Array
+
+HEADER_BYTES = 64
+WRAPPED_BYTES = 4 + HEADER_BYTES + 1
+BLOCK_BYTES = 8 << 20
+WORD = 4
+MAX_KEYS_PER_SLOT = 1 << 20
+
+
+@dataclass(frozen=True)
+class NormHeader:
+    """The first record of a file. `has_sums`: every record has its length before it and the sum of its bytes behind."""
+
+    has_sums: bool
+    records: int
+    label_dim: int
+    dense_dim: int
+    slots: int
+
+    @property
+    def start(self) -> int:
+        """Where the first sample begins."""
+        return WRAPPED_BYTES if self.has_sums else HEADER_BYTES
+
+
+def read_header(head: bytes) -> NormHeader | None:
+    """The header that a file begins with; None where these bytes are none. Raises FeedError for a wrong check sum."""
+    wrapped = len(head) >= WRAPPED_BYTES and struct.unpack_from("<i", head)[0] == HEADER_BYTES
+    payload = head[4 : 4 + HEADER_BYTES] if wrapped else head[:HEADER_BYTES]
+    if len(payload) < HEADER_BYTES:
+        return None
+    check, records, label_dim, dense_dim, slots, *_ = struct.unpack("<8q", payload)
+    if check != int(wrapped) or records < 0 or not (0 <= label_dim < 1 << 20 and 0 <= dense_dim < 1 << 20):
+        return None
+    if not 0 <= slots < 1 << 20 or label_dim + dense_dim + slots == 0:
+        return None
+    if wrapped and sum(payload) & 0xFF != head[4 + HEADER_BYTES]:
+        raise FeedError("the check sum of the header is wrong: the file is damaged, or not in the Norm format")
+    return NormHeader(wrapped, records, label_dim, dense_dim, slots)
+
+
+@dataclass(frozen=True)
+class NormSource:
+    """Norm files, one after the other. `key_bytes` is 4 (uint32) or 8 (int64), the same in all."""
+
+    paths: tuple[Path, ...]
+    headers: tuple[NormHeader, ...]
+    key_bytes: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(header.records for header in self.headers)
+
+    def pieces(self, size: int) -> Iterator[Rows]:
+        """The samples in order, a block of the file at a time."""
+        for path, header in zip(self.paths, self.headers, strict=True):
+            try:
+                with open(path, "rb") as file:
+                    yield from _NormFile(path, header, self.key_bytes, file).pieces()
+            except OSError as error:
+                raise FeedError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def open_norm(paths: Sequence[Path], schema: Schema, key_bytes: int | None = None) -> NormSource:
+    """Norm files that fit the model. Raises FeedError with both sides where they do not.
+
+    `key_bytes` None: told by the first samples, which one width of keys alone can explain.
+    """
+    headers = tuple(_header(path) for path in paths)
+    for path, header in zip(paths, headers, strict=True):
+        found, wanted = (
+            (header.label_dim, header.dense_dim, header.slots),
+            (
+                schema.label_columns,
+                schema.dense_dim,
+                schema.slots,
+            ),
+        )
+        if found != wanted:
+            raise FeedError(
+                f"{path}: has label_dim {found[0]}, dense_dim {found[1]} and {found[2]} slots; the model takes {schema}"
+            )
+    return NormSource(tuple(paths), headers, key_bytes or _told_key_bytes(paths, headers))
+
+
+def _header(path: Path) -> NormHeader:
+    with open(path, "rb") as file:
+        try:
+            header = read_header(file.read(WRAPPED_BYTES))
+        except FeedError as error:
+            raise FeedError(f"{path}: {error}") from None
+    if header is None:
+        raise FeedError(f"{path}: does not begin with the header of a Norm file")
+    return header
+
+
+def _told_key_bytes(paths: Sequence[Path], headers: Sequence[NormHeader]) -> int:
+    """4 or 8, whichever reads the whole first block of the first file that has samples; 8 where both do."""
+    for path, header in zip(paths, headers, strict=True):
+        if not header.records:
+            continue
+        fitting = []
+        for width in (8, 4):
+            with open(path, "rb") as file:
+                try:
+                    # Two pieces: the end of a small file is looked at too.
+                    list(islice(_NormFile(path, header, width, file).pieces(), 2))
+                except FeedError:
+                    continue
+            fitting.append(width)
+        if not fitting:
+            break
+        return fitting[0]
+    return 4
+
+
+@dataclass(frozen=True)
+class _NormFile:
+    """One opened file; samples come out a block at a time."""
+
+    path: Path
+    header: NormHeader
+    key_bytes: int
+    file: BinaryIO
+
+    def pieces(self) -> Iterator[Rows]:
+        left, carried, done = self.header.records, b"", 0
+        self.file.seek(self.header.start)
+        while left:
+            block = self.file.read(BLOCK_BYTES)
+            data = np.frombuffer(carried + block, np.uint8)
+            starts, ends, used = self._records(data, left, done)
+            if not len(starts) and not block:
+                raise FeedError(
+                    f"{self.path}: ends in record {done} of {self.header.records}: the file is truncated, or its keys are "
+                    f"not of {self.key_bytes} bytes"
+                )
+            if len(starts):
+                yield self._rows(data, starts, ends, done)
+                left -= len(starts)
+                done += len(starts)
+            carried = data[used:].tobytes()
+            if not block and left and len(starts) == 0:
+                break
+        if carried or self.file.read(1):
+            raise FeedError(
+                f"{self.path}: has bytes behind its {self.header.records} records: it is damaged, or its keys are not of "
+                f"{self.key_bytes} bytes"
+            )
+
+    # Where records begin
+
+    def _records(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
+        """Payload starts and ends of the whole records in `data`, at most `left`, and how many bytes they take."""
+        return self._wrapped(data, left, done) if self.header.has_sums else self._bare(data, left, done)
+
+    @property
+    def _plain_bytes(self) -> int:
+        """The payload of a sample with one key in every slot."""
+        return WORD * (self.header.label_dim + self.header.dense_dim) + self.header.slots * (WORD + self.key_bytes)
+
+    def _wrapped(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
+        """Length, payload, sum: the lengths lead from record to record."""
+        starts: list[int] = []
+        at, raw = 0, data.tobytes()
+        while len(starts) < left and at + 4 <= len(raw):
+            (length,) = struct.unpack_from("<i", raw, at)
+            least = WORD * (self.header.label_dim + self.header.dense_dim + self.header.slots)
+            if length < least:
+                raise FeedError(f"{self.path}: record {done + len(starts)} has the impossible length {length}")
+            if at + 4 + length + 1 > len(raw):
+                if length > BLOCK_BYTES * 16:
+                    raise FeedError(f"{self.path}: record {done + len(starts)} has the impossible length {length}")
+                break
+            starts.append(at + 4)
+            at += 4 + length + 1
+        found = np.asarray(starts, np.int64)
+        ends = np.append(found[1:] - 4, at)[: len(found)] - 1
+        self._check_sums(data, found, ends, done)
+        return found, ends, at
+
+    def _check_sums(self, data: Array, starts: Array, ends: Array, done: int) -> None:
+        """Raise FeedError for the first record whose bytes do not add up to its check byte."""
+        sums = np.zeros(len(data) + 1, np.int64)
+        np.cumsum(data, out=sums[1:])
+        wrong = ((sums[ends] - sums[starts]) & 0xFF) != data[ends]
+        if wrong.any():
+            raise FeedError(f"{self.path}: the check sum of record {done + int(np.argmax(wrong))} is wrong")
+
+    def _bare(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
+        """Records of one key a slot have one length; else each word's place of the next record is worked out at once."""
+        count = min(left, len(data) // self._plain_bytes)
+        plain = np.arange(count, dtype=np.int64) * self._plain_bytes
+        if count and (self._counts_at(data, plain) == 1).all():
+            return plain, plain + self._plain_bytes, count * self._plain_bytes
+        return self._bare_lists(data, left, done)
+
+    def _counts_at(self, data: Array, starts: Array) -> Array:
+        """The key counts of records that have one key in every slot."""
+        first = WORD * (self.header.label_dim + self.header.dense_dim)
+        places = first + np.arange(self.header.slots) * (WORD + self.key_bytes)
+        words = data[: len(data) // WORD * WORD].view("<i4")
+        return words[(starts[:, None] + places) // WORD]
+
+    def _bare_lists(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
+        """Follow the records by a table of jumps: from a word that is a key count to the next key count, `slots` times."""
+        words = data[: len(data) // WORD * WORD].view("<i4").astype(np.int64)
+        end = len(words)
+        jump = np.arange(end + 1) + 1
+        counts = np.where((words >= 0) & (words <= MAX_KEYS_PER_SLOT), words, end)
+        jump[:-1] += counts * (self.key_bytes // WORD)
+        jump = np.minimum(jump, end + 1)
+        jump[end] = end + 1
+        beyond = np.append(jump, end + 1)
+        steps, power, n = np.arange(end + 2), beyond, self.header.slots
+        while n:
+            if n & 1:
+                steps = power[steps]
+            power, n = power[power], n >> 1
+        starts: list[int] = []
+        lead, at = self.header.label_dim + self.header.dense_dim, 0
+        following = steps.tolist()
+        while len(starts) < left and at + lead <= end:
+            after = following[at + lead]
+            if after > end:
+                self._refuse_impossible(words, at + lead, done + len(starts))
+                break
+            starts.append(at * WORD)
+            at = after
+        found = np.asarray(starts, np.int64)
+        return found, np.append(found[1:], at * WORD)[: len(found)], at * WORD
+
+    def _refuse_impossible(self, words: Array, at: int, record: int) -> None:
+        """Raise FeedError where a record breaks off at a key count that cannot be one, not at the end of the block."""
+        for _ in range(self.header.slots):
+            if at >= len(words):
+                return
+            count = int(words[at])
+            if not 0 <= count <= MAX_KEYS_PER_SLOT:
+                raise FeedError(
+                    f"{self.path}: record {record} has a slot of {count} keys: the file is damaged, or its keys are not of "
+                    f"{self.key_bytes} bytes"
+                )
+            at += 1 + count * (self.key_bytes // WORD)
+
+    # What records hold
+
+    def _rows(self, data: Array, starts: Array, ends: Array, done: int) -> Rows:
+        label_bytes, dense_bytes = WORD * self.header.label_dim, WORD * self.header.dense_dim
+        labels = _gathered(data, starts, label_bytes).view("<f4")
+        dense = _gathered(data, starts + label_bytes, dense_bytes).view("<f4")
+        self._refuse_nan(labels, dense, done)
+        keys = self._keys(data, starts + label_bytes + dense_bytes, ends, done)
+        one_each = all(len(each.values) == len(starts) and (each.counts == 1).all() for each in keys)
+        if one_each and keys:
+            return Rows(labels, dense, np.stack([each.values for each in keys], axis=1))
+        return Rows(labels, dense, keys)
+
+    def _refuse_nan(self, labels: Array, dense: Array, done: int) -> None:
+        for what, values in (("label", labels), ("dense value", dense)):
+            if np.isnan(values.sum()):
+                record = int(np.argmax(np.isnan(values).any(1)))
+                raise FeedError(f"{self.path}: record {done + record} has a {what} that is NaN")
+
+    def _keys(self, data: Array, at: Array, ends: Array, done: int) -> tuple[Lists, ...]:
+        """Each slot's lists; `at` is where the first slot of every record begins, `ends` where the record ends."""
+        kind = "<i8" if self.key_bytes == 8 else "<u4"
+        slots = []
+        for _ in range(self.header.slots):
+            self._require(at + WORD <= ends, done)
+            counts = _gathered(data, at, WORD).view("<i4")[:, 0].astype(np.int64)
+            self._require((counts >= 0) & (at + WORD + counts * self.key_bytes <= ends), done)
+            offsets = np.zeros(len(at) + 1, np.int64)
+            np.cumsum(counts, out=offsets[1:])
+            within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+            places = np.repeat(at + WORD, counts) + within * self.key_bytes
+            values = _gathered(data, places, self.key_bytes).view(kind)[:, 0].astype(np.int64)
+            slots.append(Lists(values, offsets))
+            at = at + WORD + counts * self.key_bytes
+        self._require(at == ends, done)
+        return tuple(slots)
+
+    def _require(self, holds: Array, done: int) -> None:
+        """Raise FeedError for the first record whose slots do not fill it."""
+        if not holds.all():
+            raise FeedError(
+                f"{self.path}: the slots of record {done + int(np.argmin(holds))} do not fill it: the file is damaged, or its "
+                f"keys are not of {self.key_bytes} bytes"
+            )
+
+
+def _gathered(data: Array, starts: Array, count: int) -> Array:
+    """`count` bytes at each of the starts, as [n, count]."""
+    if not count:
+        return np.empty((len(starts), 0), np.uint8)
+    windows = np.lib.stride_tricks.sliding_window_view(data, count) if len(starts) else data[:0].reshape(0, count)
+    return np.ascontiguousarray(windows[starts])

@@ -1,0 +1,204 @@
+"""Some samples as a reader found them, and the batches that a model is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar
+
+import numpy as np
+
+from hugectr2onnx.datasets.schema import Schema, SparseInput
+from hugectr2onnx.errors import FeedError
+from hugectr2onnx.ir.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """The keys of one slot: sample i has `values[offsets[i]:offsets[i + 1]]`, int64."""
+
+    values: Array
+    offsets: Array
+
+    def part(self, start: int, stop: int) -> Lists:
+        first, last = self.offsets[start], self.offsets[stop]
+        return Lists(self.values[first:last], self.offsets[start : stop + 1] - first)
+
+    @property
+    def counts(self) -> Array:
+        return np.diff(self.offsets)
+
+    @staticmethod
+    def joined(parts: Sequence[Lists]) -> Lists:
+        counts = np.concatenate([part.counts for part in parts])
+        offsets = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        return Lists(np.concatenate([part.values for part in parts]), offsets)
+
+
+Keys = Array | tuple[Lists, ...]
+"""One key in every slot, int64 [n, slots]; or the lists of each slot."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Samples in the terms of HugeCTR's data formats: label columns, dense columns, slots.
+
+    `labels` float32 [n, label columns], None where the data has none; `dense` float32 [n, dense columns]; `ids` are
+    columns that pass through to the predictions.
+    """
+
+    labels: Array | None
+    dense: Array
+    keys: Keys
+    ids: Mapping[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def part(self, start: int, stop: int) -> Rows:
+        keys = (
+            tuple(each.part(start, stop) for each in self.keys)
+            if isinstance(self.keys, tuple)
+            else self.keys[start:stop]
+        )
+        return Rows(
+            None if self.labels is None else self.labels[start:stop],
+            self.dense[start:stop],
+            keys,
+            {name: column[start:stop] for name, column in self.ids.items()},
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Rows]) -> Rows:
+        first = parts[0]
+        labels = (
+            None if first.labels is None else np.concatenate([part.labels for part in parts if part.labels is not None])
+        )
+        ids = {name: np.concatenate([part.ids[name] for part in parts]) for name in first.ids}
+        return Rows(labels, np.concatenate([part.dense for part in parts]), _joined_keys(parts), ids)
+
+
+def _joined_keys(parts: Sequence[Rows]) -> Keys:
+    if not any(isinstance(part.keys, tuple) for part in parts):
+        return np.concatenate([part.keys for part in parts])
+    listed = [as_lists(part.keys) for part in parts]
+    return tuple(Lists.joined(slot) for slot in zip(*listed, strict=True))
+
+
+def as_lists(keys: Keys) -> tuple[Lists, ...]:
+    """The keys slot by slot."""
+    if isinstance(keys, tuple):
+        return keys
+    offsets = np.arange(len(keys) + 1)
+    return tuple(Lists(keys[:, slot], offsets) for slot in range(keys.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a model is fed with: `inputs` and `labels` by the names of the model's inputs and outputs."""
+
+    inputs: Mapping[str, Array]
+    labels: Mapping[str, Array]
+    ids: Mapping[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter((*self.inputs.values(), *self.labels.values())), ()))
+
+    def part(self, start: int, stop: int) -> Batch:
+        return Batch(*({name: array[start:stop] for name, array in each.items()} for each in self._groups()))
+
+    @staticmethod
+    def joined(parts: Sequence[Batch]) -> Batch:
+        groups = zip(*(part._groups() for part in parts), strict=True)
+        return Batch(*({name: np.concatenate([part[name] for part in group]) for name in group[0]} for group in groups))
+
+    def _groups(self) -> tuple[Mapping[str, Array], ...]:
+        return self.inputs, self.labels, self.ids
+
+
+class Divisible(Protocol):
+    """Samples that can be cut and joined."""
+
+    def __len__(self) -> int: ...
+    def part(self, start: int, stop: int) -> Self: ...
+    @staticmethod
+    def joined(parts: Sequence[Any]) -> Any: ...
+
+
+D = TypeVar("D", bound=Divisible)
+
+
+def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iterator[D]:
+    """The same samples in pieces of `size`, the last one smaller; at most `limit` samples."""
+    held: list[D] = []
+    have = 0
+    left = limit
+    for given in pieces:
+        piece = given
+        if left is not None:
+            piece = piece if len(piece) <= left else piece.part(0, left)
+            left -= len(piece)
+        while have + len(piece) >= size:
+            cut = size - have
+            head = piece if cut == len(piece) else piece.part(0, cut)
+            yield head if not held else head.joined([*held, head])
+            piece = piece.part(cut, len(piece))
+            held, have = [], 0
+        if len(piece):
+            held.append(piece)
+            have += len(piece)
+        if left == 0:
+            break
+    if held:
+        yield held[0] if len(held) == 1 else held[0].joined(held)
+
+
+def to_batch(rows: Rows, schema: Schema) -> Batch:
+    """Offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width."""
+    inputs: dict[str, Array] = {}
+    if schema.dense is not None:
+        inputs[schema.dense] = rows.dense
+    first = 0
+    for sparse in schema.sparse:
+        inputs[sparse.name] = _keys_of(rows.keys, first, sparse, schema)
+        first += sparse.slots
+    labels: dict[str, Array] = {}
+    if rows.labels is not None:
+        at = 0
+        for label in schema.labels:
+            labels[label.name] = rows.labels[:, at : at + label.columns]
+            at += label.columns
+    return Batch(inputs, labels, rows.ids)
+
+
+def _keys_of(keys: Keys, first: int, sparse: SparseInput, schema: Schema) -> Array:
+    slots = slice(first, first + sparse.slots)
+    offsets = np.asarray(schema.offsets[slots], np.int64)
+    if isinstance(keys, tuple):
+        return _padded(keys[slots], offsets, sparse, schema.padding)
+    own = keys[:, slots]
+    if offsets.any():
+        own = own + offsets
+    width = 1 if sparse.width is None else sparse.width
+    if width == 1:
+        return np.ascontiguousarray(own)[:, :, None]
+    padded = np.full((*own.shape, width), schema.padding, np.int64)
+    padded[:, :, 0] = own
+    return padded
+
+
+def _padded(slots: Sequence[Lists], offsets: Array, sparse: SparseInput, padding: int) -> Array:
+    widest = max((int(each.counts.max(initial=0)) for each in slots), default=0)
+    if sparse.width is not None and widest > sparse.width:
+        raise FeedError(
+            f"a sample has {widest} keys in a slot of {sparse.name}; the model takes at most {sparse.width} "
+            "(nnz_per_slot of its graph)"
+        )
+    width = max(1, widest) if sparse.width is None else sparse.width
+    padded = np.full((len(slots[0].offsets) - 1, len(slots), width), padding, np.int64)
+    places = np.arange(width)
+    for slot, each in enumerate(slots):
+        offset = int(offsets[slot]) if len(offsets) else 0
+        padded[:, slot][places < each.counts[:, None]] = each.values + offset if offset else each.values
+    return padded

@@ -1,0 +1,1 @@
+"""The same job on the engines that people have: Ray Data and Spark."""

@@ -1,0 +1,63 @@
+"""`predict` on Ray Data: files are read, scored and written by a cluster's workers, each with a session of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from hugectr2onnx.errors import OutputError, UnsupportedError
+from hugectr2onnx.scoring.table_scorer import ClusterJob, TableScorer
+
+
+class _Worker:
+    """A stateful class for `map_batches`: Ray makes one for each worker."""
+
+    def __init__(self, scorer: TableScorer) -> None:
+        self.scorer = scorer
+
+    def __call__(self, table: Any) -> Any:
+        return self.scorer(table)
+
+
+def scored(job: ClusterJob, *, address: str | None, batch_size: int, workers: int) -> Any:
+    """A `ray.data.Dataset` of predictions in the order of the data. Raises UnsupportedError where Ray is not installed.
+
+    address: of a running cluster, such as "auto" or "ray://host:10001"; None starts one on this machine.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    data = ray.data.read_parquet(list(job.paths), columns=list(job.columns))
+    return data.map_batches(
+        _Worker,
+        fn_constructor_args=(job.scorer,),
+        batch_format="pyarrow",
+        batch_size=batch_size,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+    )
+
+
+def tables(job: ClusterJob, *, address: str | None, batch_size: int, workers: int) -> Iterator[Any]:
+    """The predictions as Arrow tables, in the order of the data."""
+    data = scored(job, address=address, batch_size=batch_size, workers=workers)
+    yield from data.iter_batches(batch_size=batch_size, batch_format="pyarrow")
+
+
+def write(job: ClusterJob, folder: str, *, address: str | None, batch_size: int, workers: int) -> None:
+    """Let the workers write Parquet files into a new folder. Raises OutputError for a folder that holds files."""
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise OutputError(f"{folder}: is not empty; choose a new folder for the files of predictions")
+    scored(job, address=address, batch_size=batch_size, workers=workers).write_parquet(folder)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise UnsupportedError("the engine ray needs Ray Data: pip install 'hugectr2onnx[ray]'") from None
+    return ray

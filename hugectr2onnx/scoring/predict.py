@@ -1,0 +1,194 @@
+"""`predict` and `evaluate`: a converted model over a whole data set."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
+from hugectr2onnx.datasets.rows import Batch
+from hugectr2onnx.errors import FeedError, OutputError
+from hugectr2onnx.ir.types import Array
+from hugectr2onnx.scoring.against import ATOL, RTOL, Comparer, Comparison, read_recorded
+from hugectr2onnx.scoring.metrics import DEFAULT_METRICS, Metrics, check_metrics
+from hugectr2onnx.scoring.prediction_files import InMemory, Nowhere, Writer, check_path, prediction_columns, writing
+from hugectr2onnx.scoring.scorer import Scorer
+
+Progress = Callable[[int, int | None], None]
+"""Called with the rows that are done and those there are, None where only reading tells."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run over a data set gave.
+
+    `columns`: ids, labels and predictions by name where no file was asked for. `scores`: {label: {metric: value}}.
+    """
+
+    rows: int
+    seconds: float
+    path: str | None = None
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the columns, as JSON-ready data."""
+        return {
+            "rows": self.rows,
+            "seconds": self.seconds,
+            "rows_per_second": self.rows / self.seconds if self.seconds else None,
+            "path": self.path,
+            "metrics": {label: dict(values) for label, values in self.scores.items()},
+            "against": asdict(self.comparison) if self.comparison else None,
+            "warnings": list(self.warnings),
+        }
+
+
+def predict(
+    model: str | os.PathLike[str],
+    data: Any,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    metrics: Sequence[str] = (),
+    group: str | None = None,
+    against: str | os.PathLike[str] | None = None,
+    rtol: float = RTOL,
+    atol: float = ATOL,
+    partial: bool = False,
+    force: bool = False,
+    keep: bool | None = None,
+    **dataset_options: Any,
+) -> Predictions:
+    """Predict every sample of a data set, in its order.
+
+    model: an ONNX file. data: a `Dataset`, or what `open_dataset` takes (`dataset_options` are its options). out: a file
+    that ends in .parquet, .csv, .npy or .npz; without it the predictions are kept in memory (keep=False: dropped).
+    threads: of onnxruntime, all cores by default. metrics: names such as "auc" (see `scoring.metrics`); group: the id
+    column of `hitrate@K` and `ndcg@K`. against: a file of recorded predictions, compared within rtol and atol.
+    partial: keep what was predicted before damage. force: overwrite `out`. progress: called with the rows so far.
+
+    Raises FeedError for data that does not fit or is damaged, OutputError for a file that cannot be written.
+    """
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
+    names = check_metrics(metrics)
+    target = None if out is None else check_path(out, force=force, others=[model, str(dataset.name)])
+    job = _Job(
+        dataset, Scorer(model), Metrics(names) if names else None, group, _comparer(against, dataset, rtol, atol)
+    )
+    memory = InMemory([])
+    keeps = target is None and keep is not False
+    place: AbstractContextManager[Writer] = (
+        writing(target, partial=partial) if target else nullcontext(memory if keeps else Nowhere())
+    )
+    start = time.perf_counter()
+    with place as writer:
+        rows = job.run(writer, batch_size or dataset.batch_size, threads or _cores(), progress)
+    seconds = time.perf_counter() - start
+    scores = job.metrics.scores() if job.metrics else {}
+    comparison = job.comparer.result() if job.comparer else None
+    path = None if target is None else str(target)
+    return Predictions(rows, seconds, path, memory.columns, scores, comparison, tuple(job.warnings()))
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    data: Any,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    **options: Any,
+) -> dict[str, dict[str, float]]:
+    """The metrics of a model on a labelled data set: {label: {metric: value}}. Options are those of `predict`.
+
+    Raises FeedError where the data has no labels.
+    """
+    done = predict(model, data, metrics=metrics, keep=False, **options)
+    if not done.scores:
+        raise FeedError("the data holds no labels, and metrics need them")
+    return {label: dict(values) for label, values in done.scores.items()}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _comparer(path: str | os.PathLike[str] | None, dataset: Dataset, rtol: float, atol: float) -> Comparer | None:
+    return None if path is None else Comparer(read_recorded(path, dataset.schema.labels), rtol, atol)
+
+
+@dataclass
+class _Job:
+    """One run: batches in, predictions, metrics and a comparison out."""
+
+    dataset: Dataset
+    scorer: Scorer
+    metrics: Metrics | None
+    group: str | None
+    comparer: Comparer | None
+
+    def run(self, writer: Writer, batch_size: int, threads: int, progress: Progress | None) -> int:
+        done = 0
+        for batch, predictions in self._scored(batch_size, threads):
+            if self.metrics is not None:
+                self.metrics.add(predictions, batch.labels, self._groups(batch))
+            if self.comparer is not None:
+                self.comparer.add(predictions)
+            writer.add(prediction_columns(batch.labels, predictions, batch.ids))
+            done += len(batch)
+            if progress is not None:
+                progress(done, self.dataset.rows)
+        return done
+
+    def _scored(self, batch_size: int, threads: int) -> Iterator[tuple[Batch, dict[str, Array]]]:
+        """Batches with their predictions in order; as many batches at once as there are threads, each on one."""
+        waiting: deque[tuple[Batch, Future[dict[str, Array]]]] = deque()
+        _ = self.scorer.session
+        with ThreadPoolExecutor(threads, "hugectr2onnx-scorer") as pool:
+            batches, failure = self.dataset.batches(batch_size), None
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    break
+                except FeedError as error:
+                    # What was read before the damage is still predicted: the caller may want to keep it.
+                    failure = error
+                    break
+                waiting.append((batch, pool.submit(self.scorer, batch.inputs)))
+                if len(waiting) > threads:
+                    yield _next(waiting)
+            while waiting:
+                yield _next(waiting)
+            if failure is not None:
+                raise failure
+
+    def _groups(self, batch: Batch) -> Array | None:
+        if self.group is None:
+            return None
+        if self.group not in batch.ids:
+            raise FeedError(f"the data has no id column {self.group!r}; name it in columns (ids={self.group})")
+        return batch.ids[self.group]
+
+    def warnings(self) -> Iterator[str]:
+        yield from self.dataset.warnings
+        converted = getattr(self.dataset.source, "converted", {})
+        if converted:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in list(converted.items())[:8])
+            yield f"labels and dense values of other types were converted to float32: {listed}"
+
+
+def _next(waiting: deque[tuple[Batch, Future[dict[str, Array]]]]) -> tuple[Batch, dict[str, Array]]:
+    batch, future = waiting.popleft()
+    return batch, future.result()
+
+
+__all__ = ["BATCH_SIZE", "OutputError", "Predictions", "evaluate", "predict"]

@@ -1,0 +1,60 @@
+"""`Scorer`: a converted model as a function from a batch to predictions, which processes and engines can send around."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hugectr2onnx.errors import FeedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Scorer:
+    """Predict with an ONNX file: `scorer(batch)` gives the outputs by name for inputs by name.
+
+    Only the path and the settings are pickled; a session is opened at the first call in each process, with tables mapped
+    where they lie. threads: of one session. outputs: those that are wanted, all by default.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str], *, threads: int = 1, outputs: Sequence[str] | None = None
+    ) -> None:
+        if not isinstance(model, str | os.PathLike):
+            raise TypeError(
+                f"a Scorer takes the path of an ONNX file, not a {type(model).__name__}: save the model first"
+            )
+        if threads < 1:
+            raise FeedError(f"threads is {threads}; give 1 or more")
+        self.path = os.path.realpath(model)
+        self.threads = threads
+        self.outputs = None if outputs is None else tuple(outputs)
+        self._session: Any = None
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """The outputs for one batch. Raises FeedError for inputs that are missing or do not fit."""
+        from hugectr2onnx.backend.runtime import sessions
+
+        return sessions.run(self.session, batch, self.outputs)
+
+    @property
+    def session(self) -> Any:
+        """The `onnxruntime.InferenceSession`, opened when it is first asked for."""
+        if self._session is None:
+            from hugectr2onnx.backend.runtime import sessions
+
+            options = sessions.quiet_options()
+            options.intra_op_num_threads = self.threads
+            options.inter_op_num_threads = 1
+            # A pool that spins between batches takes the core that reads the next one.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self._session = sessions.open_session(self.path, options=options)
+        return self._session
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_session": None}
+
+    def __repr__(self) -> str:
+        return f"<Scorer {self.path}, {self.threads} thread{'s' if self.threads > 1 else ''}>"
