@@ -25,8 +25,9 @@ ALLOWED = {
     "frontend": CORE | {"options"},
     "passes": CORE,
     "backend": CORE,
-    "datasets": CORE | {"frontend"},
-    "sample_models": CORE | {"frontend", "datasets", "options"},
+    "datasets": CORE | {"frontend", "backend"},
+    "scoring": CORE | {"datasets", "backend"},
+    "sample_models": CORE | {"frontend", "datasets", "options", "compiler"},
     "options": CORE | {"frontend", "passes"},
     "checking": ENDS | {"options"},
     "inspection": ENDS | {"options"},
@@ -38,7 +39,7 @@ ALLOWED = {
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},
-    "cli": {"errors", "frontend", "backend", "sample_models", "version", *TOP, *VERBS},
+    "cli": {"errors", "frontend", "backend", "sample_models", "datasets", "scoring", "version", *TOP, *VERBS},
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
@@ -55,7 +56,7 @@ SYSTEM = {
     "shutil": {"backend", "checking", "sample_models", "cli"},
     "socket": {"serving"},
     "subprocess": {"backend", "cli"},
-    "tempfile": {"backend", "frontend", "sample_models", "cli"},
+    "tempfile": {"backend", "frontend", "sample_models", "cli", "scoring"},
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim", "rich")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from hugectr2onnx.datasets import norm, raw
 from hugectr2onnx.datasets.columns import Columns, columns_of
@@ -18,12 +18,9 @@ from hugectr2onnx.datasets.named_arrays import IterableSource, open_npz
 from hugectr2onnx.datasets.parquet import TableSource, open_parquet
 from hugectr2onnx.datasets.raw import RawFormat
 from hugectr2onnx.datasets.rows import Batch, Rows, in_batches, to_batch
-from hugectr2onnx.datasets.schema import Schema, schema_of
+from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
 from hugectr2onnx.datasets.tabular import is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
-
-if TYPE_CHECKING:
-    from hugectr2onnx.compiled_model import CompiledModel
 
 Format = Literal["parquet", "norm", "raw", "npz", "csv", "arrow"]
 FORMATS: tuple[Format, ...] = ("parquet", "norm", "raw", "npz", "csv", "arrow")
@@ -96,7 +93,7 @@ class Dataset:
 
 def open_dataset(
     data: Any,
-    model: str | os.PathLike[str] | CompiledModel | Schema,
+    model: str | os.PathLike[str] | HasArtifact | Schema,
     *,
     format: Format | None = None,
     batch_size: int = BATCH_SIZE,

@@ -7,14 +7,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hugectr2onnx.errors import FeedError
 
 if TYPE_CHECKING:
     import onnx
 
-    from hugectr2onnx.compiled_model import CompiledModel
+
+class HasArtifact(Protocol):
+    """A `CompiledModel`, of which only the graph's interface and its metadata are read."""
+
+    @property
+    def artifact(self) -> Any: ...
+
 
 STATED_OPTIONS = "hugectr2onnx.options"
 PADDING = -1
@@ -75,7 +81,7 @@ class Schema:
 
 
 def schema_of(
-    model: str | os.PathLike[str] | CompiledModel | Schema, slot_size_array: Sequence[int] | None = None
+    model: str | os.PathLike[str] | HasArtifact | Schema, slot_size_array: Sequence[int] | None = None
 ) -> Schema:
     """The columns that a model takes: an ONNX file, a `CompiledModel`, or a schema as it is.
 
@@ -89,7 +95,7 @@ def schema_of(
     return _with_offsets(_from_interface(skeleton, stated), slot_size_array, stated.get("slot_size_array"))
 
 
-def _skeleton(model: str | os.PathLike[str] | CompiledModel) -> onnx.ModelProto:
+def _skeleton(model: str | os.PathLike[str] | HasArtifact) -> onnx.ModelProto:
     if isinstance(model, str | os.PathLike):
         from hugectr2onnx.backend.onnx.onnx_file import read_model
 

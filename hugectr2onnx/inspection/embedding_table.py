@@ -111,11 +111,11 @@ def read_snapshot_table(
     Raises FeedError for a top that is not an embedding's, with those there are.
     """
     from hugectr2onnx.frontend import loading
-    from hugectr2onnx.frontend.importer import ImportOptions
+    from hugectr2onnx.options import Options
 
     clauses = reader.read(graph, REGISTRY.keys())
     files: Weights = resolve(weights)
-    owners = loading.table_owners(clauses, files, ImportOptions())
+    owners = loading.table_owners(clauses, files, Options())
     clause = _chosen(owners, top)
     table = loading.open_for(clause, files.tables[owners.index(clause)], files.key_bytes or clauses.key_bytes)
     return EmbeddingTable(clause.top, table.keys, table.vectors, table.slot_ids)

@@ -191,7 +191,7 @@ class TestParquet:
         data[chunk.data_page_offset : chunk.data_page_offset + 100] = bytes(100)
         file.write_bytes(data)
         seen = 0
-        with pytest.raises(FeedError, match="1.parquet"):
+        with pytest.raises(FeedError, match=r"1\.parquet"):
             for inputs, _ in dataset:
                 seen += len(inputs["dense"])
         assert seen >= 50_000
