@@ -8,22 +8,16 @@ from pathlib import Path
 import pytest
 
 from hugectr2onnx.cli import main
-from hugectr2onnx.cli.layers import supported_layers
+from hugectr2onnx.cli.layers import markdown_table, supported_layers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def layer_table() -> str:
-    """What stands between the marks; paste it there when a layer changes."""
-    rows = [f"| {each['type']} | {each['versions']} | {each['what']} |" for each in supported_layers()]
-    return "\n".join(["| type | versions | what it does at evaluation |", "| --- | --- | --- |", *rows])
-
-
 def test_the_layer_table_is_the_registrys() -> None:
     match = re.search(r"<!-- layers: begin -->\n(.*)\n<!-- layers: end -->", README, re.DOTALL)
     assert match is not None
-    assert match[1] == layer_table()
+    assert match[1] == markdown_table(supported_layers()), "paste what `hugectr2onnx layers --markdown` prints"
 
 
 def test_the_ten_lines_run_on_the_sample(

@@ -12,6 +12,8 @@ VERBS = {
     "layers": "list the supported layer types",
     "sample": "write a HugeCTR model folder with random weights, for trying",
     "demo": "sample model, compiled, checked, run and timed: start here",
+    "completion": "print a script that completes verbs and flags in bash or zsh",
+    "help": "explain a verb",
 }
 
 

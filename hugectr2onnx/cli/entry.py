@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from hugectr2onnx.cli.output import Output, OutputClosedError
+from hugectr2onnx.cli.parser import make_parser
 from hugectr2onnx.cli.signals import Stopped, stopped_by_signals
+from hugectr2onnx.cli.streams import reserved_stdout
 from hugectr2onnx.errors import HugeCTR2ONNXError
-from hugectr2onnx.version import __version__
 
 INVALID, INTERRUPTED = 3, 130
-EPILOG = """\
-exit codes: 0 fine, 2 wrong usage, 3 invalid input, 4 unsupported, 5 parity failed, 128 + a signal that stopped it
-start with: hugectr2onnx demo
-"""
 
 
 class UsageError(Exception):
@@ -25,43 +24,48 @@ class UsageError(Exception):
 
 def run(argv: Sequence[str] | None, verbs: Mapping[str, str]) -> int:
     """Parse the arguments, run the verb, report what goes wrong; never raises for bad input."""
-    given = list(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv) or ["help"]
     try:
-        arguments = _parser(given, verbs).parse_args(given)
+        arguments = make_parser(verbs, given).parse_args(given)
+        if arguments.verb is None:
+            arguments = make_parser(verbs, ["help"]).parse_args(["help"])
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    output = Output(json=getattr(arguments, "json", False))
-    try:
-        with stopped_by_signals():
-            return _run_verb(arguments, output)
-    except OutputClosedError as closed:
-        return closed.exit_code
-    finally:
-        output.close()
-
-
-def _parser(given: Sequence[str], verbs: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The parser; only the verbs that the arguments name get their own arguments, and so their modules imported."""
-    parser = argparse.ArgumentParser(
-        prog="hugectr2onnx",
-        description="Compile trained NVIDIA HugeCTR models to verified ONNX models.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"hugectr2onnx {__version__}")
-    choices = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, summary in verbs.items():
-        own = choices.add_parser(
-            verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    with reserved_stdout() as results:
+        output = Output(
+            json=getattr(arguments, "json", False),
+            quiet=arguments.quiet,
+            verbose=arguments.verbose,
+            results=results,
         )
-        own.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        if verb in given:
-            import_module(f"hugectr2onnx.cli.{verb}").add_arguments(own)
-        own.set_defaults(parser=own)
-    return parser
+        try:
+            with stopped_by_signals(), _logged(arguments.verbose):
+                return _run_verb(arguments, output)
+        except OutputClosedError as closed:
+            return closed.exit_code
+        finally:
+            output.close()
 
 
-def _run_verb(arguments: argparse.Namespace, output: Output) -> int:
+@contextmanager
+def _logged(verbose: bool) -> Iterator[None]:
+    """Show the library's log on standard error: what each pass did."""
+    if not verbose:
+        yield
+        return
+    logger, handler = logging.getLogger("hugectr2onnx"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _run_verb(arguments: Namespace, output: Output) -> int:
     try:
         code = import_module(f"hugectr2onnx.cli.{arguments.verb}").run(arguments, output)
         return int(code)

@@ -49,4 +49,5 @@ def _show(output: Output, report: CheckReport, name: str, has_weights: bool) -> 
     output.say(f"{name}: {text_model.total(report)}", "good")
     text_model.show_notes(output, report)
     if not report.ok:
-        output.warning(f"{len(report.problems)} things are wrong with this model: hugectr2onnx check {name} lists them")
+        wrong = f"{len(report.problems)} things are wrong with this model: hugectr2onnx check {name} lists them"
+        output.say(f"warning: {wrong}", "warning")

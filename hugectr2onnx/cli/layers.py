@@ -10,11 +10,15 @@ from hugectr2onnx.cli.output import Output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markdown", action="store_true", help="the table of the README")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     layers = supported_layers()
+    if arguments.markdown:
+        output.say(markdown_table(layers))
+        return 0
     output.table(
         ("type", "versions", "what it does"), [(each["type"], each["versions"], each["what"]) for each in layers]
     )
@@ -32,6 +36,12 @@ def supported_layers() -> list[dict[str, str]]:
         {"type": name, "versions": layer.versions, "what": _first_line(layer)}
         for name, layer in sorted(REGISTRY.items(), key=lambda entry: entry[0].lower())
     ]
+
+
+def markdown_table(layers: list[dict[str, str]]) -> str:
+    """The table between the marks of the README."""
+    rows = [f"| {each['type']} | {each['versions']} | {each['what']} |" for each in layers]
+    return "\n".join(["| type | versions | what it does at evaluation |", "| --- | --- | --- |", *rows])
 
 
 def _first_line(layer: type) -> str:

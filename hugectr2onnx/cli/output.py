@@ -1,10 +1,9 @@
-"""Where everything goes: human text to stderr, data to stdout as JSON, progress to a terminal only."""
+"""Where everything goes: results to standard output, messages to standard error, progress to a terminal only."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 import traceback
@@ -13,14 +12,15 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from hugectr2onnx.cli.flags import described
-from hugectr2onnx.cli.text_table import cell, duration, plain_table, printable, rich_console, rich_table, size
+from hugectr2onnx.cli.pace import Pace
+from hugectr2onnx.cli.streams import abandon, is_terminal, open_null, wants_colour, width_of_terminal
+from hugectr2onnx.cli.text_table import cell, printable, table_lines, wrapped
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.options import Progress
 
 Saved = Callable[[int, int], None]
 Rows = Sequence[Sequence[object]]
 
-SAY_EVERY = 0.2
 _COLOURS = {"error": "31", "warning": "33", "good": "32", "title": "1"}
 
 
@@ -31,24 +31,36 @@ class OutputClosedError(Exception):
 
 
 class Output:
-    """What the verbs write to. With `json` the human text is left out, except for errors."""
+    """The two streams that the verbs write to.
 
-    def __init__(self, *, json: bool = False, human: TextIO | None = None, data: TextIO | None = None):
+    `say`, `title` and `table` write the result that a person asked for, `data` the same as JSON, both to standard output:
+    with `json` the text is left out. `warning`, `problem` and `failure` write to standard error. With `quiet` there are only
+    errors and JSON; with `verbose` the stages of the work too.
+    """
+
+    def __init__(
+        self,
+        *,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        results: TextIO | None = None,
+        messages: TextIO | None = None,
+    ):
         self.json = json
-        # Python has None for a stream that was closed before it started.
-        self._human = human or sys.stderr or _nowhere()
-        self._data = data or sys.stdout or _nowhere()
+        self._has_text = not (json or quiet)
+        self._is_verbose = verbose
+        self._results = _Stream(results or sys.stdout or open_null())
+        self._messages = _Stream(messages or sys.stderr or open_null())
+        self._shows_progress = self._messages.is_terminal and self._has_text
         self._has_written = False
-        self._is_terminal = _is_terminal(self._human)
-        self._colours = self._is_terminal and _wants_colour()
-        self._rich = rich_console(self._human) if self._is_terminal and not json else None
 
-    # Human text
+    # The result, for a reader
 
     def say(self, text: str = "", style: str = "") -> None:
-        """A line for the reader; nothing with `--json`."""
-        if not self.json:
-            self._write(self._styled(printable(text), style))
+        """A line of the result; nothing with `--json`."""
+        if self._has_text:
+            self._write_result(self._results.line(printable(text), style))
 
     def title(self, text: str) -> None:
         """A heading, with an empty line before it where something stands before it."""
@@ -56,12 +68,26 @@ class Output:
             self.say()
         self.say(text, "title")
 
+    def table(self, columns: Sequence[str], rows: Rows, right: Sequence[str] = ()) -> None:
+        """Rows under column heads; the columns named in `right` are aligned so."""
+        if not rows or not self._has_text:
+            return
+        cells = [[printable(cell(value), newline=" ") for value in row] for row in rows]
+        head, *lines = table_lines(columns, cells, right, self._results.width)
+        if head:
+            self._write_result(self._results.styled(head, "title"))
+        self._write_result("\n".join(lines))
+
+    # Messages
+
     def warning(self, text: str) -> None:
-        self.say(f"warning: {text}", "warning")
+        """A warning, on standard error; with `--json` it is a part of the data."""
+        if self._has_text:
+            self._messages.write(self._messages.line(printable(f"warning: {text}"), "warning"))
 
     def problem(self, text: str) -> None:
         """An error: shown with `--json` too."""
-        self._write(self._styled(printable(text), "error"))
+        self._messages.write(self._messages.line(printable(text), "error"))
 
     def failure(self, error: HugeCTR2ONNXError) -> None:
         """An error of the library: its message with the context; as data too, where data is expected."""
@@ -70,30 +96,23 @@ class Output:
             self.data({"error": failure_data(error)})
 
     def traceback(self) -> None:
-        self._write(printable(traceback.format_exc()))
-
-    def table(self, columns: Sequence[str], rows: Rows, right: Sequence[str] = ()) -> None:
-        """Rows under column heads; the columns named in `right` are aligned so."""
-        if self.json or not rows:
-            return
-        cells = [[printable(cell(value), newline=" ") for value in row] for row in rows]
-        if self._rich is not None:
-            rich_table(self._rich, columns, cells, right)
-            return
-        for line in plain_table(columns, cells, right):
-            self._write(line)
+        self._messages.write(printable(traceback.format_exc()))
 
     # Data
 
     def data(self, value: Mapping[str, object]) -> None:
-        """One JSON document on stdout; a reader that has gone away is none of our business."""
+        """One JSON document on standard output."""
+        self._write_result(json.dumps(plain(value), indent=2, ensure_ascii=True, allow_nan=False))
+
+    def _write_result(self, text: str) -> None:
+        """Write to standard output; a reader that has gone away is none of our business."""
+        self._has_written = True
         try:
-            self._data.write(json.dumps(plain(value), indent=2, ensure_ascii=True, allow_nan=False) + "\n")
-            self._data.flush()
+            self._results.write_or_raise(text)
         except BrokenPipeError:
-            _abandon(self._data)
+            self._results.abandon()
         except OSError as error:
-            _abandon(self._data)
+            self._results.abandon()
             self.problem(f"error: cannot write to standard output: {error.strerror or error}")
             raise OutputClosedError from error
 
@@ -101,66 +120,87 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
-        """A callback that shows stages on a terminal, None elsewhere."""
-        if not self._is_terminal or self.json:
+        """A callback for the stages of a compilation: a bar on a terminal, lines with `verbose`, None elsewhere."""
+        if self._is_verbose:
+            yield self._log_stage(time.monotonic())
+        elif not self._shows_progress:
             yield None
-            return
-        try:
-            yield self._show_stage
-        finally:
-            self._write("\r\x1b[K", end="")
+        else:
+            with self._erased():
+                yield self._show_stage
 
     def _show_stage(self, name: str, share: float) -> None:
         done = round(20 * share)
-        self._write(f"\r\x1b[K[{'#' * done}{'.' * (20 - done)}] {name}", end="")
+        self._messages.write(f"\r\x1b[K[{'#' * done}{'.' * (20 - done)}] {name}", end="")
+
+    def _log_stage(self, start: float) -> Progress:
+        def log(name: str, _: float) -> None:
+            self._messages.write(f"[{time.monotonic() - start:7.3f} s] {name}")
+
+        return log
 
     @contextmanager
     def saving(self) -> Iterator[Saved | None]:
         """A callback that shows bytes, bytes a second and the time left on a terminal, None elsewhere."""
-        if not self._is_terminal or self.json:
+        if not self._shows_progress:
             yield None
             return
+        with self._erased():
+            yield Pace(lambda text: self._messages.write(f"\r\x1b[K{text}", end=""))
+
+    @contextmanager
+    def _erased(self) -> Iterator[None]:
+        """Take the progress line away in the end."""
         try:
-            yield Pace(lambda text: self._write(f"\r\x1b[K{text}", end=""))
+            yield
         finally:
-            self._write("\r\x1b[K", end="")
+            self._messages.write("\r\x1b[K", end="")
 
     def close(self) -> None:
         """Flush, so that nothing can fail when the interpreter shuts down."""
-        for stream in (self._data, self._human):
-            try:
-                stream.flush()
-            except (OSError, ValueError):
-                _abandon(stream)
+        self._results.flush()
+        self._messages.flush()
 
-    def _styled(self, text: str, style: str) -> str:
-        return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if style and self._colours else text
 
-    def _write(self, text: str, end: str = "\n") -> None:
-        self._has_written = True
+class _Stream:
+    """A stream for a person or a file, and what it can show."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self.is_terminal = is_terminal(stream)
+        self.has_colours = self.is_terminal and wants_colour()
+
+    @property
+    def width(self) -> int | None:
+        """The columns of a terminal; None for a file or a pipe, whose lines stay whole for `grep`."""
+        return width_of_terminal() if self.is_terminal else None
+
+    def line(self, text: str, style: str = "") -> str:
+        """Text wrapped between words where it is for a terminal, in the colour of a style."""
+        return self.styled(wrapped(text, self.width), style)
+
+    def styled(self, text: str, style: str) -> str:
+        return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if style and self.has_colours else text
+
+    def write(self, text: str, end: str = "\n") -> None:
+        """Write a message; a stream that cannot be written is given up."""
         try:
-            self._human.write(text + end)
-            self._human.flush()
+            self.write_or_raise(text, end)
         except (OSError, ValueError):
-            _abandon(self._human)
+            self.abandon()
 
+    def write_or_raise(self, text: str, end: str = "\n") -> None:
+        self._stream.write(text + end)
+        self._stream.flush()
 
-class Pace:
-    """How fast bytes are written, said at most five times a second."""
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.abandon()
 
-    def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
-        self._show, self._clock = show, clock
-        self._start = clock()
-        self._said = -1.0
-
-    def __call__(self, done: int, total: int) -> None:
-        passed = self._clock() - self._start
-        if 0 <= passed - self._said < SAY_EVERY and self._said >= 0:
-            return
-        self._said = passed
-        rate = done / passed if passed > 0 else 0.0
-        pace = f", {size(int(rate))}/s, {duration((total - done) / rate)} left" if rate else ""
-        self._show(f"writing {size(done)} of {size(total)}{pace}")
+    def abandon(self) -> None:
+        abandon(self._stream)
 
 
 def failure_data(error: HugeCTR2ONNXError) -> dict[str, object]:
@@ -179,28 +219,3 @@ def plain(value: object) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
-
-
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty() and os.environ.get("TERM") != "dumb"
-    except (OSError, ValueError):
-        return False
-
-
-def _wants_colour() -> bool:
-    return not os.environ.get("NO_COLOR")
-
-
-def _abandon(stream: TextIO) -> None:
-    """Point a stream that cannot be written at nothing, so that the interpreter's last flush is quiet."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
-    except (OSError, ValueError):
-        pass

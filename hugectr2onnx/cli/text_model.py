@@ -158,7 +158,7 @@ def show_notes(output: Output, report: CheckReport) -> None:
     for note in report.recovered:
         output.say(f"recovered: {note}")
     for warning in report.warnings:
-        output.warning(warning)
+        output.say(f"warning: {warning}", "warning")
 
 
 def total(report: CheckReport) -> str:

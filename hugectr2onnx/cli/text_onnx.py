@@ -61,8 +61,13 @@ def _show_metadata(output: Output, summary: OnnxSummary) -> None:
 
 def _show_data_file(output: Output, file: DataFile) -> None:
     if file.found_bytes is None:
-        output.warning(f"{file.path}: is missing, and the model needs {file.needed_bytes:,} bytes of it")
+        output.say(
+            f"warning: {file.path}: is missing, and the model needs {file.needed_bytes:,} bytes of it", "warning"
+        )
     elif file.found_bytes < file.needed_bytes:
-        output.warning(f"{file.path}: has {file.found_bytes:,} bytes, and the model needs {file.needed_bytes:,}")
+        output.say(
+            f"warning: {file.path}: has {file.found_bytes:,} bytes, and the model needs {file.needed_bytes:,}",
+            "warning",
+        )
     else:
         output.say(f"  {file.path}: {size(file.found_bytes)}", "good")

@@ -1,9 +1,13 @@
-"""Text and tables for a reader, with rich where it is installed."""
+"""Text and tables for a reader: words stay whole, whatever the width of the terminal."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+
+MARGIN, GAP = 2, 2
+"""Columns of blanks in front of a table and between its columns."""
+Cells = Sequence[Sequence[str]]
 
 
 def printable(text: str, newline: str = "\n") -> str:
@@ -37,36 +41,83 @@ def cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def plain_table(columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> Iterator[str]:
-    """The lines of a table in columns."""
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    for row in (columns, *cells):
-        aligned = [
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(columns, row, widths, strict=True)
-        ]
-        yield "  " + "  ".join(aligned).rstrip()
+def wrapped(text: str, width: int | None) -> str:
+    """Text with its lines broken between words; further lines of a paragraph stand two columns to the right of it."""
+    if width is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _wrapped_line(line, width))
 
 
-def rich_console(stream: TextIO) -> Any:
-    """A rich console, or None where rich is not installed."""
-    try:
-        from rich.console import Console
-    except ImportError:
+def _wrapped_line(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()))
+    return _broken(line.strip(), width, indent, indent + "  ")
+
+
+def _broken(text: str, width: int, first: str = "", further: str = "") -> list[str]:
+    """The lines of a text, broken between words only: one that is longer than the width stands out."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def table_lines(columns: Sequence[str], cells: Cells, right: Sequence[str], width: int | None) -> list[str]:
+    """A table in aligned columns: its head first, which may hold several lines, then a line for each row.
+
+    Where a row is wider than `width`, cells are wrapped between words. Where even that is too wide, each row becomes a
+    list of its values, one to a line.
+    """
+    rows = [columns, *cells]
+    widths = _fitting([[row[index] for row in rows] for index in range(len(columns))], width)
+    if widths is None:
+        return _as_lists(columns, cells, width or 0)
+    alignments = [name in right for name in columns]
+    return ["\n".join(_aligned(row, widths, alignments)) for row in rows]
+
+
+def _fitting(columns: Sequence[Sequence[str]], width: int | None) -> list[int] | None:
+    """The width of each column; None where the longest words alone are too wide together."""
+    whole = [max(map(len, column)) for column in columns]
+    if width is None:
+        return whole
+    room = width - MARGIN - GAP * (len(columns) - 1)
+    least = [max(max(map(len, text.split()), default=0) for text in column) for column in columns]
+    if sum(least) > room:
         return None
-    return Console(file=stream, highlight=False)
+    # The widest columns give way first: the largest cap under which all of them fit.
+    for cap in range(max(whole), -1, -1):
+        widths = [max(low, min(high, cap)) for low, high in zip(least, whole, strict=True)]
+        if sum(widths) <= room:
+            return widths
+    return least
 
 
-def rich_table(console: Any, columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    """A table on a rich console."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def _aligned(row: Sequence[str], widths: Sequence[int], to_the_right: Sequence[bool]) -> Iterator[str]:
+    """The lines of one row."""
+    parts = [_broken(text, max(width, 1)) for text, width in zip(row, widths, strict=True)]
+    for number in range(max(map(len, parts))):
+        texts = [part[number] if number < len(part) else "" for part in parts]
+        aligned = [
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(texts, widths, to_the_right, strict=True)
+        ]
+        yield (" " * MARGIN + (" " * GAP).join(aligned)).rstrip()
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in cells:
-        # Text, not str: a shape such as [N, 13] is no markup.
-        table.add_row(*map(Text, row))
-    console.print(table)
+
+def _as_lists(columns: Sequence[str], cells: Cells, width: int) -> list[str]:
+    """Each row as `name value` lines under its first value; the head stays empty."""
+    longest = max(map(len, columns[1:]), default=0)
+    return ["", *("\n".join(_as_list(columns, row, longest, width)) for row in cells)]
+
+
+def _as_list(columns: Sequence[str], row: Sequence[str], longest: int, width: int) -> Iterator[str]:
+    yield " " * MARGIN + row[0]
+    for name, text in zip(columns[1:], row[1:], strict=True):
+        start = " " * (2 * MARGIN) + name.ljust(longest) + " " * GAP
+        yield from _broken(text, width, start, " " * len(start)) if text else [start.rstrip()]

@@ -11,16 +11,16 @@ import pytest
 
 def test_nothing_is_wrong(model: Any, run: Any) -> None:
     result = run("check", *model.arguments)
-    assert (result.code, result.out) == (0, "")
-    assert "3  InnerProduct" in result.err
-    assert f"nothing is wrong with {model.graph}" in result.err
+    assert (result.code, result.err) == (0, "")
+    assert "3  InnerProduct" in result.out
+    assert f"nothing is wrong with {model.graph}" in result.out
 
 
 def test_without_weights_it_says_which_files_are_needed(model: Any, run: Any) -> None:
     result = run("check", model.graph)
     assert result.code == 0
-    assert "dense file PREFIX_dense_N.model: 12 bytes expected" in result.err
-    assert "PREFIX0_sparse_N.model            4" in result.err
+    assert "dense file PREFIX_dense_N.model: 12 bytes expected" in result.out
+    assert "PREFIX0_sparse_N.model            4" in result.out
 
 
 def test_everything_at_once_with_the_worst_exit_code(model: Any, run: Any) -> None:
@@ -29,17 +29,17 @@ def test_everything_at_once_with_the_worst_exit_code(model: Any, run: Any) -> No
     model.change(lambda layers: layers[4].update(type="Addition"))
     result = run("check", *model.arguments)
     assert result.code == 4
-    assert "3 problems in" in result.err
-    assert "unsupported" in result.err
-    assert "4 bytes are missing" in result.err
-    assert "belongs to another table" in result.err
+    assert "3 problems in" in result.out
+    assert "unsupported" in result.out
+    assert "4 bytes are missing" in result.out
+    assert "belongs to another table" in result.out
 
 
 def test_a_short_file_alone_is_3(model: Any, run: Any) -> None:
     model.dense.write_bytes(b"\0" * 8)
     result = run("check", *model.arguments)
     assert result.code == 3
-    assert "too short" in result.err
+    assert "too short" in result.out
 
 
 def test_weights_that_are_not_there_are_one_problem_among_others(model: Any, run: Any) -> None:
@@ -66,8 +66,8 @@ def test_missing_information_names_the_flag(model: Any, run: Any) -> None:
     model.change(lambda layers: layers[2].update(leading_dim=0, time_step=0))
     result = run("check", model.graph)
     assert result.code == 3
-    assert """such as --layer-attrs '{"<top>": {"shape": [-1, ...]}}'""" in result.err
-    assert "The size of the dense file may tell what is missing" in result.err
+    assert """such as --layer-attrs '{"<top>": {"shape": [-1, ...]}}'""" in result.out
+    assert "The size of the dense file may tell what is missing" in result.out
 
 
 def test_a_level_below_2_has_a_label_encoder(model: Any, run: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_level_below_2_has_a_label_encoder(model: Any, run: Any) -> None:
 def test_a_place_that_cannot_be_written(output: str, model: Any, run: Any) -> None:
     result = run("check", *model.arguments, "-o", output)
     assert result.code == 3
-    assert f"Cannot write {output}" in result.err
+    assert f"Cannot write {output}" in result.out
 
 
 def test_a_model_of_look_ups_alone(model: Any, run: Any) -> None:
@@ -102,15 +102,15 @@ def test_a_model_of_look_ups_alone(model: Any, run: Any) -> None:
     given = (model.graph, "--dense", model.dense, "--embedding-collection", model.folder / "c.json")
     result = run("check", *given)
     assert result.code == 0
-    assert "forecast" in result.err
-    (row,) = [line for line in result.err.splitlines() if "weight0" in line]
+    assert "forecast" in result.out
+    (row,) = [line for line in result.out.splitlines() if "weight0" in line]
     assert row.split() == ["vec", "(0)", "keys", "1", "2", "sum", "weight0", "3", "0", "to", "2", "24", "24"]
-    needed = run("check", *given[:1], *given[3:]).err
+    needed = run("check", *given[:1], *given[3:]).out
     assert "weight0" in needed and "PREFIX0_sparse" not in needed
-    assert "3 rows (24 B)" in run("inspect", *given).err
+    assert "3 rows (24 B)" in run("inspect", *given).out
 
 
 def test_a_graph_that_is_none(model: Any, run: Any) -> None:
     result = run("check", model.dense)
     assert result.code == 3
-    assert "1 problem in" in result.err
+    assert "1 problem in" in result.out

@@ -52,14 +52,14 @@ def test_files_one_by_one(model: Any, run: Any, tmp_path: Path) -> None:
 
 def test_it_tells_what_it_did(model: Any, run: Any, tmp_path: Path) -> None:
     result = run("compile", *model.arguments, "-o", tmp_path / "out.onnx", *QUICK)
-    assert result.out == ""
+    assert result.err == ""
     for part in (
         "out.onnx:",
         "input   keys   i64[N, 1, 2]",
         "output  label  f32[N, 1]",
         "parity: passed at batches of",
     ):
-        assert part in result.err
+        assert part in result.out
 
 
 def test_json_and_report_are_the_same(model: Any, run: Any, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_vectors_instead_of_keys(model: Any, run: Any, tmp_path: Path) -> None:
 
 def test_without_the_check(model: Any, run: Any, tmp_path: Path) -> None:
     result = run("compile", *model.arguments, "-o", tmp_path / "out.onnx", "--no-check", *QUICK)
-    assert "parity: not checked" in result.err
+    assert "parity: not checked" in result.out
 
 
 def test_the_ir_after_each_pass(model: Any, run: Any, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_it_tells_a_story_and_keeps_nothing(run: Any, tmp_path: Path) -> None:
     result = run("demo")
-    assert (result.code, result.out) == (0, "")
+    assert (result.code, result.err) == (0, "")
     for part in (
         "300,000 rows",
         "Checked",
@@ -31,7 +31,7 @@ def test_it_tells_a_story_and_keeps_nothing(run: Any, tmp_path: Path) -> None:
         "Predictions for 5 rows",
         "Try next",
     ):
-        assert part in result.err
+        assert part in result.out
     assert list(tmp_path.glob("hugectr2onnx-demo*")) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -45,12 +46,77 @@ def test_version(run: Any) -> None:
     assert run("--version").out == f"hugectr2onnx {hugectr2onnx.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["compile"], ["compile", "-O9"], ["layers", "--colour"]])
+@pytest.mark.parametrize("arguments", [["fly"], ["compile"], ["compile", "-O9"], ["layers", "--colour"]])
 def test_wrong_usage_is_2(arguments: list[str], run: Any) -> None:
     result = run(*arguments)
     assert result.code == 2
     assert result.out == ""
     assert "usage: hugectr2onnx" in result.err
+
+
+def test_without_arguments_there_is_the_help(run: Any) -> None:
+    result = run()
+    assert (result.code, result.err) == (0, "")
+    assert result.out == run("help").out == run("--help").out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_explains_a_verb(verb: str, run: Any) -> None:
+    assert run("help", verb).out == run(verb, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["compil"], "there is no verb compil: did you mean compile?"),
+        (["help", "chek"], "there is no verb chek: did you mean check?"),
+        (["compile", "--wieghts", "f"], "there is no flag --wieghts: did you mean --weights?"),
+        (["check", "g.json", "--output-file=x"], "there is no flag --output-file: did you mean --output?"),
+        (["inspect", "--zzz"], "there is no flag --zzz: hugectr2onnx inspect --help lists them"),
+        (["--versoin"], "there is no flag --versoin: did you mean --version?"),
+    ],
+)
+def test_a_slip_of_the_keyboard_gets_a_hint(arguments: list[str], hint: str, run: Any) -> None:
+    result = run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert hint in result.err
+
+
+def test_quiet_says_nothing_but_errors(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("layers", "-q")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    monkeypatch.setattr("hugectr2onnx.cli.layers.supported_layers", raiser(WeightsError("short")))
+    assert run("layers", "--quiet").err == "error: short\n"
+
+
+def test_verbose_tells_stages_and_passes_on_stderr(run: Any, model: Any, tmp_path: Path) -> None:
+    arguments = ["compile", *model.arguments, "-o", tmp_path / "m.onnx", "--no-simplify"]
+    plain, verbose = run(*arguments), run(*arguments, "-v")
+    assert plain.err == ""
+    assert "s] passes\n" in verbose.err
+    assert "hugectr2onnx.passes: fuse_matmul_add: 1 fired" in verbose.err
+    assert run(*arguments).err == "", "the log is switched off again"
+
+
+NOISY = """
+import os, sys
+from hugectr2onnx.cli import layers, main
+
+def noisy():
+    print("printed by Python", flush=True)
+    os.write(1, b"printed by C\\n")
+    return []
+
+layers.supported_layers = noisy
+sys.exit(main(["layers", "--json"]))
+"""
+
+
+def test_nothing_but_the_result_reaches_stdout() -> None:
+    """onnxruntime prints to standard output from Python and from C++."""
+    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["layers"] == []
+    assert done.stderr == "printed by Python\nprinted by C\n"
 
 
 @pytest.mark.parametrize(
@@ -105,11 +171,12 @@ def test_module_and_command_are_the_same() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes as POSIX has them")
-def test_a_reader_that_goes_away_is_quiet() -> None:
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_goes_away_is_quiet(flags: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
-        done = subprocess.run([*COMMAND, "layers", "--json"], stdout=pipe, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run([*COMMAND, "layers", *flags], stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -135,8 +202,8 @@ from hugectr2onnx.cli import main
 
 def pieces(self, located={}):
     yield b"half"
-    sys.stdout.write("writing\\n")
-    sys.stdout.flush()
+    sys.stderr.write("writing\\n")
+    sys.stderr.flush()
     time.sleep(SECONDS)
     yield b"the rest"
 
@@ -160,10 +227,10 @@ class TestSignals:
     def ended_by(number: int, code: str, model: Any, target: Path) -> int:
         arguments = ["compile", *model.arguments, "-o", str(target), "--no-simplify"]
         with subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"writing\n"
+            assert process.stderr is not None
+            assert process.stderr.readline() == b"writing\n"
             process.send_signal(number)
             return process.wait(30)
 

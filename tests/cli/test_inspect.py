@@ -8,11 +8,11 @@ from typing import Any
 
 def test_a_hugectr_model(model: Any, run: Any) -> None:
     result = run("inspect", *model.arguments)
-    assert (result.code, result.out) == (0, "")
-    assert "weight [2, 1], bias [1]" in result.err
-    assert "5 to 1099511627776" in result.err
-    assert "5 layers with 3 weights (12 B), 3 rows (12 B)" not in result.err
-    assert "4 layers with 3 weights (12 B), 3 rows (12 B)" in result.err
+    assert (result.code, result.err) == (0, "")
+    assert "weight [2, 1], bias [1]" in result.out
+    assert "5 to 1099511627776" in result.out
+    assert "5 layers with 3 weights (12 B), 3 rows (12 B)" not in result.out
+    assert "4 layers with 3 weights (12 B), 3 rows (12 B)" in result.out
 
 
 def test_a_graph_alone(model: Any, run: Any) -> None:
@@ -23,8 +23,8 @@ def test_a_model_with_problems_is_shown_all_the_same(model: Any, run: Any) -> No
     model.change(lambda layers: layers[4].update(type="Addition"))
     result = run("inspect", *model.arguments)
     assert result.code == 0
-    assert "InnerProduct" in result.err
-    assert "hugectr2onnx check" in result.err
+    assert "InnerProduct" in result.out
+    assert "hugectr2onnx check" in result.out
 
 
 def test_a_graph_that_cannot_be_read(model: Any, run: Any) -> None:
@@ -34,14 +34,14 @@ def test_a_graph_that_cannot_be_read(model: Any, run: Any) -> None:
 
 def test_an_onnx_file(compiled: Path, run: Any) -> None:
     result = run("inspect", compiled)
-    assert (result.code, result.out) == (0, "")
+    assert (result.code, result.err) == (0, "")
     for part in (
         "input   keys   i64[N, 1, 2]",
         "ai.onnx.ml.LabelEncoder 1",
         "5 to 1099511627776",
         "made by hugectr2onnx",
     ):
-        assert part in result.err
+        assert part in result.out
 
 
 def test_an_onnx_file_has_its_weights(compiled: Path, model: Any, run: Any) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 
 import pytest
 
 from hugectr2onnx.cli.output import Output, plain
-from hugectr2onnx.cli.text_table import printable, size
+from hugectr2onnx.cli.text_table import printable, size, wrapped
 
 
 class Terminal(io.StringIO):
@@ -21,43 +20,99 @@ class Terminal(io.StringIO):
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
 
 
-def test_human_text_and_data_go_apart() -> None:
-    human, data = io.StringIO(), io.StringIO()
-    Output(human=human, data=data).say("for you")
-    Output(json=True, human=human, data=data).data({"for": "a program"})
-    assert human.getvalue() == "for you\n"
-    assert json.loads(data.getvalue()) == {"for": "a program"}
+def table_text(columns: tuple[str, ...], *rows: tuple[object, ...], right: tuple[str, ...] = ()) -> str:
+    """A table as a terminal of 80 columns shows it, without colours."""
+    terminal = Terminal()
+    Output(results=terminal).table(columns, rows, right)
+    return terminal.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "")
 
 
-def test_with_json_only_errors_are_for_the_reader() -> None:
-    human = io.StringIO()
-    output = Output(json=True, human=human)
-    output.say("a table")
+def test_results_and_messages_go_apart() -> None:
+    results, messages = io.StringIO(), io.StringIO()
+    output = Output(results=results, messages=messages)
+    output.say("what was asked for")
+    output.warning("careful")
+    output.problem("wrong")
+    assert results.getvalue() == "what was asked for\n"
+    assert messages.getvalue() == "warning: careful\nwrong\n"
+
+
+def test_with_json_the_result_is_data_and_only_errors_are_said() -> None:
+    results, messages = io.StringIO(), io.StringIO()
+    output = Output(json=True, results=results, messages=messages)
+    output.say("a line")
     output.table(("a",), [(1,)])
+    output.warning("careful")
+    output.data({"for": "a program"})
     output.problem("an error")
-    assert human.getvalue() == "an error\n"
+    assert json.loads(results.getvalue()) == {"for": "a program"}
+    assert messages.getvalue() == "an error\n"
 
 
-def test_a_plain_table_is_aligned() -> None:
-    human = io.StringIO()
-    Output(human=human).table(("layer", "bytes"), [("fc1", 2304), ("relu", None)], right=("bytes",))
-    assert human.getvalue() == "  layer  bytes\n  fc1    2,304\n  relu       -\n"
+def test_quiet_leaves_errors_and_data() -> None:
+    results, messages = io.StringIO(), io.StringIO()
+    output = Output(quiet=True, results=results, messages=messages)
+    output.say("a line")
+    output.table(("a",), [(1,)])
+    output.warning("careful")
+    output.problem("an error")
+    assert (results.getvalue(), messages.getvalue()) == ("", "an error\n")
+
+
+def test_a_table_is_aligned() -> None:
+    results = io.StringIO()
+    Output(results=results).table(("layer", "bytes"), [("fc1", 2304), ("relu", None)], right=("bytes",))
+    assert results.getvalue() == "  layer  bytes\n  fc1    2,304\n  relu       -\n"
+
+
+def test_a_row_is_one_line_where_it_is_no_terminal() -> None:
+    """For grep."""
+    results = io.StringIO()
+    Output(results=results).table(("type", "what"), [("GRU", "word " * 40)])
+    assert len(results.getvalue().splitlines()) == 2
+
+
+def test_a_wide_table_breaks_between_words_only() -> None:
+    name = "DistributedSlotSparseEmbeddingHash"
+    text = table_text(("type", "what it does", "largest error"), (name, "adds the rows of a sample " * 3, "1e-7"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert name in text
+    assert "rows" in text.split() and text.split().count("sample") == 3
+
+
+def test_the_widest_columns_give_way_first() -> None:
+    text = table_text(("a", "b"), ("short cell", "word " * 20))
+    assert "short cell" in text
+
+
+def test_a_table_that_cannot_fit_lists_the_values_of_each_row() -> None:
+    names = tuple(letter * 45 for letter in "xyz")
+    assert table_text(("first", "second", "third"), names) == (
+        f"  {names[0]}\n    second  {names[1]}\n    third   {names[2]}\n"
+    )
+
+
+def test_lines_break_between_words_with_the_rest_further_in() -> None:
+    assert wrapped("  one two three", 10) == "  one two\n    three"
+    assert wrapped("an-unbreakable-word", 10) == "an-unbreakable-word"
+    assert wrapped("as it is " * 30, None) == "as it is " * 30
 
 
 def test_no_colours_and_no_progress_off_a_terminal() -> None:
-    human = io.StringIO()
-    output = Output(human=human)
+    messages = io.StringIO()
+    output = Output(messages=messages)
     output.warning("careful")
     with output.progress() as progress:
         assert progress is None
-    assert human.getvalue() == "warning: careful\n"
+    assert messages.getvalue() == "warning: careful\n"
 
 
 def test_colours_and_progress_on_a_terminal() -> None:
     terminal = Terminal()
-    output = Output(human=terminal)
+    output = Output(messages=terminal)
     output.warning("careful")
     with output.progress() as progress:
         assert progress is not None
@@ -66,28 +121,25 @@ def test_colours_and_progress_on_a_terminal() -> None:
     assert "[##########..........] passes" in terminal.getvalue()
 
 
+def test_verbose_lists_the_stages_with_their_time() -> None:
+    messages = io.StringIO()
+    with Output(verbose=True, messages=messages).progress() as progress:
+        assert progress is not None
+        progress("passes", 0.5)
+    assert messages.getvalue() == "[  0.000 s] passes\n"
+
+
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal()
-    Output(human=terminal).warning("careful")
+    Output(messages=terminal).warning("careful")
     assert terminal.getvalue() == "warning: careful\n"
 
 
 def test_a_dumb_terminal_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    terminal = Terminal()
-    with Output(human=terminal).progress() as progress:
+    with Output(messages=Terminal()).progress() as progress:
         assert progress is None
-
-
-def test_tables_work_with_and_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rich")
-    for missing in (False, True):
-        if missing:
-            monkeypatch.setitem(sys.modules, "rich.console", None)
-        terminal = Terminal()
-        Output(human=terminal).table(("name", "type"), [("dense", "f32[N, 13]")])
-        assert "f32[N, 13]" in terminal.getvalue()
 
 
 def test_names_cannot_drive_the_terminal() -> None:

@@ -15,8 +15,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_sample_can_be_checked(run: Any, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     result = run("sample", "wdl", folder)
-    assert (result.code, result.out) == (0, "")
-    assert "next: hugectr2onnx compile" in result.err
+    assert (result.code, result.err) == (0, "")
+    assert "next: hugectr2onnx compile" in result.out
     assert run("check", folder / "wdl.json", "--weights", folder).code == 0
 
 

@@ -28,7 +28,7 @@ def test_formats_and_key_maps(flags: tuple[str, str], model: Any, run: Any, tmp_
     path = tmp_path / "out.onnx"
     result = run("compile", *model.arguments, "-o", path, *flags, *QUICK)
     assert result.code == 0
-    assert flags[1].removeprefix("emb=") in result.err
+    assert flags[1].removeprefix("emb=") in result.out
     found = sessions.run(sessions.open_session(path), {"dense": DENSE, "keys": ROWS})["label"]
     np.testing.assert_allclose(found, model.predict(DENSE, ROWS), rtol=1e-5)
     assert run("verify", path, "--against", *model.arguments).code == 0
@@ -74,7 +74,7 @@ def test_samples_and_a_budget(model: Any, run: Any, tmp_path: Path) -> None:
     given = ("--samples", tmp_path / "s.npz", "--budget", "auc:99.9%")
     result = run("compile", *model.arguments, "-o", tmp_path / "out.onnx", *given, *QUICK)
     assert result.code == 0
-    assert "AUC" in result.err
+    assert "AUC" in result.out
     result = run("compile", *model.arguments, "-o", tmp_path / "out.onnx", *given, "--json", *QUICK)
     trials = result.json["report"]["trials"]
     assert [trial["embedding"] for trial in trials] == ["fp32", "int8"]
@@ -99,7 +99,7 @@ def test_no_room_is_found_out_before_the_work(
     assert "the model needs 12 bytes and the disk has 10 left" in result.err
     checked = run("check", *model.arguments, "-o", tmp_path / "out.onnx")
     assert checked.code == 3
-    assert "the disk has 10 left" in checked.err
+    assert "the disk has 10 left" in checked.out
 
 
 def test_check_forecasts(model: Any, run: Any) -> None:
@@ -107,7 +107,7 @@ def test_check_forecasts(model: Any, run: Any) -> None:
     table = {"table": "emb", "strategy": "label-encoder", "format": "fp16", "rows": 3, "width": 1, "map_bytes": 48}
     assert found["tables"] == [{**table, "filler_rows": 0}]
     assert (found["dense_bytes"], found["table_bytes"], found["output_bytes"]) == (12, 6, 66)
-    assert "forecast" in run("check", *model.arguments).err
+    assert "forecast" in run("check", *model.arguments).out
     assert run("check", model.graph, "--json").json["forecast"] is None
 
 

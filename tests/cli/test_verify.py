@@ -26,9 +26,9 @@ def samples(model: Any, tmp_path: Path) -> Path:
 
 def test_a_good_file(arguments: list[object], compiled: Path, run: Any) -> None:
     result = run(*arguments)
-    assert (result.code, result.out) == (0, "")
-    assert "logits of label" in result.err
-    assert f"{compiled}: passed" in result.err
+    assert (result.code, result.err) == (0, "")
+    assert "logits of label" in result.out
+    assert f"{compiled}: passed" in result.out
 
 
 def test_a_file_of_other_weights_is_5(arguments: list[object], model: Any, run: Any) -> None:
@@ -41,7 +41,7 @@ def test_a_file_of_other_weights_is_5(arguments: list[object], model: Any, run: 
 def test_with_hugectrs_predictions(arguments: list[object], samples: Path, run: Any) -> None:
     result = run(*arguments, "--samples", samples)
     assert result.code == 0
-    assert "against HugeCTR's predictions for 3 rows" in result.err
+    assert "against HugeCTR's predictions for 3 rows" in result.out
 
 
 def test_predictions_of_another_model_are_5(arguments: list[object], samples: Path, model: Any, run: Any) -> None:

@@ -1,0 +1,29 @@
+"""The line that shows how fast a model is being written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from hugectr2onnx.cli.text_table import duration, size
+
+SAY_EVERY = 0.2
+"""Seconds between two updates of the line."""
+
+
+class Pace:
+    """How fast bytes are written, said at most five times a second."""
+
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
+        self._show, self._clock = show, clock
+        self._start = clock()
+        self._said = -1.0
+
+    def __call__(self, done: int, total: int) -> None:
+        passed = self._clock() - self._start
+        if 0 <= passed - self._said < SAY_EVERY and self._said >= 0:
+            return
+        self._said = passed
+        rate = done / passed if passed > 0 else 0.0
+        pace = f", {size(int(rate))}/s, {duration((total - done) / rate)} left" if rate else ""
+        self._show(f"writing {size(done)} of {size(total)}{pace}")
