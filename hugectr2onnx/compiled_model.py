@@ -7,21 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.backend.saving import external_data
 from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.saving.manifest import FileRecord
-from hugectr2onnx.errors import FeedError, WeightsError
+from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend.weights.source_files import SourceFile
+from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.report import Report
 
 if TYPE_CHECKING:
     import onnx
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+    Feeds = Mapping[str, ArrayLike | Mapping[str, ArrayLike]]
 
 
 class CompiledModel:
@@ -125,36 +126,17 @@ class CompiledModel:
         """A new `onnxruntime.InferenceSession` that reads the tables where they lie."""
         return sessions.session(self.artifact, options=options)
 
-    def run(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """The outputs by name, for inputs by name; labels among the feeds are ignored.
+    def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
+        """Run the model on inputs by name and return its outputs by name; labels among the feeds are ignored.
 
-        Floats of another width become float32 and integers int64. Raises FeedError for inputs that are missing, unknown,
-        or of another kind or shape.
+        An input is an array, a nested list, or a mapping or frame of its columns; numbers take the model's width, and an axis
+        of length 1 may be left out (`ir.given_feeds.normalize_feeds` has the rules). Raises FeedError for inputs that are
+        missing, unknown, of another kind or shape, or whose numbers of rows differ.
         """
-        if not isinstance(feeds, Mapping):
-            raise FeedError(f"The feeds are a {type(feeds).__name__}: give a mapping of input names to arrays.")
-        types = {value.node.name: value.type.dtype.numpy for value in self.ir.inputs}
-        given = {name: array for name, array in feeds.items() if name in types or name not in self._labels}
-        return sessions.run(self._session, {name: _widened(array, types.get(name)) for name, array in given.items()})
+        forms = {value.node.name: InputForm.of_type(value.type) for value in self.ir.inputs}
+        return sessions.run(self._session, normalize_feeds(forms, feeds, ignored=self._labels))
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{value.node.name}: {value.type}" for value in self.ir.inputs)
         outputs = ", ".join(f"{name}: {value.type}" for name, value in self.ir.outputs.items())
         return f"<CompiledModel ({inputs}) -> ({outputs}), {self.report.onnx_nodes} nodes>"
-
-
-def _widened(value: Any, wanted: np.dtype[Any] | None) -> Any:
-    """An array of the same kind of number in the width that the model takes; anything else is left to be refused."""
-    array = value if isinstance(value, np.ndarray | list) else None
-    if wanted is None or array is None:
-        return value
-    try:
-        array = np.asarray(array)
-    except (ValueError, OverflowError):
-        return value
-    same_kind = array.dtype.kind == wanted.kind or (
-        wanted.kind == "i" and array.dtype.kind == "u" and array.itemsize < 8
-    )
-    # What float32 cannot hold is infinite in HugeCTR too.
-    with np.errstate(over="ignore"):
-        return array.astype(wanted) if same_kind else array

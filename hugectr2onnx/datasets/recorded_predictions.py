@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hugectr2onnx.errors import FeedError
+from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
 
 Array = NDArray[Any]
-
-_TYPES: Mapping[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ def read_samples(path: str | os.PathLike[str], session: Any) -> Samples:
     inputs = {each.name: each for each in session.get_inputs()}
     outputs = {each.name: each for each in session.get_outputs()}
     _check_names(name, arrays, inputs, outputs)
-    feeds = {key: _feed(name, key, arrays[key], entry) for key, entry in inputs.items()}
+    feeds = _feeds(name, arrays, inputs)
     rows = len(next(iter(feeds.values()), ()))
     predictions = {key: _prediction(name, key, arrays[key]) for key in outputs if key in arrays}
     return Samples(name, rows, feeds, predictions)
@@ -82,16 +81,12 @@ def _check_names(path: str, arrays: Mapping[str, Array], inputs: Mapping[str, An
         raise FeedError(f"{path}: holds no predictions: add one array for each output; {interface}")
 
 
-def _feed(path: str, name: str, array: Array, entry: Any) -> Array:
-    """Numbers of the same kind in the width that the model takes."""
-    wanted = np.dtype(_TYPES.get(entry.type, np.float32))
-    kinds = "iu" if wanted.kind == "i" else "fiu"
-    if array.dtype.kind not in kinds:
-        raise FeedError(f"{path}: {name} is {array.dtype}; the model takes {wanted}")
-    if array.dtype.kind == "u" and wanted.kind == "i" and array.size and array.max() > np.iinfo(np.int64).max:
-        raise FeedError(f"{path}: {name} holds keys beyond int64")
-    with np.errstate(over="ignore"):
-        return array.astype(wanted, copy=False)
+def _feeds(path: str, arrays: Mapping[str, Array], inputs: Mapping[str, Any]) -> dict[str, Array]:
+    forms = {name: InputForm.of_entry(entry) for name, entry in inputs.items()}
+    try:
+        return normalize_feeds(forms, {name: arrays[name] for name in forms})
+    except FeedError as error:
+        raise FeedError(f"{path}: {error}") from None
 
 
 def _prediction(path: str, name: str, array: Array) -> Array:

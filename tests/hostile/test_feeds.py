@@ -53,10 +53,9 @@ def test_an_input_of_a_wrong_kind(model: Any, compiled: CompiledModel, name: str
     assert name in refusal(compiled, {**feeds, name: change(feeds[name])})
 
 
-def test_floats_for_keys_and_keys_for_floats(model: Any, compiled: CompiledModel) -> None:
+def test_floats_for_keys(model: Any, compiled: CompiledModel) -> None:
     feeds = model.feeds()
     assert "data1" in refusal(compiled, {**feeds, "data1": feeds["data1"].astype(np.float32)})
-    assert "dense" in refusal(compiled, {**feeds, "dense": feeds["dense"].astype(np.int64)})
 
 
 def test_keys_that_int64_cannot_hold(model: Any, compiled: CompiledModel) -> None:
@@ -82,8 +81,11 @@ def test_feeds_that_are_no_mapping(compiled: CompiledModel, feeds: Any) -> None:
 
 
 def test_batches_that_differ(model: Any, compiled: CompiledModel) -> None:
-    feeds = model.feeds()
-    refusal(compiled, {**feeds, "dense": feeds["dense"][:3]})
+    """None, one and three rows beside more: onnxruntime answered, broadcast, and failed in its own words."""
+    feeds, rows = model.feeds(), len(model.feeds()["dense"])
+    for count in (0, 1, 3):
+        said = refusal(compiled, {**feeds, "dense": feeds["dense"][:count]})
+        assert f"input dense has {count} rows" in said and f"has {rows};" in said
 
 
 RIGHT: dict[str, Change] = {

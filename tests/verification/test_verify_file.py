@@ -254,7 +254,7 @@ def test_predictions_that_are_no_numbers(value: float, file: Path, weights: Weig
         ({"label": np.zeros(4)}, r"label has the shape \[4\]; the model gives \[3, 1\]"),
         ({"label": np.array(["a", "b", "c"])}, "predictions are numbers"),
         ({"dense": np.zeros((3, 2), complex)}, "dense is complex128"),
-        ({"dense": np.zeros((3, 5))}, "Input dense is"),
+        ({"dense": np.zeros((3, 5))}, "input dense is float64"),
         ({"wide": np.zeros(3)}, "has the unknown wide; the inputs are dense, the outputs label"),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 from hugectr2onnx.backend.onnx.artifact import Artifact, located_tensor
 from hugectr2onnx.backend.runtime import shared_initializers
 from hugectr2onnx.errors import CompilerError, FeedError, HugeCTR2ONNXError, OutputError, UnsupportedError
+from hugectr2onnx.ir.given_feeds import InputForm, check_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,7 +164,10 @@ def _checked_feeds(opened: Any, feeds: Mapping[str, Any]) -> dict[str, NDArray[A
         faults = [f"lacks {', '.join(sorted(missing))}"] if missing else []
         faults += [f"has the unknown {', '.join(sorted(map(str, unknown)))}"] if unknown else []
         raise FeedError(f"The feed {' and '.join(faults)}. The model's inputs are: {listed}.")
-    return {name: _checked_array(entry, feeds[name]) for name, entry in inputs.items()}
+    arrays = {name: _checked_array(entry, feeds[name]) for name, entry in inputs.items()}
+    # onnxruntime broadcasts one row beside several, and reads past the end of none.
+    check_rows((name, InputForm.of_entry(entry), arrays[name].shape) for name, entry in inputs.items())
+    return arrays
 
 
 def _checked_array(entry: Any, value: Any) -> NDArray[Any]:
