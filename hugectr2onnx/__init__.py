@@ -33,13 +33,16 @@ if TYPE_CHECKING:
     from hugectr2onnx import converter
     from hugectr2onnx.backend.runtime.sessions import open_session
     from hugectr2onnx.backend.saving.key_file import KeyMapper
+    from hugectr2onnx.checking.dry_run import check
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
     from hugectr2onnx.frontend.weights.snapshot import Weights
+    from hugectr2onnx.inspection.inspect import inspect
     from hugectr2onnx.options import Options
     from hugectr2onnx.quantization.metrics import evaluate_samples
     from hugectr2onnx.quantization.search import compile_measured
+    from hugectr2onnx.verification.verify_file import verify
 
 _HOMES = {
     "compile": "hugectr2onnx.compiler",
@@ -48,18 +51,30 @@ _HOMES = {
     "Options": "hugectr2onnx.options",
     "KeyMapper": "hugectr2onnx.backend.saving.key_file",
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
+    "check": "hugectr2onnx.checking.dry_run",
     "compile_measured": "hugectr2onnx.quantization.search",
     "evaluate_samples": "hugectr2onnx.quantization.metrics",
+    "inspect": "hugectr2onnx.inspection.inspect",
     "open_session": "hugectr2onnx.backend.runtime.sessions",
+    "verify": "hugectr2onnx.verification.verify_file",
 }
+"""The module of each public name that is imported when it is first used."""
 
 
 def __getattr__(name: str) -> Any:
     if name == "converter":
         return import_module("hugectr2onnx.converter")
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, __all__, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 __all__ = [
@@ -81,10 +96,13 @@ __all__ = [
     "Weights",
     "WeightsError",
     "__version__",
+    "check",
     "compile",
     "compile_measured",
     "convert",
     "converter",
     "evaluate_samples",
+    "inspect",
     "open_session",
+    "verify",
 ]

@@ -16,10 +16,11 @@ from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.report import Report
+from hugectr2onnx.report import Report, html_table
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
     from numpy.typing import ArrayLike, NDArray
 
     Feeds = Mapping[str, ArrayLike | Mapping[str, ArrayLike]]
@@ -119,10 +120,10 @@ class CompiledModel:
         }
 
     @cached_property
-    def _session(self) -> Any:
+    def _session(self) -> onnxruntime.InferenceSession:
         return self.session()
 
-    def session(self, options: Any = None) -> Any:
+    def session(self, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
         """A new `onnxruntime.InferenceSession` that reads the tables where they lie."""
         return sessions.session(self.artifact, options=options)
 
@@ -135,6 +136,12 @@ class CompiledModel:
         """
         forms = {value.node.name: InputForm.of_type(value.type) for value in self.ir.inputs}
         return sessions.run(self._session, normalize_feeds(forms, feeds, ignored=self._labels))
+
+    def _repr_html_(self) -> str:
+        """The interface and the report, for a notebook."""
+        rows = [("input", value.node.name, value.type) for value in self.ir.inputs]
+        rows += [("output", name, value.type) for name, value in self.ir.outputs.items()]
+        return html_table(("", "name", "type"), rows) + self.report._repr_html_()
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{value.node.name}: {value.type}" for value in self.ir.inputs)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
 from hugectr2onnx.backend.runtime.parity import Parity
@@ -36,7 +37,7 @@ class Stage:
     peak_bytes: int | None
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """`hugectr2onnx.compile`'s account of itself; `to_dict` gives it as JSON-ready data."""
 
@@ -75,6 +76,33 @@ class Report:
     def seconds(self) -> float:
         return sum(stage.seconds for stage in self.stages)
 
+    def __repr__(self) -> str:
+        return f"<Report: {', '.join(f'{name} {value}' for name, value in self.summary.items())}>"
+
+    def _repr_html_(self) -> str:
+        """The summary, the tables and the warnings, for a notebook."""
+        tables = [(each.table, each.rows, each.width, each.format, each.bytes_after) for each in self.stored]
+        return "".join(
+            [
+                html_table(("compiled", ""), list(self.summary.items())),
+                html_table(("embedding", "rows", "width", "rows as", "bytes"), tables) if tables else "",
+                *(f"<p><b>warning</b>: {escape(text)}</p>" for text in self.warnings),
+            ]
+        )
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """The few facts that a reader looks for first."""
+        worst = max((each.max_error for each in self.parity.outputs), default=0.0) if self.parity else None
+        return {
+            "level": str(self.opt_level),
+            "operations": f"{self.ops_before} -> {self.ops_after}",
+            "nodes": str(self.onnx_nodes),
+            "parity": "not checked" if worst is None else f"passed (largest error {worst:.2g})",
+            "warnings": str(len(self.warnings)),
+            "seconds": f"{self.seconds:.2f}",
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON-ready data."""
         plain = {**vars(self), "passes": [_plain(run) for run in self.passes], "fires": self.fires}
@@ -94,6 +122,13 @@ class Report:
         start = time.perf_counter()
         yield
         self.stages.append(Stage(name, time.perf_counter() - start, peak_memory()))
+
+
+def html_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An HTML table; names come from files, and are escaped."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    lines = ("".join(f"<td>{escape(str(value))}</td>" for value in row) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def _plain(run: PassRun) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_opti
 from hugectr2onnx.frontend.weights import snapshot as weights_module
 from hugectr2onnx.frontend.weights.dense_file import DenseCounter, DenseFile
 from hugectr2onnx.frontend.weights.ntp_file import BatchNormStatistics, read_ntp
-from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.frontend.weights.snapshot import Weights, WeightsLike
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.frontend.weights.statistics import CountedStatistics
 from hugectr2onnx.ir.graph import Graph
@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 def check(
     graph: str | os.PathLike[str] | Mapping[str, object],
-    weights: object = None,
+    weights: WeightsLike | None = None,
     options: Options | None = None,
     *,
     output: str | os.PathLike[str] | None = None,

@@ -63,8 +63,17 @@ def _choices(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[tuple[s
 
     for verb, parser in parsers.items():
         for flag, action in parser._option_string_actions.items():
-            if action.choices:
-                yield f"{verb} {flag}", [str(choice) for choice in action.choices]
+            values = _values(action)
+            if values:
+                yield f"{verb} {flag}", values
     yield "help help", list(parsers)
     yield "sample sample", list(SAMPLES)
     yield "completion completion", ["bash", "zsh"]
+
+
+def _values(action: argparse.Action) -> list[str]:
+    """The values of a flag: its choices, or those that its metavar lists as `{a,b}`."""
+    if action.choices:
+        return [str(choice) for choice in action.choices]
+    name = action.metavar if isinstance(action.metavar, str) else ""
+    return name[1:-1].split(",") if name.startswith("{") else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hugectr2onnx.cli import text_model, text_onnx
+from hugectr2onnx.cli import text_files, text_model, text_onnx
 from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, options_of, weights_of
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s GRAPH [--weights FOLDER] [options]\n       %(prog)s MODEL.onnx [--json]"
-    parser.add_argument("model", metavar="MODEL", help="a graph JSON, or an ONNX file")
+    parser.usage = (
+        "%(prog)s GRAPH [--weights FOLDER] [options]\n       %(prog)s MODEL.onnx | FOLDER | FILE.model [--json]"
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a graph JSON, an ONNX file, a folder, a table folder or a dense file"
+    )
     add_weights(parser)
     add_flags(parser, "model", "tables")
     add_json(parser)
@@ -24,20 +28,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     weights, options = weights_of(arguments), options_of(arguments)
-    from hugectr2onnx.inspection import onnx_model
+    from hugectr2onnx.checking.report import CheckReport
+    from hugectr2onnx.inspection.inspect import inspect
+    from hugectr2onnx.inspection.onnx_model import OnnxSummary, is_onnx
+    from hugectr2onnx.inspection.weight_files import FolderSummary, TableSummary
 
-    if not onnx_model.is_onnx(arguments.model):
-        report = onnx_model.inspect_model(arguments.model, weights, options)
-        _show(output, report, arguments.model, has_weights=weights is not None)
-        if output.json:
-            output.data(report.to_dict())
-        return 0
-    if weights is not None:
+    if weights is not None and is_onnx(arguments.model):
         raise UsageError("an ONNX file holds its weights: leave them out, or use verify to compare it with them")
-    summary = onnx_model.inspect_onnx(arguments.model)
-    text_onnx.show(output, summary)
+    found = inspect(arguments.model, weights, options)
+    if isinstance(found, CheckReport):
+        _show(output, found, arguments.model, has_weights=weights is not None)
+    elif isinstance(found, OnnxSummary):
+        text_onnx.show(output, found)
+    elif isinstance(found, FolderSummary):
+        text_files.show_folder(output, found)
+    elif isinstance(found, TableSummary):
+        text_files.show_table(output, found)
+    else:
+        text_files.show_dense(output, found)
     if output.json:
-        output.data(summary.to_dict())
+        output.data(found.to_dict())
     return 0
 
 

@@ -16,6 +16,7 @@ from hugectr2onnx.checking.dry_run import check
 from hugectr2onnx.checking.report import CheckReport, Tensor
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.options import Options
 
 LAYER_KEY = "hugectr.layer"
@@ -90,7 +91,9 @@ def is_onnx(path: str | os.PathLike[str]) -> bool:
 
 
 def inspect_model(
-    graph: str | os.PathLike[str] | Mapping[str, object], weights: object = None, options: Options | None = None
+    graph: str | os.PathLike[str] | Mapping[str, object],
+    weights: WeightsLike | None = None,
+    options: Options | None = None,
 ) -> CheckReport:
     """Layers, shapes, weights, bytes and tables of a HugeCTR model, as far as they can be told.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.compiler import compile
 from hugectr2onnx.errors import FeedError, OptionError
+from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.options import Options, Progress
 from hugectr2onnx.quantization.metrics import Formats, Quality, Trial, evaluate_samples
@@ -60,7 +61,7 @@ class Budget:
 
 def compile_measured(
     graph: str | os.PathLike[str] | Mapping[str, object],
-    weights: object,
+    weights: WeightsLike,
     opt_level: int | None = None,
     *,
     samples: str | os.PathLike[str] | Mapping[str, Any],

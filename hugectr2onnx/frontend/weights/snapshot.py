@@ -59,6 +59,10 @@ class Weights:
         return with_ntp(cls(folder / dense, tables))
 
 
+WeightsLike = Weights | StrPath | Mapping[str, object]
+"""What names the weights of a model: a snapshot folder, a dense file, Weights, or a mapping with the keys of Weights."""
+
+
 def resolve(weights: object) -> Weights:
     """The Weights that `weights` stands for; an ntp file beside the dense file is found by its name.
 
@@ -81,6 +85,12 @@ def resolve(weights: object) -> Weights:
     if not found:
         raise WeightsError(f"{path}: no such file or folder; {_ACCEPTED}")
     return _beside(path)
+
+
+def iterations_in(folder: StrPath) -> dict[str, tuple[int, ...]]:
+    """The iterations of each model in a folder, by prefix. Raises WeightsError where it cannot be read."""
+    names = _names(_path(folder, "the snapshot folder"))
+    return {prefix: tuple(sorted(_iterations(names, prefix))) for prefix in _snapshots(names)}
 
 
 def with_ntp(weights: Weights) -> Weights:
