@@ -37,11 +37,15 @@ if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
+    from hugectr2onnx.datasets.dataset import open_dataset
     from hugectr2onnx.frontend.weights.snapshot import Weights
+    from hugectr2onnx.inspection.embedding_table import read_table
     from hugectr2onnx.inspection.inspect import inspect
     from hugectr2onnx.options import Options
     from hugectr2onnx.quantization.metrics import evaluate_samples
     from hugectr2onnx.quantization.search import compile_measured
+    from hugectr2onnx.scoring.predict import evaluate, predict
+    from hugectr2onnx.scoring.scorer import Scorer
     from hugectr2onnx.verification.verify_file import verify
 
 _HOMES = {
@@ -53,9 +57,14 @@ _HOMES = {
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
     "compile_measured": "hugectr2onnx.quantization.search",
+    "evaluate": "hugectr2onnx.scoring.predict",
     "evaluate_samples": "hugectr2onnx.quantization.metrics",
     "inspect": "hugectr2onnx.inspection.inspect",
+    "open_dataset": "hugectr2onnx.datasets.dataset",
     "open_session": "hugectr2onnx.backend.runtime.sessions",
+    "predict": "hugectr2onnx.scoring.predict",
+    "read_table": "hugectr2onnx.inspection.embedding_table",
+    "Scorer": "hugectr2onnx.scoring.scorer",
     "verify": "hugectr2onnx.verification.verify_file",
 }
 """The module of each public name that is imported when it is first used."""
@@ -90,6 +99,7 @@ __all__ = [
     "OutputError",
     "ParityError",
     "PassError",
+    "Scorer",
     "ShapeError",
     "UnsupportedError",
     "VerificationError",
@@ -101,8 +111,12 @@ __all__ = [
     "compile_measured",
     "convert",
     "converter",
+    "evaluate",
     "evaluate_samples",
     "inspect",
+    "open_dataset",
     "open_session",
+    "predict",
+    "read_table",
     "verify",
 ]

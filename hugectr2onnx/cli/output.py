@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from hugectr2onnx.cli.flags import described
-from hugectr2onnx.cli.pace import Pace
+from hugectr2onnx.cli.pace import Pace, RowPace
 from hugectr2onnx.cli.streams import abandon, is_terminal, open_null, wants_colour, width_of_terminal
 from hugectr2onnx.cli.text_table import cell, printable, table_lines, wrapped
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.options import Progress
 
 Saved = Callable[[int, int], None]
+Counted = Callable[[int, int | None], None]
 Rows = Sequence[Sequence[object]]
 
 _COLOURS = {"error": "31", "warning": "33", "good": "32", "title": "1"}
@@ -147,6 +148,15 @@ class Output:
             return
         with self._erased():
             yield Pace(lambda text: self._messages.write(f"\r\x1b[K{text}", end=""))
+
+    @contextmanager
+    def counting(self) -> Iterator[Counted | None]:
+        """A callback that shows rows, rows a second and the time left on a terminal, None elsewhere."""
+        if not self._shows_progress:
+            yield None
+            return
+        with self._erased():
+            yield RowPace(lambda text: self._messages.write(f"\r\x1b[K{text}", end=""))
 
     @contextmanager
     def _erased(self) -> Iterator[None]:

@@ -1,0 +1,92 @@
+"""The flags that say how a data set is read and scored, for the verbs that take one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hugectr2onnx.cli.entry import UsageError
+
+FORMATS = ("parquet", "norm", "raw", "npz", "csv", "arrow")
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """How DATA is read."""
+    parser.add_argument("model", metavar="MODEL.onnx", help="the converted model")
+    parser.add_argument(
+        "data", metavar="DATA", help="a data file, folder, glob or file list: Parquet, Norm, Raw, npz, CSV or Arrow"
+    )
+    group = parser.add_argument_group("data", "what DATA does not say itself")
+    group.add_argument("--format", choices=FORMATS, help="read DATA so (default: found from its content)")
+    group.add_argument("--limit", type=positive, metavar="N", help="read the first N samples only")
+    group.add_argument(
+        "--columns",
+        metavar="SPEC",
+        help="which columns are which where no _metadata.json says, such as "
+        "'labels=click;dense=I1..I13;keys=C1..C26;ids=user'",
+    )
+    group.add_argument(
+        "--slot-size-array",
+        metavar="10,0,4",
+        help="the list of HugeCTR's Parquet reader: its running sums are added to the keys (a number for each slot, or a "
+        "JSON file)",
+    )
+    group.add_argument("--float-dense", action="store_true", help="Raw: dense values are float32, not int32 counts")
+    group.add_argument("--int64-keys", action="store_true", help="Raw and Norm: keys have 64 bits")
+    group.add_argument("--num-samples", type=positive, metavar="N", help="Raw: so many samples")
+    group.add_argument("--hotness", metavar="1,1,30", help="Raw: keys of each slot (default: as the model takes them)")
+
+
+def add_scoring(parser: argparse.ArgumentParser) -> None:
+    """How samples are scored."""
+    parser.add_argument("--batch-size", type=positive, default=8192, metavar="N", help="samples at once (default 8192)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="processor cores to use (default: all)")
+    parser.add_argument("--group", metavar="COLUMN", help="the id column of hitrate@K and ndcg@K")
+
+
+def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `open_dataset` is told. Raises UsageError for values that cannot be read."""
+    return {
+        "format": arguments.format,
+        "limit": arguments.limit,
+        "batch_size": arguments.batch_size,
+        "columns": arguments.columns,
+        "slot_size_array": _sizes(arguments.slot_size_array),
+        "float_dense": arguments.float_dense,
+        "int64_keys": arguments.int64_keys or None,
+        "num_samples": arguments.num_samples,
+        "hotness": _numbers(arguments.hotness, "--hotness") if arguments.hotness else (),
+    }
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`auc,logloss` as two names."""
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if not Path(text).is_file():
+        return _numbers(text, "--slot-size-array")
+    from hugectr2onnx.frontend.graph_json import json_text
+    from hugectr2onnx.frontend.graph_json.fields import INT64_MAX, Fields
+
+    held = json_text.load(text)
+    held = held if isinstance(held, dict) else {"slot_size_array": held}
+    return Fields(held, text).integers("slot_size_array", minimum=0, maximum=INT64_MAX)
+
+
+def _numbers(text: str, flag: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
+        raise UsageError(f"{flag} {text[:60]!r}: give numbers with commas between them, such as 10,0,4")
+    return tuple(map(int, parts))
