@@ -29,7 +29,7 @@ def convert(
 
     Inputs: `dense` float32 [N, dense_dim], kept with dense_dim 0 because its users pick inputs by position, then the keys
     int64 [N, slot_num, max_nnz] of each sparse top, or with `convert_embedding=False` the vectors float32 [N, slot, vec]
-    of each embedding. One output per label. Raises HugeCTR2ONNXError.
+    of each embedding. One output for each loss, named after its label. Raises HugeCTR2ONNXError.
     """
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.frontend.weights.snapshot import Weights

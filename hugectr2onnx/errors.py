@@ -48,9 +48,9 @@ def _code(value: object) -> str:
 class HugeCTR2ONNXError(Exception):
     """The base of every error that bad input can raise.
 
-    The message is the arguments one after the other: texts, and a `Setting` for each option that it names. `options` are
-    the names of these, or the `option` that is given; `exit_code` is what the command line returns: 2 a bad value of an
-    option, 3 invalid input, 4 unsupported, 5 parity failed.
+    Errors about what a file or a value holds are ValueErrors too. The message is the arguments one after the other: texts,
+    and a `Setting` for each option that it names. `options` are the names of these, or the `option` that is given.
+    `exit_code` is what the command line returns: 2 a bad value of an option, 3 invalid input, 4 unsupported, 5 parity failed.
     """
 
     exit_code: ClassVar[int] = 3
@@ -80,19 +80,19 @@ class OptionError(HugeCTR2ONNXError, ValueError):
     exit_code = 2
 
 
-class GraphJsonError(HugeCTR2ONNXError):
+class GraphJsonError(HugeCTR2ONNXError, ValueError):
     """The graph JSON cannot be read, or says something that HugeCTR would refuse too."""
 
 
-class WeightsError(HugeCTR2ONNXError):
+class WeightsError(HugeCTR2ONNXError, ValueError):
     """A dense, sparse or ntp file is missing, short, long, misaligned or belongs to another model."""
 
 
-class ShapeError(HugeCTR2ONNXError):
+class ShapeError(HugeCTR2ONNXError, ValueError):
     """Tensors that meet in one operation do not fit."""
 
 
-class MissingInformationError(HugeCTR2ONNXError):
+class MissingInformationError(HugeCTR2ONNXError, ValueError):
     """The files do not hold what the model needs, and the caller must say it (`layer_attrs`, `input_shapes`)."""
 
 
@@ -100,7 +100,7 @@ class OutputError(HugeCTR2ONNXError):
     """The result cannot be written where it should go."""
 
 
-class FeedError(HugeCTR2ONNXError):
+class FeedError(HugeCTR2ONNXError, ValueError):
     """Inputs given to `CompiledModel.run` or `verify` do not fit the model's interface."""
 
 

@@ -33,6 +33,7 @@ from hugectr2onnx.frontend.embeddings import embedding, table_options
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
+from hugectr2onnx.frontend.graph_json.embedding import HYBRID
 from hugectr2onnx.frontend.importer import Importer, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.recovery import recover
@@ -185,7 +186,7 @@ class _Check:
         checks = []
         for clause in clauses.embeddings:
             source = sparse[clause.bottom]
-            if clause.type == embedding.HYBRID and self._is_converted(clause):
+            if clause.type == HYBRID and self._is_converted(clause):
                 self.problems.append(embedding.refuse_hybrid(clause, source))
             entry = TableCheck.of(clause, source, clause in needed)
             path = paths.get(clause.top)
@@ -202,7 +203,7 @@ class _Check:
         return self.options.convert_embedding and clause.top not in self.options.input_shapes
 
     def _needs_table(self, clause: EmbeddingClause) -> bool:
-        return self._is_converted(clause) and clause.type != embedding.HYBRID
+        return self._is_converted(clause) and clause.type != HYBRID
 
     def _paths(self, needed: Sequence[EmbeddingClause], clauses: GraphClauses, files: _Files) -> dict[str, Path]:
         if files.given is None or not self.options.convert_embedding:
@@ -269,9 +270,7 @@ class _Check:
     def _import(self, clauses: GraphClauses) -> Importer:
         """The walk over all layers, with tables of one row and counted weights."""
         sparse = {entry.top: entry for entry in clauses.data.sparse}
-        hybrid = [
-            clause for clause in clauses.embeddings if clause.type == embedding.HYBRID and self._is_converted(clause)
-        ]
+        hybrid = [clause for clause in clauses.embeddings if clause.type == HYBRID and self._is_converted(clause)]
         stand_ins = {clause.top: ("N", sparse[clause.bottom].slot_num, clause.vec_size) for clause in hybrid}
         tables = {clause.top: _stand_in(clause) for clause in clauses.embeddings}
         resolved = self.resolved.changed(input_shapes={**self.options.input_shapes, **stand_ins})

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hugectr2onnx.errors import (
     GraphJsonError,
     HugeCTR2ONNXError,
     OptionError,
+    Setting,
     ShapeError,
     UnsupportedError,
     WeightsError,
@@ -22,6 +23,7 @@ from hugectr2onnx.frontend import extra_inputs, outputs, unresolved
 from hugectr2onnx.frontend.embeddings import embedding, embedding_collection, table_options
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
+from hugectr2onnx.frontend.graph_json.embedding import HYBRID
 from hugectr2onnx.frontend.graph_json.fields import Fields
 from hugectr2onnx.frontend.graph_json.layer_types import settle_loss
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
@@ -78,8 +80,22 @@ def build(clauses: GraphClauses, sources: Sources, resolved: ResolvedOptions) ->
     importer.run()
     for error in importer.errors:
         raise error
-    sources.dense.finish()
+    _finish(sources.dense, clauses)
     return importer.result()
+
+
+def _finish(dense: DenseSource, clauses: GraphClauses) -> None:
+    """Raise WeightsError where floats are left over; only a cross network can have parameters that the JSON lacks."""
+    networks = [clause.tops[0] for clause in clauses.layers if clause.type == "MultiCross" and clause.tops]
+    try:
+        dense.finish()
+    except WeightsError as error:
+        if not networks:
+            raise
+        given = Setting("layer_attrs", {networks[0]: {"projection_dim": ...}})
+        raise WeightsError(
+            *error.args, " The JSON lacks the projection_dim of a DCN v2: if it is one, give ", given
+        ) from None
 
 
 class Importer:
@@ -101,6 +117,7 @@ class Importer:
         self._failed: set[str] = set()
         self._consumed: set[str] = set()
         self._predictions: list[tuple[LayerClause, Value]] = []
+        self._defaults: Mapping[str, float] = {}
 
     def run(self) -> None:
         """Import everything that can be; `errors` then holds what could not."""
@@ -108,15 +125,27 @@ class Importer:
         self._collect(self._check_table_options)
         self._collect(self._declare_interface)
         for clause in self.clauses.layers:
-            try:
-                self._import_or_parse(clause)
-            except HugeCTR2ONNXError as error:
-                error.add_note(f"while importing {clause.where}")
-                self.errors.append(error)
-                self._failed.update(clause.tops)
+            self._import(clause)
         if not self.errors:
             self._collect(self._check_leftovers)
             self._collect(self._set_outputs)
+
+    def run_part(self, known: Mapping[str, TensorType]) -> None:
+        """Import the layers alone, on inputs that stand for the `known` tensors; stops at the first error."""
+        self.values = {name: self.graph.input(name, type) for name, type in known.items()}
+        for clause in self.clauses.layers:
+            self._import(clause)
+            if self.errors:
+                return
+        self._collect(self._set_outputs)
+
+    def _import(self, clause: LayerClause) -> None:
+        try:
+            self._import_or_parse(clause)
+        except HugeCTR2ONNXError as error:
+            error.add_note(f"while importing {clause.where}")
+            self.errors.append(error)
+            self._failed.update(clause.tops)
 
     def result(self) -> Imported:
         return Imported(self.graph, tuple(self.summaries), self.floats, tuple(dict.fromkeys(self.warnings)))
@@ -147,12 +176,13 @@ class Importer:
 
     def _declare_embeddings(self, clauses: Sequence[EmbeddingClause]) -> None:
         sparse = {entry.top: entry for entry in self.clauses.data.sparse}
-        read = {clause.bottom for clause in clauses if clause.type != embedding.HYBRID} | self._collected_bottoms()
+        read = {clause.bottom for clause in clauses if clause.type != HYBRID} | self._collected_bottoms()
         self._failed.update(clause.top for clause in clauses)
         keys: dict[str, Value] = {}
+        slot_sizes = tuple(self.options.slot_size_array or ())
+        self._collect(self._check_slot_sizes)
         if self.options.convert_embedding:
-            slot_sizes = self.options.slot_size_array
-            keys = embedding.declare_keys(self.graph, self.clauses.data, read, tuple(slot_sizes or ()))
+            keys = embedding.declare_keys(self.graph, self.clauses.data, read, slot_sizes)
         for clause in clauses:
             try:
                 with self.graph.building(clause.top):
@@ -166,6 +196,10 @@ class Importer:
 
         self._declare_collection(sparse, keys)
 
+    def _check_slot_sizes(self) -> None:
+        doubt = embedding.check_slot_sizes(self.options.slot_size_array or (), self.clauses.data)
+        self.warnings += [doubt] if doubt else []
+
     def _collected_bottoms(self) -> set[str]:
         lookups = self.resolved.collection.lookups if self.resolved.collection else ()
         return {bottom for lookup in lookups for bottom in lookup.bottoms}
@@ -177,7 +211,9 @@ class Importer:
         embedding_collection.check_lookups(collection, self.clauses.data)
         given = keys if self.options.convert_embedding else None
         formats = self.options.embedding
-        for top, value in embedding_collection.declare(self.graph, collection, sparse, given, formats).items():
+        for top, value in embedding_collection.declare(
+            self.graph, collection, sparse, given, formats, self._defaults
+        ).items():
             if top in self.values or any(top in clause.tops for clause in self.clauses.layers):
                 raise GraphJsonError(f"embedding_collection gives {top!r}, which the graph has already")
             value.node.name = value.node.name or top
@@ -186,18 +222,22 @@ class Importer:
     def _embed(self, clause: EmbeddingClause, sparse: SparseInput, keys: Mapping[str, Value]) -> Value:
         if not self.options.convert_embedding:
             return embedding.vector_input(self.graph, clause, sparse)
-        if clause.type == embedding.HYBRID:
+        if clause.type == HYBRID:
             raise embedding.refuse_hybrid(clause, sparse)
         table = self.sources.tables.get(clause.top)
         if table is None:
             raise WeightsError(f"{clause.where}: no table was given for it")
         format = table_options.format_of(self.options.embedding, clause.top, clause.vec_size)
         options = TableOptions(self.options.n_gpus, format, self.resolved.keep_keys.get(clause.top))
+        clause = replace(clause, default_value=self._defaults.get(clause.top, clause.default_value))
         return embedding.look_up(self.graph, clause, keys[clause.bottom], table, options, self.warnings.append)
 
     def _check_table_options(self) -> None:
         formats, collection = self.options.embedding, self.resolved.collection
         tops = [clause.top for clause in self.clauses.embeddings]
+        written = [clause.top for clause in self.clauses.embeddings if clause.type != HYBRID]
+        tables = list(collection.names.values()) if collection else []
+        self._defaults = table_options.defaults_of(self.options.default_embedding, written, tables)
         embedding_collection.check_kept(collection, self.resolved.keep_keys, tops)
         embedding_collection.check_formats(collection, formats if isinstance(formats, Mapping) else (), tops)
 

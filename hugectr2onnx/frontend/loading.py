@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.errors import Setting, WeightsError
 from hugectr2onnx.frontend import importer
-from hugectr2onnx.frontend.embeddings.embedding import HYBRID, has_nan
+from hugectr2onnx.frontend.embeddings.embedding import has_nan
 from hugectr2onnx.frontend.embeddings.embedding_collection import Collection
 from hugectr2onnx.frontend.extra_inputs import unread_names
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses
+from hugectr2onnx.frontend.graph_json.embedding import HYBRID
 from hugectr2onnx.frontend.importer import LayerSummary, Sources
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.recovery import recover
@@ -24,7 +25,7 @@ from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_opti
 from hugectr2onnx.frontend.weights import snapshot as weights_module
 from hugectr2onnx.frontend.weights.dense_file import DenseFile
 from hugectr2onnx.frontend.weights.ntp_file import read_ntp
-from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.frontend.weights.snapshot import Weights, missing_table, refuse_optimizer_file
 from hugectr2onnx.frontend.weights.source_files import TABLE_FILES
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable, open_table
 from hugectr2onnx.frontend.weights.statistics import NtpStatistics
@@ -111,7 +112,9 @@ def _sizes(files: Weights, collection: Collection | None) -> dict[str, int]:
 
 
 def open_dense(files: Weights) -> DenseFile:
-    """The dense file, or an empty one where none was given."""
+    """The dense file, or an empty one where none was given. Raises WeightsError for an optimizer's state."""
+    if files.dense is not None:
+        refuse_optimizer_file(Path(files.dense))
     return DenseFile.open(files.dense if files.dense is not None else np.empty(0, np.float32))
 
 
@@ -135,14 +138,20 @@ def table_owners(clauses: GraphClauses, files: Weights, options: Options) -> lis
         if len(owners) == len(files.tables):
             return owners
     listed = "; ".join(clause.where for clause in needed)
+    missing = missing_table(files) if len(files.tables) < len(needed) else None
+    where = f" (the snapshot has no {missing})" if missing else ""
     raise WeightsError(
-        f"{len(files.tables)} tables were given for {len(needed)} embedding layers ({listed or 'none'}): give one for each, "
-        "in JSON order, or convert_embedding=False to feed the vectors yourself"
+        f"{len(files.tables)} tables were given for {len(needed)} embedding layers ({listed or 'none'}){where}: give one for "
+        "each, in JSON order, or ",
+        Setting("convert_embedding", False),
+        " to feed the vectors yourself",
+        option="sparse",
     )
 
 
 def open_for(clause: EmbeddingClause, path: os.PathLike[str], key_bytes: int | None) -> SparseTable:
     try:
+        refuse_optimizer_file(Path(path))
         return open_table(path, clause.vec_size, clause.type, key_bytes)
     except Exception as error:
         error.add_note(f"while opening the table of {clause.where}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, MissingInformationError
+from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, MissingInformationError, Setting
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses, LayerClause
 from hugectr2onnx.frontend.suggestion import near_names, nearest
 
@@ -22,11 +22,26 @@ def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known
         return GraphJsonError(f"{name!r} is a label, which no layer but a loss can read at evaluation")
     if any(name == sparse.top for sparse in clauses.data.sparse):
         return GraphJsonError(f"{name!r} holds keys, which only an embedding layer can read")
+    problem = f"nothing in the JSON produces {name!r} ({nearest(name, known)})"
     if near_names(name, known):
-        return MissingInformationError(f"nothing in the JSON produces {name!r} ({nearest(name, known)})")
-    return MissingInformationError(
-        f"nothing in the JSON produces {name!r} ({nearest(name, known)}). graph_to_json does not save the look-ups of an "
-        "EmbeddingCollection: if it is one of their tops, describe them with embedding_collection=, which reads the tables of "
-        "embedding_dump (docs/embeddings.md); or give its shape, for example "
-        f"input_shapes={{{name!r}: ('N', slots, vec)}}, and feed the vectors yourself"
+        return MissingInformationError(problem)
+    feed = (
+        "give its shape, for example ",
+        Setting("input_shapes", {name: ("N", "slots", "vec")}),
+        ", and feed it yourself",
     )
+    if not _has_unread_keys(clauses):
+        return MissingInformationError(f"{problem}: if a layer is missing, mend the JSON; or ", *feed)
+    return MissingInformationError(
+        f"{problem}. graph_to_json does not save the look-ups of an EmbeddingCollection: if it is one of their tops, describe "
+        "them with ",
+        Setting("embedding_collection"),
+        ", which reads the tables of embedding_dump (docs/embeddings.md); or ",
+        *feed,
+    )
+
+
+def _has_unread_keys(clauses: GraphClauses) -> bool:
+    """Whether keys are read that no embedding layer looks up: those of an EmbeddingCollection, which the JSON lacks."""
+    looked_up = {clause.bottom for clause in clauses.embeddings}
+    return any(sparse.top not in looked_up for sparse in clauses.data.sparse)

@@ -28,6 +28,8 @@ Progress = Callable[[str, float], None]
 Shapes = Mapping[str, Sequence[int | str | None]]
 PerTable = str | Mapping[str, str]
 """One value for all tables, or one for each of some, by the top of their embedding."""
+DefaultVectors = float | Mapping[str, float] | Sequence[tuple[str, float]] | None
+"""A number for all tables, one for each of some, or those of a ps.json in its order; None: as the graph JSON says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Options:
         "0: one plain expansion per layer; 1: exact optimizations; 2: algebraic ones too, standard operators only; "
         "3: the fastest on onnxruntime's CPU.",
         Flag("--opt-level", "{0,1,2,3}", short="-O", parse=flag_text.integer),
+        is_recorded_by_default=True,
     )
     convert_embedding: bool = option(
         True,
@@ -52,6 +55,7 @@ class Options:
         "model",
         "False makes the embedding vectors [N, slot, vec] inputs instead of the keys.",
         Flag("--no-embedding", constant=False, help="the vectors [N, slot, vec] are inputs, not the keys"),
+        is_recorded_by_default=True,
     )
     input_shapes: Shapes = option(
         None,
@@ -65,6 +69,7 @@ class Options:
             collect=flag_text.by_name,
             help="make a tensor that nothing in the JSON produces an input; N is the batch",
         ),
+        is_recorded_by_default=True,
     )
     layer_attrs: Mapping[str, Mapping[str, object]] = option(
         None,
@@ -78,6 +83,7 @@ class Options:
             parse=flag_text.json_object,
             help='file or text such as {"reshape1": {"shape": [-1, 26, 16]}}: what graph_to_json loses',
         ),
+        is_recorded_by_default=True,
     )
     slot_size_array: Sequence[int] | None = option(
         None,
@@ -90,6 +96,7 @@ class Options:
             parse=flag_text.sizes,
             help="the reader's list, or a JSON file that holds it: inputs are then raw keys, slot by slot",
         ),
+        is_recorded_by_default=True,
     )
     embedding_collection: object = option(
         None,
@@ -103,6 +110,7 @@ class Options:
             help="the look-ups of an EmbeddingCollection, which graph_to_json loses, and the folder of embedding_dump",
         ),
         names_files=True,
+        is_recorded_by_default=True,
     )
     n_gpus: int | None = option(
         None,
@@ -110,6 +118,7 @@ class Options:
         "model",
         "The number of GPUs of the training, for Localized tables with repeated keys.",
         Flag("--n-gpus", "N", parse=flag_text.integer),
+        is_recorded_by_default=True,
     )
     keep_empty_dense: bool = option(
         False,
@@ -117,6 +126,7 @@ class Options:
         "model",
         "Keep the dense input where dense_dim is 0.",
         Flag("--keep-empty-dense", constant=True, help="keep the dense input where dense_dim is 0"),
+        is_recorded_by_default=True,
     )
     embedding: PerTable = option(
         "fp32",
@@ -130,6 +140,7 @@ class Options:
             collect=flag_text.per_table,
             help="the format of the rows: fp32, fp16, int8 (default fp32); TOP may be a table of an EmbeddingCollection",
         ),
+        is_recorded_by_default=True,
     )
     keep_keys: Mapping[str, object] = option(
         None,
@@ -147,6 +158,7 @@ class Options:
             "an EmbeddingCollection",
         ),
         names_files=True,
+        is_recorded_by_default=True,
     )
     keys: PerTable = option(
         "auto",
@@ -159,6 +171,22 @@ class Options:
             "[TOP=]STRATEGY",
             collect=flag_text.per_table,
             help="how keys find their rows: auto, direct, label-encoder, perfect-hash, indices (default auto)",
+        ),
+        is_recorded_by_default=True,
+    )
+    default_embedding: DefaultVectors = option(
+        None,
+        checks.default_vectors,
+        "tables",
+        "What every number of the vector of an unknown key is, for all tables or {embedding top, or table of an "
+        "EmbeddingCollection: number}; or the ps.json of an HPS deployment (PS.json::MODEL where it holds several models), "
+        "whose tables are told by name, else by order. Without it the graph JSON's default_emb_vec_value, usually 0.",
+        Flag(
+            "--default-embedding",
+            "[TOP=]NUMBER",
+            collect=flag_text.numbers_per_table,
+            help="the vector of unknown keys: a number, for all tables or one; or the ps.json of an HPS deployment "
+            "(PS.json::MODEL where it holds several models)",
         ),
     )
     graph_name: str = option(
@@ -175,6 +203,7 @@ class Options:
         "result",
         "The least opset of the ONNX operators; an operator of level 3 may need 23.",
         Flag("--opset", "N", parse=flag_text.integer),
+        is_recorded_by_default=True,
     )
     simplify: bool = option(
         True,
@@ -182,6 +211,7 @@ class Options:
         "result",
         "Run onnxsim, from level 1 up; its result is taken only if it passes the parity check.",
         Flag("--no-simplify", constant=False, help="do not run onnxsim"),
+        is_recorded_by_default=True,
     )
     check: bool = option(
         True,
@@ -233,9 +263,14 @@ class Options:
 
         It holds no path, so that the same inputs give the same bytes.
         """
-        values = {name: getattr(self, name) for name, described in descriptions() if described.is_recorded}
+        values = {
+            name: getattr(self, name)
+            for name, described in descriptions()
+            if described.is_recorded
+            and (described.is_recorded_by_default or getattr(self, name) != getattr(type(self), name))
+        }
         for name, described in descriptions():
-            if described.names_files and values[name]:
+            if described.names_files and values.get(name):
                 values[name] = (read or {}).get(name)
         return json.dumps(values, sort_keys=True, default=str)
 

@@ -14,6 +14,7 @@ from hugectr2onnx.frontend.graph_json.names import name_fault
 
 BATCH = "N"
 LARGEST_DIM = 1 << 31
+MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 MOST_ELEMENTS = 1 << 26
 """Numbers of one sample in one tensor: parity holds some of them in float64."""
 
@@ -160,6 +161,31 @@ def _per_table(value: object, name: str, known: Sequence[str], must: str) -> str
     if isinstance(given, str):
         return given
     return {str(top): each for top, each in given.items()} if isinstance(given, dict) else ""
+
+
+def default_vectors(value: object, name: str) -> float | dict[str, float] | tuple[tuple[str, float], ...] | None:
+    """A number, {table: number}, or the (table, number) pairs of a ps.json in its order."""
+    from hugectr2onnx.options import parameter_server
+
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        return parameter_server.read_defaults(os.fspath(value))
+    if isinstance(value, Mapping) and parameter_server.MODELS in value:
+        return parameter_server.defaults_of(value, name)
+    if isinstance(value, Mapping):
+        return {str(table): _float32(each, name) for table, each in value.items()}
+    if isinstance(value, Sequence) and all(isinstance(each, Sequence) and len(each) == 2 for each in value):
+        return tuple((str(table), _float32(each, name)) for table, each in value)
+    return _float32(value, name)
+
+
+def _float32(value: object, name: str) -> float:
+    """A number that float32 holds."""
+    number = Fields({name: value}, "the options", OptionError).number(name)
+    if not abs(number) <= MAX_FLOAT32:
+        raise OptionError(f"{name} is {shown(value)}; it must be a number that float32 holds")
+    return number
 
 
 def kept_keys(value: object, name: str) -> dict[str, object]:

@@ -49,6 +49,8 @@ class Description:
     flag: Flag | None = None
     is_recorded: bool = True
     names_files: bool = False
+    is_recorded_by_default: bool = False
+    """Whether a model records the default too: options of the first release do."""
 
 
 def option(
@@ -60,9 +62,10 @@ def option(
     *,
     is_recorded: bool = True,
     names_files: bool = False,
+    is_recorded_by_default: bool = False,
 ) -> Any:
     """Declare a field of `Options`."""
-    described = Description(doc, check, group, flag, is_recorded, names_files)
+    described = Description(doc, check, group, flag, is_recorded, names_files, is_recorded_by_default)
     return dataclasses.field(default=default, metadata={_KEY: described})
 
 

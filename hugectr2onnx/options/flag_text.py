@@ -92,3 +92,21 @@ def per_table(texts: Sequence[str]) -> str | dict[str, str]:
     if len(plain) + bool(named) > 1 or len(named) + len(plain) < len(texts):
         raise OptionError("give one value for all tables, or TOP=VALUE once for each of some")
     return named or plain[0]
+
+
+def numbers_per_table(texts: Sequence[str]) -> object:
+    """A number, {TOP: number}, or the name of a file."""
+    given = per_table(texts)
+    if isinstance(given, dict):
+        return {top: _number(text) for top, text in given.items()}
+    try:
+        return float(given)
+    except ValueError:
+        return given
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"{text[:60]!r} is not a number") from None

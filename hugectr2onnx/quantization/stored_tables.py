@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.passes.lookups.choose_key_map import Choice
@@ -15,8 +15,8 @@ from hugectr2onnx.tables.row_format import RowFormat, row_bytes, vectors_of
 class FormatRefusedError(UnsupportedError):
     """A table cannot be stored in the `format` that was asked for; `tops` are those of the look-ups that read it so."""
 
-    def __init__(self, message: str, format: RowFormat, tops: tuple[str, ...]):
-        super().__init__(message, option="embedding")
+    def __init__(self, *message: object, format: RowFormat, tops: tuple[str, ...]):
+        super().__init__(*message)
         self.format = format
         self.tops = tops
 
@@ -83,9 +83,10 @@ def _stored(node: Node, format: RowFormat, tops: tuple[str, ...]) -> StoredTable
         raise FormatRefusedError(
             f"{table_label(node)} cannot be {format}: "
             + ("it holds numbers beyond 65504" if format == "fp16" else "it holds NaN or infinite numbers")
-            + f'; keep it as it is with embedding={{"{node.sources[0]}": "fp32"}}',
-            format,
-            tops,
+            + "; keep it as it is with ",
+            Setting("embedding", {node.sources[0]: "fp32"}),
+            format=format,
+            tops=tops,
         )
     before = 4 * (rows + vectors.dropped) * width
     after = rows * row_bytes(format, width)

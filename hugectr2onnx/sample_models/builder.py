@@ -11,13 +11,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hugectr2onnx.frontend.graph_json.embedding import DISTRIBUTED
 from hugectr2onnx.sample_models.key_styles import KeyStyle
 from hugectr2onnx.sample_models.slices import insert_slices
 
 Json = dict[str, object]
 
-DISTRIBUTED = "DistributedSlotSparseEmbeddingHash"
-LOCALIZED = "LocalizedSlotSparseEmbeddingHash"
 MIB = 1 << 20
 ADAM_COPIES = 3
 

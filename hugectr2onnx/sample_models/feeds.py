@@ -10,10 +10,10 @@ import numpy as np
 
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.frontend import loading
-from hugectr2onnx.frontend.embeddings.embedding import ONE_HOT
 from hugectr2onnx.frontend.extra_inputs import extra_inputs
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
+from hugectr2onnx.frontend.graph_json.embedding import ONE_HOT
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.weights.snapshot import resolve
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hugectr2onnx.sample_models.builder import LOCALIZED, ModelBuilder, SparseInput
+from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 SLOTS = 32

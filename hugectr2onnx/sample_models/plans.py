@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from hugectr2onnx.errors import WeightsError
-from hugectr2onnx.frontend.embeddings.embedding import HYBRID, ONE_HOT
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, EmbeddingClause, GraphClauses, SparseInput
+from hugectr2onnx.frontend.graph_json.embedding import HYBRID, ONE_HOT
 from hugectr2onnx.sample_models.key_styles import KEY_STYLES, KeyStyle
 
 DEFAULT_ROWS = 1000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.frontend.embeddings.embedding import ONE_HOT
+from hugectr2onnx.frontend.graph_json.embedding import ONE_HOT
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.sample_models import writer
 from hugectr2onnx.sample_models.plans import TablePlan

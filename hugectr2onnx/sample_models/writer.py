@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.errors import OutputError
+from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError
 from hugectr2onnx.ir.types import Array
 
 CHUNK_ROWS = 1 << 16
@@ -48,6 +48,8 @@ def writing(path: Path) -> Iterator[None]:
     """Raise OutputError with the path for whatever the system refuses."""
     try:
         yield
+    except HugeCTR2ONNXError:
+        raise
     except (OSError, ValueError) as failure:
         why = getattr(failure, "strerror", None) or str(failure)
         raise OutputError(

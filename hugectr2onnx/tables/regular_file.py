@@ -34,6 +34,8 @@ def open_regular(
     try:
         _refuse_special(os.stat(name), name, error, what)
         descriptor = os.open(name, _FLAGS | getattr(os, "O_CLOEXEC", 0))
+    except HugeCTR2ONNXError:
+        raise
     except FileNotFoundError:
         raise error(f"{shown(name)}: no such file, expected {what}") from None
     except (OSError, ValueError) as failure:

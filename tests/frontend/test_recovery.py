@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import pytest
@@ -9,9 +10,17 @@ import pytest
 from hugectr2onnx.errors import MissingInformationError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.layers.layer import REGISTRY
-from hugectr2onnx.frontend.recovery import Recovered, recover
+from hugectr2onnx.frontend.recovery import Recovered, _candidates, _Part, dry_import, recover
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions
+from hugectr2onnx.ir.types import N, f32
+from hugectr2onnx.options import Options
 
+DATA = {
+    "type": "Data",
+    "label": {"top": "label", "label_dim": 1},
+    "dense": {"top": "dense", "dense_dim": 24},
+    "sparse": [],
+}
 LOST = {"leading_dim": 0, "time_step": 0}
 
 
@@ -31,15 +40,9 @@ def loss(bottom: str = "fc") -> dict[str, Any]:
     return layer("BinaryCrossEntropyLoss", [bottom, "label"], "loss")
 
 
-def recovered(*layers: dict[str, Any], floats: int, dense: int = 24) -> Recovered:
-    """What a dense file of so many floats tells about layers over [N, dense]."""
-    data = {
-        "type": "Data",
-        "label": {"top": "label", "label_dim": 1},
-        "dense": {"top": "dense", "dense_dim": dense},
-        "sparse": [],
-    }
-    return recover(reader.read({"layers": [data, *layers]}, REGISTRY.keys()), ResolvedOptions(), floats)
+def recovered(*layers: dict[str, Any], floats: int) -> Recovered:
+    """What a dense file of so many floats tells about layers over [N, 24]."""
+    return recover(reader.read({"layers": [DATA, *layers]}, REGISTRY.keys()), ResolvedOptions(), floats)
 
 
 def shape(*layers: dict[str, Any], floats: int) -> list[int]:
@@ -56,7 +59,7 @@ def test_a_whole_sample_a_row() -> None:
     """24 weights and a bias: as rows of 24, for rows of fewer numbers would need fewer."""
     found = recovered(lost(), fc("lost"), loss(), floats=25)
     assert found.resolved.options.layer_attrs == {"lost": {"shape": [-1, 24]}}
-    assert found.notes == ("lost: shape [-1, 24] is the only one of rank 2 or 3 that fits the dense file's size",)
+    assert found.notes == ("lost: shape [-1, 24] is the only one that fits the dense file's size",)
 
 
 def test_slots_that_a_weight_layer_reads() -> None:
@@ -77,7 +80,7 @@ def test_rows_or_slots_is_asked() -> None:
     """[-1, 4] sums the four numbers of each of six rows, [-1, 4, 6] the four slots: both leave six columns."""
     flat = layer("Reshape", "sum", "flat", leading_dim=6)
     message = question(lost(), layer("ReduceSum", "lost", "sum", axis=1), flat, fc("flat"), loss(), floats=7)
-    assert "[-1, 4, 6], [-1, 4] all fit the dense file's size" in message
+    assert "[-1, 4, 6], [-1, 4], [-1, 4, 3], [-1, 4, 2], ... all fit the dense file's size" in message
     assert "layer_attrs={'lost': {'shape': [-1, 4, 6]}}" in message
 
 
@@ -87,7 +90,8 @@ def test_shapes_that_compute_the_same_are_not_asked_about() -> None:
     found = recovered(lost(), layer("LayerNorm", "lost", "norm"), flat, fc("flat"), loss(), floats=12 + 25)
     assert found.resolved.options.layer_attrs == {"lost": {"shape": [-1, 4, 6]}}
     assert found.notes == (
-        "lost: shape [-1, 4, 6] stands for [-1, 4, 6], [-1, 6], which all fit the dense file's size and compute the same",
+        "lost: shape [-1, 4, 6] stands for [-1, 4, 6], [-1, 1, 4, 6], [-1, 2, 2, 6], [-1, 4, 1, 6], ..., which all fit the "
+        "dense file's size and compute the same",
     )
 
 
@@ -106,9 +110,54 @@ def test_shapes_that_compute_something_else_are_asked_about() -> None:
 def test_rows_that_never_come_back_to_samples_do_not_fit_without_a_loss() -> None:
     """The output of [-1, 4] would have 6 rows a sample."""
     layers = (lost(), layer("MLP", "lost", "mlp", mlp_param={"num_outputs": [1]}))
-    assert "no shape of rank 2 or 3 fits" in question(*layers, floats=5)
+    assert "no shape fits" in question(*layers, floats=5)
 
 
 def test_several_lost_shapes_are_asked_for_together() -> None:
     message = question(lost(), lost("lost", "second"), fc("second"), loss(), floats=25)
     assert "'lost': {'shape': [-1, ...]}, 'second': {'shape': [-1, ...]}" in message
+
+
+# Rank 4
+
+
+def attention(**params: Any) -> list[dict[str, Any]]:
+    """The scores of a lost query and a key of 2 heads, 3 positions and 4 numbers: 18 for each sample (layers 3.15)."""
+    return [
+        lost(),
+        layer("MultiHeadAttention", ["lost", "key"], "scores", num_attention_heads=2, **params),
+        layer("Reshape", "scores", "flat", leading_dim=18),
+        fc("flat"),
+        loss(),
+    ]
+
+
+def recovered_beside_a_key(*layers: dict[str, Any], key: tuple[int, ...], floats: int) -> Recovered:
+    clauses = reader.read({"layers": [DATA, *layers]}, REGISTRY.keys())
+    return recover(clauses, ResolvedOptions(Options(input_shapes={"key": ("N", *key)})), floats)
+
+
+def test_a_shape_of_rank_4_is_found() -> None:
+    """Only [-1, 2, 3, 4] pairs with a 4D key; the layer refuses two 3D bottoms where it has transpose_b."""
+    found = recovered_beside_a_key(*attention(transpose_b=True), key=(2, 3, 4), floats=19)
+    assert found.resolved.options.layer_attrs == {"lost": {"shape": [-1, 2, 3, 4]}}
+
+
+def test_a_shape_of_rank_4_that_computes_something_else_is_asked_about() -> None:
+    """Softmax takes any rank: [-1, 4, 6] normalizes as [-1, 2, 2, 6] does, [-1, 2, 3, 4] does not."""
+    flat = layer("Reshape", "soft", "flat", leading_dim=24)
+    message = question(lost(), layer("Softmax", "lost", "soft"), flat, fc("flat"), loss(), floats=25)
+    assert "all fit the dense file's size" in message
+
+
+def test_a_named_dimension_behind_the_fourth_raises_the_ranks_that_are_tried() -> None:
+    clauses = reader.read({"layers": [DATA, lost(), layer("ReduceSum", "lost", "sum", axis=4)]}, REGISTRY.keys())
+    assert _Part.behind(clauses.layers[0], clauses, dry_import(clauses, ResolvedOptions())).max_rank == 6
+
+
+@pytest.mark.parametrize(("width", "rank", "count"), [(6, 2, 4), (6, 3, 9), (6, 4, 16)])
+def test_every_shape_is_a_candidate_once(width: int, rank: int, count: int) -> None:
+    """Counted by hand: 6 = 2 x 3, whose primes go to any of the dimensions behind the batch, or to the batch."""
+    shapes = [shape for shape in _candidates(f32(N, width), rank) if len(shape) == rank]
+    assert len(shapes) == len(set(shapes)) == count
+    assert all(width % prod(shape[1:]) == 0 for shape in shapes)

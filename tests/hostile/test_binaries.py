@@ -38,7 +38,7 @@ def test_missing_slot_ids_matter_only_for_keys_that_repeat(model: Any) -> None:
     model.path(f"{LOCALIZED}/slot_id").unlink()
     assert list(model.compile().run(model.feeds())) == ["label"]
     model.write(f"{LOCALIZED}/key", np.array([7, 7, 5], "<i8"))
-    assert "holds keys twice, and there is no slot_id file" in model.refusal()
+    assert "has no slot_id file, which tells on which GPU a row was" in model.refusal()
 
 
 @pytest.mark.parametrize("name", FILES)

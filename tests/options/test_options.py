@@ -28,6 +28,7 @@ SET: dict[str, Any] = {
     "keep_empty_dense": True,
     "embedding": {"emb": "int8"},
     "keys": {"emb": "direct"},
+    "default_embedding": {"emb": 0.5},
     "opset": 20,
     "simplify": False,
 }
@@ -48,6 +49,8 @@ SET: dict[str, Any] = {
         ("slot_size_array", np.array([3, 0]), (3, 0)),
         ("slot_size_array", [], None),
         ("dump", Path("folder"), "folder"),
+        ("default_embedding", np.float32(0.5), 0.5),
+        ("default_embedding", [["a", 1], ("b", 0)], (("a", 1.0), ("b", 0.0))),
     ],
 )
 def test_a_value_is_brought_to_its_normal_form(option: str, value: object, normal: object) -> None:
@@ -74,6 +77,9 @@ def test_a_value_is_brought_to_its_normal_form(option: str, value: object, norma
         ("keys", {"emb": None}, "keys is a Python NoneType; it must be one of auto, direct"),
         ("keep_keys", [1], "keep_keys is a list of 1; give a mapping such as"),
         ("graph_name", "a\nb", "graph_name is the string"),
+        ("default_embedding", 1e39, "default_embedding is 1e+39; it must be a number that float32 holds"),
+        ("default_embedding", True, "default_embedding: expected a number, found true"),
+        ("default_embedding", {"emb": "x"}, 'default_embedding: expected a number, found the string "x"'),
         ("dump", 7, "dump is 7; give the path of a folder"),
     ],
 )
@@ -102,6 +108,11 @@ def test_files_are_recorded_by_what_was_read_from_them() -> None:
     recorded = json.loads(options.to_metadata({"keep_keys": {"emb": "1 keys"}, "embedding_collection": [1]}))
     assert (recorded["keep_keys"], recorded["embedding_collection"]) == ({"emb": "1 keys"}, [1])
     assert "keys.npy" not in options.to_metadata()
+
+
+def test_an_option_that_came_later_is_recorded_only_where_it_is_set() -> None:
+    assert "default_embedding" not in Options().to_metadata()
+    assert json.loads(Options(default_embedding=1).to_metadata())["default_embedding"] == 1.0
 
 
 def test_nothing_recorded_means_the_defaults() -> None:

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import helper
 
 from hugectr2onnx.backend.onnx.artifact import PROTOBUF_LIMIT, Artifact, Blob, external_tensor
-from hugectr2onnx.errors import FeedError
+from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
         if os.path.getsize(name) > PROTOBUF_LIMIT:
             raise FeedError(f"{name}: is larger than any protobuf message, so it is no ONNX file")
         model.ParseFromString(Path(name).read_bytes())
+    except HugeCTR2ONNXError:
+        raise
     except DecodeError:
         raise FeedError(f"{name}: is not an ONNX file, or a damaged one") from None
     except (OSError, ValueError) as error:
@@ -107,5 +109,7 @@ def _mapped(tensor: onnx.TensorProto, place: ExternalTensor) -> np.ndarray[Any, 
         if 0 in shape:
             return np.empty(shape, dtype)
         return np.memmap(place.path, dtype, "r", place.offset, shape)
+    except HugeCTR2ONNXError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise FeedError(f"{place.path}: cannot be mapped for the tensor {tensor.name!r}: {error}") from None

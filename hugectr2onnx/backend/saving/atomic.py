@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hugectr2onnx.backend.saving import stale_temporaries
-from hugectr2onnx.errors import OutputError
+from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError
 
 _ADVICE = {
     errno.EACCES: "Choose a folder that you may write to, or change its permissions.",
@@ -197,6 +197,8 @@ def _sync_folder(folder: Path) -> None:
 def _as_output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
+    except HugeCTR2ONNXError:
+        raise
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "Choose another path.")
         raise OutputError(f"Cannot write {os.fspath(path)}: {error.strerror or error}. {advice}") from error

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hugectr2onnx.errors import FeedError
+from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 from hugectr2onnx.tables.key_index import column
 
 MAGIC, MAGIC_LONG = b"h2okeys1", b"h2okeys2"
@@ -143,6 +143,8 @@ class KeyMapper:
                 raise FeedError(f"{os.fspath(path)} is no complete key map of hugectr2onnx: save the model again")
             both = np.memmap(path, INT64, "r", head, (2, count)) if count else np.empty((2, 0), INT64)
             return cls(both[0], both[1], int(facts["rows"]), tuple(map(int, facts["offsets"])), str(facts["input"]))
+        except HugeCTR2ONNXError:
+            raise
         except OSError as error:
             raise FeedError(f"Cannot read the key map {os.fspath(path)}: {error.strerror}. Check the path.") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 import numpy as np
 
-from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError, WeightsError
+from hugectr2onnx.errors import HugeCTR2ONNXError, OptionError, Setting, UnsupportedError, WeightsError
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, EmbeddingClause, SparseInput
+from hugectr2onnx.frontend.graph_json.embedding import HYBRID, LOCALIZED, ONE_HOT
 from hugectr2onnx.frontend.weights.key_filter import few_kept, keep
 from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, infer_gpus
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
@@ -21,8 +22,6 @@ from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.tables.row_format import vectors_of
 
-ONE_HOT = "LocalizedSlotSparseEmbeddingOneHot"
-HYBRID = "HybridSparseEmbedding"
 CHUNK_BYTES = 1 << 20
 LARGE = 32 << 20
 
@@ -44,9 +43,17 @@ def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array
             own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
             keys[sparse.top] = SlotOffset(own)(keys[sparse.top]) if any(own) else keys[sparse.top]
         first += sparse.slot_num
-    if len(slot_size_array) > first:
-        raise GraphJsonError(f"slot_size_array has {len(slot_size_array)} entries for {first} slots")
     return keys
+
+
+def check_slot_sizes(sizes: Sequence[int], data: DataClause) -> str | None:
+    """A warning where the reader's list has fewer entries than there are slots. Raises OptionError where it has more."""
+    slots = sum(sparse.slot_num for sparse in data.sparse)
+    if len(sizes) > slots:
+        raise OptionError(f"slot_size_array has {len(sizes)} entries for {slots} slots", option="slot_size_array")
+    if 0 < len(sizes) < slots:
+        return f"slot_size_array has {len(sizes)} entries for {slots} slots: nothing is added to the keys of the others"
+    return None
 
 
 def look_up(
@@ -65,7 +72,8 @@ def look_up(
     assert isinstance(slots, int)
     _check_table(clause, table, slots, damaged.result(), warn)
     # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
-    gpus = 1 if unique else _gpus(clause, table, slots, options.n_gpus, warn)
+    by_slot = not unique or (clause.type == LOCALIZED and (options.n_gpus or 1) > 1)
+    gpus = _gpus(clause, table, slots, options.n_gpus, warn) if by_slot else 1
     if options.keep is not None:
         table = _kept(clause, table, options.keep, warn)
     if clause.type == ONE_HOT:
@@ -76,7 +84,7 @@ def look_up(
         graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
     ]
     format = options.row_format
-    if unique:
+    if not by_slot:
         return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
     operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
     op = LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)), row_format=format)
@@ -92,22 +100,25 @@ def refuse_hybrid(clause: EmbeddingClause, sparse: SparseInput) -> HugeCTR2ONNXE
     """HybridSparseEmbedding never writes its table (formats 2.4), so only its vectors can come in."""
     return UnsupportedError(
         f"layers[{clause.index}] {HYBRID} {clause.top}: HugeCTR never writes the tables of this type, so its look-up "
-        "cannot be converted. To convert the dense part, feed the vectors yourself: "
-        f"input_shapes={{{clause.top!r}: ('N', {sparse.slot_num}, {clause.vec_size})}}"
+        "cannot be converted. To convert the dense part, feed the vectors yourself: ",
+        Setting("input_shapes", {clause.top: ("N", sparse.slot_num, clause.vec_size)}),
     )
 
 
 def _gpus(
     clause: EmbeddingClause, table: SparseTable, slots: int, n_gpus: int | None, warn: Callable[[str], None]
 ) -> int:
+    """The GPUs of a table whose rows depend on the slot: as given, else as its repeated keys tell."""
     where = _where(clause)
     if table.slot_ids is None:
-        raise WeightsError(f"{where}: {table.path} holds keys twice, and there is no slot_id file to tell them apart")
+        raise WeightsError(
+            f"{where}: {table.path} has no slot_id file, which tells on which GPU a row was", option="n_gpus"
+        )
     keys, slot_ids = np.asarray(table.keys), np.asarray(table.slot_ids)
     if n_gpus:
         check_gpus(keys, slot_ids, n_gpus, where)
     gpus = n_gpus or infer_gpus(keys, slot_ids, slots, where)
-    warn(f"{where}: keys stand under several slot_ids; a slot s reads the row whose slot_id is s modulo {gpus} GPUs")
+    warn(f"{where}: a slot s reads only the rows whose slot_id is s modulo {gpus} GPUs")
     return gpus
 
 

@@ -32,6 +32,7 @@ from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import Array, N, f32
+from hugectr2onnx.options import PerTable
 from hugectr2onnx.tables.row_format import RowFormat, vectors_of
 
 NOTHING_NAMED: Mapping[str, Array] = MappingProxyType({})
@@ -186,7 +187,8 @@ def declare(
     collection: Collection,
     sparse: Mapping[str, SparseInput],
     keys: Mapping[str, Value] | None,
-    formats: str | Mapping[str, str] = "fp32",
+    formats: PerTable = "fp32",
+    defaults: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Value]:
     """The tops of a collection: look-ups on `keys`, or inputs of the same shapes where there are none."""
     operands: dict[int, tuple[Value, Value]] = {}
@@ -207,7 +209,8 @@ def declare(
                     )
                 width = collection.tables[table].vectors.shape[1]
                 format = format_of(formats, lookup.top, width, table=collection.names[table])
-                parts.append(_look_up(keys[bottom], *operands[table], combiner, format))
+                default = defaults.get(collection.names[table], 0.0)
+                parts.append(_look_up(keys[bottom], *operands[table], combiner, format, default))
             tops[lookup.top] = Concat(1)(*map(_flat, parts)) if lookup.batch_major else parts[0]
     return tops
 
@@ -216,12 +219,12 @@ def _tensor_name(table: int, name: str) -> str:
     return f"table{table}" if name == str(table) else name
 
 
-def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str, format: RowFormat) -> Value:
+def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str, format: RowFormat, default: float) -> Value:
     """[N, 1, nnz] keys -> [N, 1, width]; concat leaves zeros where keys are missing, so they go in the order given."""
     if combiner != "concat":
-        return Embedding(combiner, row_format=format)(keys, table_keys, vectors)
+        return Embedding(combiner, default, row_format=format)(keys, table_keys, vectors)
     batch, _, nnz = keys.shape
-    apart = Embedding("sum", row_format=format)(Reshape((batch, nnz, 1))(keys), table_keys, vectors)
+    apart = Embedding("sum", default, row_format=format)(Reshape((batch, nnz, 1))(keys), table_keys, vectors)
     return Reshape((batch, 1, _whole(nnz) * _whole(vectors.shape[1])))(apart)
 
 

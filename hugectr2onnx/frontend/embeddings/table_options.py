@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hugectr2onnx.errors import OptionError
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.options import PerTable
+from hugectr2onnx.options import DefaultVectors, PerTable
 from hugectr2onnx.tables.row_format import FORMATS, RowFormat, smallest
+
+DEFAULT = "default_embedding"
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,32 @@ def check_tops(option: str, named: Collection[str], tops: Collection[str], expec
         if name not in tops:
             near = nearest(str(name)[:60], tops)
             raise OptionError(f"{option} names {str(name)[:60]!r}, which is no {expected} ({near})", option=option)
+
+
+def defaults_of(option: DefaultVectors, tops: Sequence[str], tables: Sequence[str] = ()) -> dict[str, float]:
+    """The number of the vectors of unknown keys, by embedding top or table of an EmbeddingCollection.
+
+    The tables of a ps.json go by their names where all of them are known, else by their order, that of the embedding layers.
+    Raises OptionError.
+    """
+    known = [*tops, *tables]
+    if option is None:
+        return {}
+    if isinstance(option, int | float):
+        return dict.fromkeys(known, float(option))
+    if isinstance(option, Mapping):
+        check_tops(DEFAULT, option, known, "embedding's top or table of an EmbeddingCollection")
+        return dict(option)
+    if all(name in known for name, _ in option):
+        return dict(option)
+    if len(option) != len(known):
+        raise OptionError(
+            f"{DEFAULT}: the configuration has the tables {_named(name for name, _ in option)}, the model "
+            f"{_named(known)}: give a number for each table instead",
+            option=DEFAULT,
+        )
+    return {name: value for name, (_, value) in zip(known, option, strict=True)}
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(names)[:200] or "none"

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError
+from hugectr2onnx.frontend.foreign_files import foreign_kind, is_script
 
 Error = type[HugeCTR2ONNXError]
 StrPath = str | os.PathLike[str]
@@ -54,7 +55,7 @@ def parse(text: str, where: str, error: Error = GraphJsonError, c_constants: boo
             parse_float=reader.number,
         )
     except json.JSONDecodeError as failure:
-        raise error(_syntax_message(failure, text, where)) from None
+        raise error(_syntax_message(failure, text, where) + _hint(text)) from None
     except (RecursionError, MemoryError):
         raise error(f"{where}: is too deep or too large to be read") from None
     return plain(value, error, where, finite=not c_constants)
@@ -75,8 +76,12 @@ def _read_text(path: StrPath, error: Error) -> str:
         if status.st_size > MOST_BYTES:
             raise error(f"{path}: has {status.st_size} bytes; a graph or statistics JSON has at most {MOST_BYTES}")
         return Path(path).read_bytes().decode("utf-8-sig")
+    except HugeCTR2ONNXError:
+        raise
     except UnicodeDecodeError as failure:
-        raise error(f"{path}: is not UTF-8 text (byte {failure.start}); is this a JSON file?") from None
+        kind = foreign_kind(path)
+        known = f"it is {kind}" if kind else "is this a JSON file?"
+        raise error(f"{path}: is not UTF-8 text (byte {failure.start}); {known}") from None
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except (OSError, ValueError) as failure:
@@ -103,6 +108,10 @@ def _python_constant(match: re.Match[str]) -> str:
     if token.startswith('"'):
         return match[0]
     return "NaN" if token.endswith("nan") else "-Infinity" if token.startswith("-") else "Infinity"
+
+
+def _hint(text: str) -> str:
+    return "; it is a Python script: give the JSON that Model.graph_to_json wrote" if is_script(text) else ""
 
 
 def _syntax_message(failure: json.JSONDecodeError, text: str, where: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError, UnsupportedError
+from hugectr2onnx.frontend.foreign_files import foreign_json
 from hugectr2onnx.frontend.graph_json import json_text
 from hugectr2onnx.frontend.graph_json.clauses import (
     DataClause,
@@ -91,7 +92,9 @@ def _clauses(graph: Fields, known_types: frozenset[str]) -> GraphClauses:
 def _entries(graph: Fields) -> tuple[Fields, ...]:
     """The objects of `layers`, the first of them a Data layer."""
     if not graph.has("layers"):
-        raise GraphJsonError(f'no "layers" in the graph (its keys: {", ".join(graph)[:200] or "none"})')
+        kind = foreign_json({key: graph.value(key) for key in graph})
+        known = f"; it is {kind}" if kind else ""
+        raise GraphJsonError(f'no "layers" in the graph (its keys: {", ".join(graph)[:200] or "none"}){known}')
     count = len(graph.children("layers"))
     if count > MOST_LAYERS:
         raise GraphJsonError(f"layers: {count} of them; no HugeCTR model has more than {MOST_LAYERS}")

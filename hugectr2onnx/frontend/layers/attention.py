@@ -49,16 +49,21 @@ class MultiHeadAttention(Layer, types=("MultiHeadAttention",)):
 
     def _scores(self, q: Value, k: Value) -> Value:
         """[B, h, F, T] from 4D operands with their heads apart or from 3D ones of equal length."""
-        if q.type.rank == k.type.rank == 3 and q.shape == k.shape:
+        if q.type.rank == k.type.rank == 3 and q.shape == k.shape and self._may_split:
             q, k = self._split(q), self._split(k)
         width = q.shape[-1]
         if q.type.rank != 4 or k.type.rank != 4 or q.shape[:2] != k.shape[:2] or not isinstance(width, int):
             raise ShapeError(
                 f"attention scores of {q.type} and {k.type}: they must be [B, h, F, d] and [B, h, T, d], or both the "
-                "same [B, s, H]"
+                "same [B, s, H]" + ("" if self._may_split else ", which with transpose_b needs a third bottom")
             )
         scores = q @ Transpose((0, 1, 3, 2))(k)
         return scores if self.transpose_b is None else scores / math.sqrt(width)
+
+    @property
+    def _may_split(self) -> bool:
+        """Generation C, which writes `transpose_b`, takes two 3D bottoms only with a third one, the values."""
+        return self.transpose_b is None or len(self.top_names) == 2
 
     def _split(self, x: Value) -> Value:
         """[B, s, H] -> [B, heads, s, H / heads]"""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hugectr2onnx.errors import CompilerError, WeightsError
+from hugectr2onnx.frontend.foreign_files import foreign_kind
 from hugectr2onnx.frontend.graph_json.json_text import StrPath
 from hugectr2onnx.frontend.weights.mapped_file import map_file, read_only
 
@@ -65,7 +66,7 @@ class DenseFile:
             raise WeightsError(
                 f"{self._name}: {what} needs {count} floats ({4 * count} bytes, shape {list(shape)}) at byte "
                 f"{4 * self.position}, but only {4 * left} of {4 * self.size} bytes are left; the file is truncated or "
-                "belongs to another graph"
+                f"belongs to another graph{self._kind}"
             )
         view = self._floats[self.position : self.position + count].reshape(tuple(shape))
         self.position += count
@@ -76,13 +77,18 @@ class DenseFile:
         if left:
             raise WeightsError(
                 f"{self._name}: {4 * left} bytes ({left} floats) are left over: the layers of the graph hold "
-                f"{4 * self.position} bytes, the file has {4 * self.size}. Is it the dense file of another graph or of "
-                "another run? The JSON lacks the projection_dim of MultiCross layers of DCN v2: give it in layer_attrs"
+                f"{4 * self.position} bytes, the file has {4 * self.size}; is it the dense file of another graph or of "
+                f"another run?{self._kind}"
             )
 
     @property
     def _name(self) -> str:
         return str(self.path) if self.path is not None else "the dense weights"
+
+    @property
+    def _kind(self) -> str:
+        kind = foreign_kind(self.path) if self.path is not None else None
+        return f" (it looks like a file that is {kind})" if kind else ""
 
 
 class DenseRecorder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hugectr2onnx.errors import MissingInformationError, WeightsError
+from hugectr2onnx.errors import MissingInformationError, OptionError, Setting, WeightsError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 
@@ -29,14 +29,16 @@ def check_slot_ids(slot_ids: Array, slots: int, where: str) -> None:
 
 
 def check_gpus(keys: Array, slot_ids: Array, gpus: int, where: str) -> None:
-    """Raise WeightsError where two rows of one key would lie on one of so many GPUs, which can hold one."""
+    """Raise OptionError where two rows of one key would lie on one of so many GPUs, which can hold one."""
     repeated_keys, repeated_slots = _repeated(keys, slot_ids)
     if not _separates(repeated_keys, repeated_slots):
         raise _damaged(where)
     if not _separates(repeated_keys, repeated_slots % gpus):
-        raise WeightsError(
-            f"{where}: with n_gpus={gpus} a key stands twice on one GPU, which HugeCTR's tables cannot hold: give the number "
-            "of the training, or leave it out to have it inferred"
+        raise OptionError(
+            f"{where}: with ",
+            Setting("n_gpus", gpus),
+            " a key stands twice on one GPU, which HugeCTR's tables cannot hold: give the number of the training, or leave it "
+            "out to have it inferred",
         )
 
 
@@ -58,7 +60,8 @@ def infer_gpus(keys: Array, slot_ids: Array, slots: int, where: str) -> int:
     if len(fitting) > 1:
         raise MissingInformationError(
             f"{where}: keys stand under several slot_ids, and which row a slot reads depends on the number of GPUs of the "
-            f"training; {', '.join(map(str, fitting[:8]))} all fit the table: give n_gpus"
+            f"training; {', '.join(map(str, fitting[:8]))} all fit the table: give ",
+            Setting("n_gpus"),
         )
     return fitting[0]
 

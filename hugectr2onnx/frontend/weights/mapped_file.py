@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.frontend.foreign_files import foreign_kind, is_surely_foreign
 from hugectr2onnx.frontend.graph_json.json_text import StrPath, reason
 from hugectr2onnx.tables.paging import Map
 
@@ -41,10 +42,12 @@ def map_file(path: StrPath, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
     Raises WeightsError where the size is no multiple of the element, or the file cannot be read.
     """
     size = file_size(path, what)
+    if is_surely_foreign(path):
+        raise WeightsError(f"{path}: should hold {what}, and is {foreign_kind(path)}")
     if size % dtype.itemsize:
-        raise WeightsError(
-            f"{path}: has {size} bytes, no multiple of {dtype.itemsize} ({what}); it is truncated or of another kind"
-        )
+        kind = foreign_kind(path)
+        known = f"it is {kind}" if kind else "it is truncated or of another kind"
+        raise WeightsError(f"{path}: has {size} bytes, no multiple of {dtype.itemsize} ({what}); {known}")
     if size == 0:
         check_readable(path, what)
         return read_only(np.empty(0, dtype))

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 
-from hugectr2onnx.errors import WeightsError
+from hugectr2onnx.errors import Setting, WeightsError
+from hugectr2onnx.frontend.foreign_files import foreign_kind
 from hugectr2onnx.frontend.graph_json.fields import shown
 from hugectr2onnx.frontend.graph_json.json_text import StrPath, reason
 
 _DENSE = re.compile(r"(?P<prefix>.*)_dense_(?P<iteration>[0-9]+)\.model", re.DOTALL)
+_OPTIMIZER = re.compile(r"(?P<prefix>.*)_opt_(?P<kind>dense|sparse)_(?P<iteration>[0-9]+)\.model", re.DOTALL)
 _TABLE = re.compile(r"(?P<index>0|[1-9][0-9]*)_sparse_(?P<iteration>[0-9]+)\.model")
-_ACCEPTED = "give a snapshot folder, a dense file, Weights(dense=, sparse=[...], ntp=), or a mapping with those keys"
+_ACCEPTED = "give a snapshot folder, a dense file, or each of the files"
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,9 @@ class Weights:
         folder, prefix = _joined(_path(folder, "the snapshot folder"), prefix)
         names = _names(folder)
         snapshots = _snapshots(names)
-        chosen = _choose_prefix(folder, names, snapshots, prefix)
-        number, dense = _choose_iteration(folder, chosen, _iterations(names, chosen), iteration)
-        tables = _tables(folder, names, chosen, number, snapshots)
-        return with_ntp(cls(folder / dense, tables))
+        found = _Snapshot(folder, names, _choose_prefix(folder, names, snapshots, prefix), snapshots)
+        number = found.choose(iteration)
+        return with_ntp(cls(folder / found.dense[number], found.tables(number)))
 
 
 WeightsLike = Weights | StrPath | Mapping[str, object]
@@ -77,11 +78,11 @@ def resolve(weights: object) -> Weights:
         raise WeightsError(f"the weights are {shown(weights)}; {_ACCEPTED}")
     path = _path(weights, "the weights")
     try:
-        if path.is_dir():
-            return Weights.discover(path)
-        found = path.exists()
+        is_folder, found = path.is_dir(), path.exists()
     except (OSError, ValueError) as failure:
         raise WeightsError(f"{path}: cannot be read: {reason(failure)}") from None
+    if is_folder:
+        return Weights.discover(path)
     if not found:
         raise WeightsError(f"{path}: no such file or folder; {_ACCEPTED}")
     return _beside(path)
@@ -89,8 +90,10 @@ def resolve(weights: object) -> Weights:
 
 def iterations_in(folder: StrPath) -> dict[str, tuple[int, ...]]:
     """The iterations of each model in a folder, by prefix. Raises WeightsError where it cannot be read."""
-    names = _names(_path(folder, "the snapshot folder"))
-    return {prefix: tuple(sorted(_iterations(names, prefix))) for prefix in _snapshots(names)}
+    path = _path(folder, "the snapshot folder")
+    names = _names(path)
+    prefixes = _snapshots(names)
+    return {prefix: tuple(sorted(_Snapshot(path, names, prefix, prefixes).dense)) for prefix in prefixes}
 
 
 def with_ntp(weights: Weights) -> Weights:
@@ -178,60 +181,98 @@ def _choose_prefix(folder: Path, names: Sequence[str], prefixes: Sequence[str], 
     if prefixes:
         listed = ", ".join(f'"{prefix}"' for prefix in prefixes)[:500]
         raise WeightsError(
-            f"{folder}: holds the snapshots of {len(prefixes)} models, with the prefixes {listed}; choose one with "
-            "Weights.discover(folder, prefix=...) or give the path of its dense file"
+            f"{folder}: holds the snapshots of {len(prefixes)} models, with the prefixes {listed}; choose one with ",
+            Setting("prefix"),
+            ", or give the path of its dense file",
         )
+    packed = next((name for name in names if ".model." in name and foreign_kind(folder / name)), None)
+    if packed is not None:
+        raise WeightsError(f"{folder}: no dense file PREFIX_dense_N.model; {packed} is {foreign_kind(folder / packed)}")
     hint = " It is an embedding table itself: give the folder that it lies in." if "emb_vector" in names else ""
     raise WeightsError(f"{folder}: no dense file PREFIX_dense_N.model among {len(names)} entries.{hint} {_ACCEPTED}")
 
 
-def _iterations(names: Sequence[str], prefix: str) -> dict[int, str]:
-    matches = (_DENSE.fullmatch(name) for name in names)
-    return {int(match["iteration"]): match[0] for match in matches if match and match["prefix"] == prefix}
+class _Snapshot:
+    """The files of one prefix in a folder; those of a prefix such as "model2" are not table 2 of "model"."""
 
+    def __init__(self, folder: Path, names: Sequence[str], prefix: str, prefixes: Sequence[str]) -> None:
+        self.folder, self.prefix = folder, prefix
+        matches = (_DENSE.fullmatch(name) for name in names)
+        self.dense = {int(match["iteration"]): match[0] for match in matches if match and match["prefix"] == prefix}
+        longer = [other for other in prefixes if other.startswith(prefix) and other != prefix]
+        foreign = {name for other in longer for name in names if _table_of(name, other)}
+        self._found: dict[int, dict[int, str]] = {}
+        """Iteration -> number of a table -> its name."""
+        self._with_foreign: dict[int, dict[int, str]] = {}
+        for name in names:
+            match = _table_of(name, prefix)
+            if match is not None:
+                iteration, index = int(match["iteration"]), int(match["index"])
+                self._with_foreign.setdefault(iteration, {})[index] = name
+                if name not in foreign:
+                    self._found.setdefault(iteration, {})[index] = name
 
-def _choose_iteration(folder: Path, prefix: str, found: Mapping[int, str], wanted: int | None) -> tuple[int, str]:
-    if not found:
-        raise WeightsError(f'{folder}: no dense file "{prefix}_dense_N.model"')
-    number = max(found) if wanted is None else wanted
-    if number not in found:
-        there = ", ".join(map(str, sorted(found)))[:500]
-        raise WeightsError(f'{folder}: no "{prefix}_dense_{wanted}.model"; there are the iterations {there}')
-    return number, found[number]
-
-
-def _tables(folder: Path, names: Sequence[str], prefix: str, number: int, prefixes: Sequence[str]) -> tuple[Path, ...]:
-    """The tables of one snapshot by their number; those of a prefix such as "model2" are not number 2 of "model"."""
-    tables = _numbered(names, prefix, number)
-    longer = [other for other in prefixes if other.startswith(prefix) and other != prefix]
-    foreign = {name for other in longer for name in _numbered(names, other, number).values()}
-    own = {index: name for index, name in tables.items() if name not in foreign}
-    if sorted(own) == list(range(len(own))):
-        tables = own
-    missing = sorted(set(range(len(tables))) - set(tables))
-    if missing:
+    def choose(self, wanted: int | None) -> int:
+        """The iteration: as wanted, else the last one that left any file."""
+        if not self.dense:
+            raise WeightsError(f'{self.folder}: no dense file "{self.prefix}_dense_N.model"')
+        number = max([*self.dense, *self._found]) if wanted is None else wanted
+        if number in self.dense:
+            return number
+        if wanted is None:
+            raise self._incomplete(number, f"{self.prefix}_dense_{number}.model")
+        there = ", ".join(map(str, sorted(self.dense)))[:500]
         raise WeightsError(
-            f'{folder}: the tables "{prefix}{{i}}_sparse_{number}.model" are numbered '
-            f"{', '.join(map(str, sorted(tables)))[:200]}: {missing[0]} is missing"
+            f'{self.folder}: no "{self.prefix}_dense_{wanted}.model"; there are the iterations {there}',
+            option="iteration",
         )
-    if not tables:
-        _check_other_iterations(folder, names, prefix, number)
-    return tuple(folder / tables[index] for index in sorted(tables))
+
+    def tables(self, number: int) -> tuple[Path, ...]:
+        """The tables of an iteration in the order of their numbers. Raises WeightsError where one is missing."""
+        tables = self._of(number)
+        expected = max(max(tables, default=-1) + 1, *(len(self._of(each)) for each in self.dense))
+        missing = [index for index in range(expected) if index not in tables]
+        if missing:
+            raise self._incomplete(number, f"{self.prefix}{missing[0]}_sparse_{number}.model")
+        if not tables and self._found:
+            other = self._found[min(self._found)]
+            raise WeightsError(
+                f"{self.folder}: the dense file is of iteration {number}, the tables are of another ({other[min(other)]}); the "
+                "snapshot is incomplete"
+            )
+        return tuple(self.folder / tables[index] for index in sorted(tables))
+
+    def _of(self, number: int) -> dict[int, str]:
+        """Its tables; those of a longer prefix only where they fill a gap."""
+        own = self._found.get(number, {})
+        return own if sorted(own) == list(range(len(own))) else self._with_foreign.get(number, {})
+
+    def _incomplete(self, number: int, missing: str) -> WeightsError:
+        most = max(len(self._of(each)) for each in self.dense)
+        whole = [each for each in sorted(self.dense) if sorted(self._of(each)) == list(range(most)) and each != number]
+        problem = f"{self.folder}: iteration {number} is incomplete: {missing} is missing"
+        if not whole:
+            return WeightsError(
+                f"{problem}, and no other iteration is whole; copy the whole snapshot", option="iteration"
+            )
+        listed = ", ".join(map(str, whole))[:500]
+        return WeightsError(f"{problem}; whole iterations: {listed}; give ", Setting("iteration", whole[-1]))
 
 
-def _numbered(names: Sequence[str], prefix: str, number: int | None) -> dict[int, str]:
-    matches = {name: _TABLE.fullmatch(name.removeprefix(prefix)) for name in names if name.startswith(prefix)}
-    return {
-        int(match["index"]): name
-        for name, match in matches.items()
-        if match and (number is None or int(match["iteration"]) == number)
-    }
+def _table_of(name: str, prefix: str) -> re.Match[str] | None:
+    return _TABLE.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
 
 
-def _check_other_iterations(folder: Path, names: Sequence[str], prefix: str, number: int) -> None:
-    others = _numbered(names, prefix, None)
-    if others:
+def missing_table(weights: Weights) -> str | None:
+    """The name of the table that would come after the given ones; None where the dense file has no name of HugeCTR's."""
+    match = _DENSE.fullmatch(Path(weights.dense).name) if weights.dense is not None else None
+    return f"{match['prefix']}{len(weights.tables)}_sparse_{match['iteration']}.model" if match else None
+
+
+def refuse_optimizer_file(path: Path) -> None:
+    """Raise WeightsError for a file with the name of an optimizer's state, which may have the size of the weights."""
+    if match := _OPTIMIZER.fullmatch(path.name):
+        wanted = f"{match['prefix']}_{match['kind']}_{match['iteration']}.model"
         raise WeightsError(
-            f"{folder}: the dense file is of iteration {number}, the tables are of another ({others[min(others)]}); "
-            "the snapshot is incomplete, choose one with Weights.discover(folder, iteration=...)"
+            f"{path}: is the state of the optimizer by its name, not the weights: give {wanted} (or give the file another name)"
         )

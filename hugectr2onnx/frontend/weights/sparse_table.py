@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hugectr2onnx.errors import MissingInformationError, WeightsError
+from hugectr2onnx.errors import MissingInformationError, Setting, WeightsError
+from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED, ONE_HOT
 from hugectr2onnx.frontend.graph_json.json_text import StrPath
 from hugectr2onnx.frontend.weights.mapped_file import file_size, file_status, map_file
 from hugectr2onnx.tables.key_index import column
@@ -21,7 +22,7 @@ from hugectr2onnx.tables.key_index import column
 INT64 = np.dtype("<i8")
 FLOAT32 = np.dtype("<f4")
 
-_TYPES_WITH_SLOT_ID = frozenset({"LocalizedSlotSparseEmbeddingHash", "LocalizedSlotSparseEmbeddingOneHot"})
+_TYPES_WITH_SLOT_ID = frozenset({LOCALIZED, ONE_HOT})
 _WIDEST = 1 << 26
 _CHUNK = 1 << 20
 _HEAD = slice(0, 4096)
@@ -182,7 +183,9 @@ def _key_width(path: Path, size: int, vec_size: int, has_slot_id: bool, key_byte
     raise MissingInformationError(
         f"{path}: its {size} bytes can be read with 4-byte keys ({size // records[4].itemsize} rows) and with 8-byte "
         f"keys ({size // records[8].itemsize} rows), and the values do not tell which; say "
-        '"solver": {"input_key_type": "I32"} or "I64" in the graph JSON, or give Weights(key_bytes=4) or 8'
+        '"solver": {"input_key_type": "I32"} or "I64" in the graph JSON, or give ',
+        Setting("key_bytes", 4),
+        " or 8",
     )
 
 

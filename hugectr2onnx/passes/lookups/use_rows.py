@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import LARGEST_KEY, Embedding, Lookup, SlotOffset
 from hugectr2onnx.ir.ops.shape import Reshape
@@ -121,4 +121,4 @@ def _without_offsets(graph: Graph, keys: Value) -> Value:
 
 def _refuse(node: Node, why: str) -> UnsupportedError:
     table = ", ".join(node.sources) or node.name
-    return UnsupportedError(f'{table} cannot have keys="indices": {why}; choose another strategy')
+    return UnsupportedError(f"{table} cannot have ", Setting("keys", "indices"), f": {why}; choose another strategy")

@@ -56,6 +56,12 @@ def test_c_scales_the_scores(run_layer):
     np.testing.assert_allclose(y, products(q, k) / np.sqrt(5), rtol=1e-4, atol=1e-5)
 
 
+def test_c_refuses_two_3d_bottoms(run_layer):
+    """In v23.08 a 3D query needs key and values too; only B, which has no transpose_b, takes two (layers 3.15)."""
+    with pytest.raises(ShapeError, match=r"both the same .*, which with transpose_b needs a third bottom"):
+        run_layer(attention(2, num_attention_heads=2, transpose_b=True), normal(2, 3, 6), normal(2, 3, 6))
+
+
 def test_c_without_transpose_merges_the_heads_of_the_4d_bottoms_whatever_their_stated_number(run_layer):
     p, v = normal(2, 3, 4, 6), normal(2, 3, 6, 5)
     (y,) = run_layer(attention(2, num_attention_heads=1, transpose_b=False), p, v)
@@ -131,5 +137,7 @@ def test_a_head_count_below_one_is_refused(run_layer, heads):
     ],
 )
 def test_bottoms_that_do_not_fit_are_refused(run_layer, clause, shapes):
-    with pytest.raises(ShapeError):
+    with pytest.raises(
+        ShapeError, match=r"attention |\[B, |MultiHeadAttention has two tops|the last but one of the right"
+    ):
         run_layer(clause, *(np.zeros(shape, np.float32) for shape in shapes))

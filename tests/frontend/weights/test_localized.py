@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from hugectr2onnx.errors import MissingInformationError, WeightsError
+from hugectr2onnx.errors import MissingInformationError, OptionError, WeightsError
 from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, infer_gpus
 
 
@@ -58,7 +58,7 @@ def test_a_key_twice_under_one_slot_is_damage(slots: int) -> None:
 def test_a_given_number_must_separate_the_rows_too() -> None:
     check_gpus(np.array([5, 6, 5]), np.array([0, 0, 1]), 2, "here")
     for gpus in (1, 2):
-        with pytest.raises(WeightsError, match=f"with n_gpus={gpus} a key stands twice on one GPU"):
+        with pytest.raises(OptionError, match=f"with n_gpus={gpus} a key stands twice on one GPU"):
             check_gpus(np.array([5, 6, 5]), np.array([0, 0, 2]), gpus, "here")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hugectr2onnx.errors import WeightsError
-from hugectr2onnx.frontend.weights.snapshot import Weights, resolve
+from hugectr2onnx.frontend.weights.snapshot import Weights, missing_table, refuse_optimizer_file, resolve
 
 
 def snapshot(folder: Path, prefix: str = "wdl", iteration: int = 1000, tables: int = 2, ntp: bool = False) -> None:
@@ -88,13 +88,39 @@ class TestDiscover:
     def test_a_gap_in_the_tables(self, tmp_path: Path) -> None:
         snapshot(tmp_path, tables=3)
         (tmp_path / "wdl1_sparse_1000.model").rmdir()
-        with pytest.raises(WeightsError, match="are numbered 0, 2: 1 is missing"):
+        with pytest.raises(WeightsError, match=r"iteration 1000 is incomplete: wdl1_sparse_1000\.model is missing"):
             Weights.discover(tmp_path)
 
     def test_tables_of_another_iteration(self, tmp_path: Path) -> None:
         snapshot(tmp_path, iteration=1000)
         snapshot(tmp_path, iteration=2000, tables=0)
-        with pytest.raises(WeightsError, match="dense file is of iteration 2000, the tables are of another"):
+        with pytest.raises(
+            WeightsError, match=r"wdl0_sparse_2000\.model is missing; whole iterations: 1000; give iter"
+        ):
+            Weights.discover(tmp_path)
+
+    def test_the_last_table_of_the_newest_iteration_is_missing(self, tmp_path: Path) -> None:
+        snapshot(tmp_path, iteration=0)
+        snapshot(tmp_path, iteration=2000, tables=1)
+        with pytest.raises(
+            WeightsError, match=r"wdl1_sparse_2000\.model is missing; whole iterations: 0; give iteration=0"
+        ):
+            Weights.discover(tmp_path)
+        assert len(names(Weights.discover(tmp_path, iteration=0))) == 2
+
+    def test_the_dense_file_of_the_newest_iteration_is_missing(self, tmp_path: Path) -> None:
+        """The older iteration would be another model than the one that was meant."""
+        snapshot(tmp_path, iteration=0)
+        snapshot(tmp_path, iteration=2000)
+        (tmp_path / "wdl_dense_2000.model").unlink()
+        with pytest.raises(
+            WeightsError, match=r"wdl_dense_2000\.model is missing; whole iterations: 0; give iteration=0"
+        ):
+            Weights.discover(tmp_path)
+
+    def test_a_dense_file_that_is_packed(self, tmp_path: Path) -> None:
+        (tmp_path / "wdl_dense_0.model.gz").write_bytes(b"\x1f\x8b\x08")
+        with pytest.raises(WeightsError, match=r"wdl_dense_0\.model\.gz is gzip-compressed: unpack it first"):
             Weights.discover(tmp_path)
 
     def test_no_such_iteration(self, tmp_path: Path) -> None:
@@ -176,3 +202,23 @@ class TestResolve:
     def test_what_is_refused(self, given: Any, message: str) -> None:
         with pytest.raises(WeightsError, match=message):
             resolve(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("wdl_opt_dense_5.model", "wdl_dense_5.model"), ("wdl0_opt_sparse_5.model", "wdl0_sparse_5.model")],
+)
+def test_the_state_of_an_optimizer_is_not_weights(name: str, wanted: str) -> None:
+    with pytest.raises(
+        WeightsError, match=f"is the state of the optimizer by its name, not the weights: give {wanted}"
+    ):
+        refuse_optimizer_file(Path(name))
+
+
+def test_the_weights_are_no_state_of_an_optimizer() -> None:
+    refuse_optimizer_file(Path("my_opt_model_dense_5.model"))
+
+
+def test_the_table_that_would_come_next() -> None:
+    assert missing_table(Weights("a/wdl_dense_5.model", ["t0"])) == "wdl1_sparse_5.model"
+    assert missing_table(Weights("a/dense.bin")) is None
