@@ -22,11 +22,11 @@ from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
 from hugectr2onnx.ir.verifier import verify
-from hugectr2onnx.options import METADATA_KEY, Options, Progress
+from hugectr2onnx.options import METADATA_KEY, Options, PerTable, Progress
 from hugectr2onnx.options.documentation import document
 from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
 from hugectr2onnx.passes.lookups.use_rows import use_rows
-from hugectr2onnx.quantization.stored_tables import stored_tables, with_fillers
+from hugectr2onnx.quantization.stored_tables import format_warnings, stored_tables, with_fillers
 from hugectr2onnx.report import Report
 from hugectr2onnx.version import __version__
 
@@ -101,7 +101,7 @@ class _Compilation:
         ir = loaded.graph
         check_strategies(ir, options.keys)
         row_inputs = use_rows(ir, options.keys)
-        _note(report, loaded, sources)
+        _note(report, loaded, sources, asked=options.embedding)
         with report.stage("reference", progress):
             expected = parity.expect(ir) if options.check else ()
         with report.stage("passes", progress):
@@ -145,7 +145,7 @@ def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
     return Path(dump)
 
 
-def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile]) -> None:
+def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile], asked: PerTable) -> None:
     report.warnings += loaded.warnings
     report.recovered += loaded.recovered
     report.dense_floats = loaded.dense_floats
@@ -155,6 +155,7 @@ def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile]) -> None
     }
     report.tables = {top: len(table.keys) for top, table in loaded.sources.tables.items()}
     report.stored = tuple(stored_tables(loaded.graph))
+    report.warnings += format_warnings(((each.table, each.format, each.width) for each in report.stored), asked)
     report.warnings += beyond_memory((table.table, table.bytes_after) for table in report.stored)
 
 

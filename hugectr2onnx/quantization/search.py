@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,10 +103,11 @@ def compile_measured(
             formats = _by_top(formats, exact.report.stored) | dict.fromkeys(refusal.tops, LARGER[refusal.format])
             continue
         after = evaluate_samples(chosen, samples)
-        trials.append(Trial(formats, after, limit is None or limit.allows(before, after)))
+        stored = _stored_as(formats, chosen.report.stored)
+        trials.append(Trial(stored, after, limit is None or limit.allows(before, after)))
         if trials[-1].allowed:
             break
-        formats, chosen = _larger(formats), exact
+        formats, chosen = _larger(stored), exact
     if isinstance(samples, str | os.PathLike):
         chosen.sources += (SourceFile.of(samples),)
     chosen.report.trials = tuple(trials)
@@ -116,6 +117,14 @@ def compile_measured(
 
 def _is_exact(formats: Formats) -> bool:
     return all(format == "fp32" for format in ([formats] if isinstance(formats, str) else formats.values()))
+
+
+def _stored_as(asked: Formats, tables: Sequence[StoredTable]) -> Formats:
+    """The formats that the tables have: rows that one format for all makes no smaller have a more exact one."""
+    if not isinstance(asked, str) or all(table.format == asked for table in tables):
+        return asked
+    found = {table.format for table in tables}
+    return found.pop() if len(found) == 1 else {top: table.format for table in tables for top in table.tops}
 
 
 def _larger(formats: Formats) -> Formats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hugectr2onnx.errors import Setting, UnsupportedError
@@ -60,6 +60,18 @@ def stored_tables(graph: Graph) -> Iterator[StoredTable]:
         op = nodes[0].op
         assert isinstance(op, Lookup)
         yield _stored(nodes[0], op.row_format, tops)
+
+
+def format_warnings(tables: Iterable[tuple[str, RowFormat, int]], asked: str | Mapping[str, str]) -> Iterator[str]:
+    """Tell where one format was asked for all tables and a table (its name, format and width) has another one."""
+    if not isinstance(asked, str):
+        return
+    for table, format, width in tables:
+        if format != asked:
+            yield (
+                f"{table} is stored as {format}, not as {asked}: with a scale for each row {asked} would not be smaller "
+                f"for rows of {width} numbers, and less exact"
+            )
 
 
 def with_fillers(tables: Iterable[StoredTable], key_maps: Iterable[Choice]) -> tuple[StoredTable, ...]:

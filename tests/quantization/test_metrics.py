@@ -48,6 +48,12 @@ def test_certainty_that_is_wrong_costs_a_bounded_amount() -> None:
     assert log_loss(np.float32([0]), np.array([1])) == pytest.approx(-np.log(2.0**-23))
 
 
+def test_a_prediction_of_exactly_1_counts() -> None:
+    """float32 sigmoids saturate there; it counts as 1 - 2^-23."""
+    assert log_loss(np.float32([1]), np.array([0])) == pytest.approx(-np.log(2.0**-23), rel=1e-6)
+    assert log_loss(np.float32([1]), np.array([1])) == pytest.approx(2.0**-23, rel=1e-6)
+
+
 def test_what_is_not_defined() -> None:
     assert np.isnan(auc(np.array([0.1, 0.2]), np.array([1, 1])))
     assert np.isnan(auc(np.array([0.1, np.nan]), np.array([1, 0])))
@@ -188,6 +194,47 @@ def test_a_refused_table_goes_on_to_the_next_larger_format(model: tuple[Path, Pa
     compiled = compile_measured(*model, samples=given, budget="auc:90%", simplify=False)
     assert [trial.embedding for trial in compiled.report.trials] == ["fp32", "int8", {"emb": "fp16"}]
     assert compiled.report.stored[0].format == "fp16"
+
+
+def narrow(model: tuple[Path, Path]) -> tuple[Path, Path]:
+    """The same with rows of 4 numbers, which int8 makes no smaller: 4 bytes and a scale of 4, or 4 half floats."""
+    graph, folder = model
+    layers = json.loads(graph.read_text())["layers"]
+    layers[1]["sparse_embedding_hparam"]["embedding_vec_size"] = layers[2]["leading_dim"] = 4
+    graph.write_text(json.dumps({"layers": layers}))
+    path = folder / "m0_sparse_0.model" / "emb_vector"
+    np.fromfile(path, "<f4").reshape(-1, 5)[:, :4].copy().tofile(path)
+    np.array([5] * 4 + [0], "<f4").tofile(folder / "m_dense_0.model")
+    return graph, folder
+
+
+def test_narrow_rows_are_not_int8_and_that_is_said(model: tuple[Path, Path]) -> None:
+    compiled = hugectr2onnx.compile(*narrow(model), embedding="int8", simplify=False)
+    assert compiled.report.stored[0].format == "fp16"
+    (warning,) = compiled.report.warnings
+    assert warning.startswith("emb is stored as fp16, not as int8")
+    assert "rows of 4 numbers" in warning
+
+
+def test_wide_rows_and_formats_by_name_have_no_warning(model: tuple[Path, Path]) -> None:
+    assert hugectr2onnx.compile(*model, embedding="int8", simplify=False).report.warnings == []
+    assert hugectr2onnx.compile(*narrow(model), embedding={"emb": "int8"}, simplify=False).report.warnings == []
+
+
+def test_the_budget_names_the_formats_that_the_tables_have(
+    model: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = narrow(model)
+    trials = compile_measured(*files, samples=samples(), budget="auc:99%", simplify=False).report.trials
+    assert [trial.embedding for trial in trials] == ["fp32", "fp16"]
+    monkeypatch.setattr(Budget, "allows", lambda *_: False)
+    trials = compile_measured(*files, samples=samples(), budget="auc:99%", simplify=False).report.trials
+    assert [trial.embedding for trial in trials] == ["fp32", "fp16"], "fp16 is not tried twice"
+
+
+def test_the_level_is_that_of_compile(model: tuple[Path, Path]) -> None:
+    compiled = compile_measured(*model, samples=samples(), embedding="fp16", simplify=False)
+    assert compiled.report.opt_level == hugectr2onnx.compile(*model, simplify=False).report.opt_level == 2
 
 
 def test_without_a_budget_a_refused_format_is_an_error(model: tuple[Path, Path]) -> None:
