@@ -16,10 +16,13 @@ from hugectr2onnx.backend.runtime.system_memory import beyond_memory
 from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.simplify import simplifier as onnxsim
 from hugectr2onnx.backend.simplify import worker
+from hugectr2onnx.checking.memory import check_least_memory, check_memory
+from hugectr2onnx.checking.report import FLOAT_BYTES
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
+from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.options import METADATA_KEY, Options, PerTable, Progress
@@ -37,7 +40,7 @@ _UNSET: Any = object()
 
 def compile(
     graph: str | os.PathLike[str] | Mapping[str, object],
-    weights: object,
+    weights: WeightsLike,
     opt_level: int = _UNSET,
     *,
     options: Options | None = None,
@@ -96,10 +99,12 @@ class _Compilation:
         report, simplified = Report(level), options.simplify and level > 0
         if simplified and options.check:
             worker.prewarm()
+        check_least_memory(self.graph, self.weights, options)
         loaded = load(self.graph, self.weights, self.resolved, stage=lambda name: report.stage(name, progress))
         sources = source_files(self.graph, self.weights, options.embedding_collection, options.keep_keys)
         ir = loaded.graph
         check_strategies(ir, options.keys)
+        check_memory(ir, FLOAT_BYTES * loaded.dense_floats, options, automatic=options.opt_level > EXACT_LEVEL)
         row_inputs = use_rows(ir, options.keys)
         _note(report, loaded, sources, asked=options.embedding)
         with report.stage("reference", progress):

@@ -35,7 +35,7 @@ ALLOWED = {
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
     "report": ENDS | {"quantization", "options"},
     "compiled_model": ENDS | {"options", "report"},
-    "compiler": ENDS | {"options", "report", "compiled_model", "quantization", "version"},
+    "compiler": ENDS | {"options", "report", "compiled_model", "checking", "quantization", "version"},
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},

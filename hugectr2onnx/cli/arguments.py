@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.errors import OptionError
-from hugectr2onnx.options import Options, descriptions
+from hugectr2onnx.options import Options, descriptions, flag_text
 from hugectr2onnx.options.description import Flag, Group
 
 if TYPE_CHECKING:
     from hugectr2onnx.frontend.weights.snapshot import Weights
-
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(i?))?B?", re.IGNORECASE)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -93,14 +90,10 @@ def _value(name: str, flag: Flag, used: Any) -> Any:
 
 def byte_count(text: str) -> int:
     """`2GB`, `2GiB`, `500M`, `1000000`: units of a thousand, with an i of 1024."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give bytes, or such as 500MB or 2GiB")
-    number, prefix, binary = match.groups()
-    count = int(float(number) * (1024 if binary else 1000) ** " KMGT".index((prefix or " ").upper()))
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: it is less than a byte")
-    return count
+    try:
+        return flag_text.byte_count(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

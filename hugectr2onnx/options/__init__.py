@@ -229,6 +229,15 @@ class Options:
         Flag("--validate", constant=True),
         is_recorded=False,
     )
+    max_memory: int | None = option(
+        None,
+        checks.bytes_allowed,
+        "result",
+        "The bytes of memory that compiling may take beyond its imports and mapped files. A model that is forecast to take "
+        "more is refused before the work.",
+        Flag("--max-memory", "2GB", parse=flag_text.byte_count),
+        is_recorded=False,
+    )
     dump: str | os.PathLike[str] | None = option(
         None,
         checks.path,

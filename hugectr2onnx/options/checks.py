@@ -68,6 +68,13 @@ def gpus(value: object, name: str) -> int | None:
     return Fields({name: value}, "the options", OptionError).integer(name, minimum=1, maximum=MOST_GPUS)
 
 
+def bytes_allowed(value: object, name: str) -> int | None:
+    """A number of bytes from 1 on; None where there is no limit."""
+    if value is None:
+        return None
+    return Fields({name: value}, "the options", OptionError).integer(name, minimum=1, maximum=INT64_MAX)
+
+
 def slot_sizes(value: Any, name: str) -> tuple[int, ...] | None:
     """The reader's `slot_size_array`, whose sum is a 64-bit integer; None where it is empty."""
     if value is None:

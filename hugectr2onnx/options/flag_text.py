@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from hugectr2onnx.errors import OptionError
 
 Shape = tuple[int | str, ...]
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(i?))?B?", re.IGNORECASE)
 
 
 def integer(text: str) -> int:
@@ -17,6 +19,18 @@ def integer(text: str) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) < 20:
         return int(text)
     raise OptionError(f"{text[:60]!r} is not a whole number")
+
+
+def byte_count(text: str) -> int:
+    """`2GB`, `2GiB`, `500M`, `1000000`: units of a thousand, with an i of 1024."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise OptionError(f"{text[:60]!r} is no size: give bytes, or such as 500MB or 2GiB")
+    number, prefix, binary = match.groups()
+    count = int(float(number) * (1024 if binary else 1000) ** " KMGT".index((prefix or " ").upper()))
+    if count < 1:
+        raise OptionError(f"{text[:60]!r} is no size: it is less than a byte")
+    return count
 
 
 def named_shape(text: str) -> tuple[str, Shape]:

@@ -1,0 +1,46 @@
+"""Refuse a compilation that would take more memory than the caller allows (`max_memory`), before it does the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from hugectr2onnx.checking.forecast import KEY_MEMORY, MEMORY, expected_tables, forecast
+from hugectr2onnx.checking.report import FLOAT_BYTES
+from hugectr2onnx.checking.table_sizes import table_sizes
+from hugectr2onnx.errors import OptionError, Setting
+from hugectr2onnx.frontend.weights.snapshot import resolve
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.options import Options
+
+
+def check_least_memory(graph: str | os.PathLike[str] | Mapping[str, object], weights: object, options: Options) -> None:
+    """Raise OptionError where even the cheapest key maps would take too much, by the sizes of the files alone."""
+    if options.max_memory is None:
+        return
+    files = resolve(weights)
+    try:
+        dense = os.path.getsize(files.dense) if files.dense is not None else 0
+    except (OSError, ValueError):
+        dense = 0  # opening it tells what is wrong
+    sizes = table_sizes(graph, files, options)
+    rows = sum(size // (FLOAT_BYTES * width) for top, size, _, width in sizes if top not in options.keep_keys)
+    _check(MEMORY + dense + min(KEY_MEMORY.values()) * rows, options.max_memory, "at least")
+
+
+def check_memory(graph: Graph, dense_bytes: int, options: Options, *, automatic: bool) -> None:
+    """Raise OptionError where the forecast for an imported graph exceeds `max_memory`; `automatic` as in the forecast."""
+    if options.max_memory is None:
+        return
+    tables = tuple(expected_tables(graph, options.keys, automatic=automatic))
+    _check(forecast(dense_bytes, tables).memory_bytes, options.max_memory, "about")
+
+
+def _check(needed: int, allowed: int, how_exactly: str) -> None:
+    if needed > allowed:
+        raise OptionError(
+            f"compiling takes {how_exactly} {needed:,} bytes of memory and ",
+            Setting("max_memory", allowed),
+            " allows less: raise it, keep fewer keys, or feed the vectors with ",
+            Setting("convert_embedding", False),
+        )
