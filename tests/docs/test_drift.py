@@ -13,7 +13,7 @@ import hugectr2onnx
 from benchmarks.arguments import parser as benchmark_parser
 from hugectr2onnx import converter
 from hugectr2onnx.cli import VERBS
-from hugectr2onnx.cli.entry import _parser
+from hugectr2onnx.cli.parser import make_parser
 
 from .pages import DOCS, PAGES, ROOT, blocks, headings, name, prose, text
 
@@ -21,8 +21,8 @@ WIDEST = 128
 """What ruff takes for code."""
 GUIDE_VERB = {"labels"}
 """What docs/adding_a_verb.md adds."""
-OTHER_TOOLS = {"--strict", "--markdown", "--at-least", "--repository"}
-"""Flags of mkdocs and twine, of what a guide adds, and `layers --markdown`."""
+OTHER_TOOLS = {"--strict", "--at-least", "--repository"}
+"""Flags of mkdocs and twine, and of what a guide adds."""
 
 
 def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
@@ -35,7 +35,7 @@ def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 
 def known_flags() -> set[str]:
-    command_line = [each for verb in VERBS for each in parsers(_parser([verb], VERBS))]
+    command_line = [each for verb in VERBS for each in parsers(make_parser(VERBS, [verb]))]
     every = [*command_line, *parsers(benchmark_parser())]
     flags = {flag for parser in every for action in parser._actions for flag in action.option_strings}
     return flags | set(re.findall(r'"(--[a-z][a-z-]*)"', Path(str(converter.__file__)).read_text(encoding="utf-8")))
