@@ -20,6 +20,7 @@ from hugectr2onnx.checking.memory import check_least_memory, check_memory
 from hugectr2onnx.checking.report import FLOAT_BYTES
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError
+from hugectr2onnx.frontend.graph_json import data_metadata
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
@@ -117,7 +118,7 @@ class _Compilation:
             verify(ir)
             report.ops_after = len(ir)
         with report.stage("emit", progress):
-            metadata = self._metadata(level)
+            metadata = self._metadata(level, loaded)
             artifact = emitter.emit(
                 ir, graph_name=options.graph_name, opset=options.opset, version=__version__, metadata=metadata
             )
@@ -128,11 +129,12 @@ class _Compilation:
         key_files = [KeyFile(each.input, each.table, each.keys, each.offsets) for each in row_inputs]
         return CompiledModel(artifact, ir, report, loaded.ignored_feeds, key_files, sources)
 
-    def _metadata(self, level: int) -> dict[str, str]:
+    def _metadata(self, level: int, loaded: Loaded) -> dict[str, str]:
         """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
         return {
             "hugectr2onnx.version": __version__,
             METADATA_KEY: self.resolved.changed(opt_level=level).to_metadata(),
+            data_metadata.METADATA_KEY: data_metadata.to_metadata(loaded.clauses.data),
             "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.options.check else "not checked",
         }
 

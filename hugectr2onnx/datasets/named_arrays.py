@@ -168,9 +168,9 @@ def shaped(batch: Batch, schema: Schema, where: str) -> Batch:
         other, m = next((name, count) for name, count in rows.items() if count != n)
         raise FeedError(f"{where}: {one} has {n} rows and {other} {m}; all inputs of a batch need as many")
     inputs = dict(batch.inputs)
-    if schema.dense is not None:
+    if schema.dense is not None and schema.feeds_dense:
         inputs[schema.dense] = _floats(inputs[schema.dense], schema.dense_dim, f"{where}: {schema.dense}")
-    for sparse in schema.sparse:
+    for sparse in (each for each in schema.sparse if each.is_fed):
         keys = inputs[sparse.name]
         if keys.dtype.kind not in "iu":
             raise FeedError(f"{where}: {sparse.name} is {keys.dtype}; keys are integers")

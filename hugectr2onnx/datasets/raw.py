@@ -92,7 +92,9 @@ def _dense(values: Array) -> Array:
 
 def open_raw(paths: Sequence[Path], schema: Schema, layout: RawFormat) -> RawSource:
     """Raw files that fit the model. Raises FeedError for a size that is no multiple of the record's."""
-    hotness = layout.hotness or tuple(hot for each in schema.sparse for hot in [each.width or 1] * each.slots)
+    hotness = layout.hotness or tuple(
+        hot for each in schema.sparse for hot in each.hotness or [each.width or 1] * each.slots
+    )
     if len(hotness) != schema.slots:
         raise FeedError(f"hotness has {len(hotness)} entries for {schema.slots} slots; give one for each")
     layout = RawFormat(layout.float_dense, layout.float_labels, layout.key_bytes, hotness, layout.samples)

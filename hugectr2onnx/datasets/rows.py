@@ -157,11 +157,12 @@ def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iter
 def to_batch(rows: Rows, schema: Schema) -> Batch:
     """Offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width."""
     inputs: dict[str, Array] = {}
-    if schema.dense is not None:
+    if schema.dense is not None and schema.feeds_dense:
         inputs[schema.dense] = rows.dense
     first = 0
     for sparse in schema.sparse:
-        inputs[sparse.name] = _keys_of(rows.keys, first, sparse, schema)
+        if sparse.is_fed:
+            inputs[sparse.name] = _keys_of(rows.keys, first, sparse, schema)
         first += sparse.slots
     labels: dict[str, Array] = {}
     if rows.labels is not None:

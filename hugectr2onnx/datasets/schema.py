@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hugectr2onnx.errors import FeedError
+from hugectr2onnx.frontend.graph_json import data_metadata
+from hugectr2onnx.frontend.graph_json.clauses import DataClause
 
 if TYPE_CHECKING:
     import onnx
@@ -36,11 +38,16 @@ class Label:
 
 @dataclass(frozen=True)
 class SparseInput:
-    """One input of keys: `slots` consecutive slots; `width` is its third dimension, None where any width will do."""
+    """One input of keys: `slots` consecutive slots; `width` is its third dimension, None where any width will do.
+
+    `hotness` has the largest number of keys of each slot. `is_fed`: whether the model takes it; a data set has it anyway.
+    """
 
     name: str
     slots: int
     width: int | None
+    hotness: tuple[int, ...] = ()
+    is_fed: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Schema:
     sparse: tuple[SparseInput, ...]
     vectors: tuple[str, ...] = ()
     """Further inputs, which only data given by the names of inputs can hold."""
+    feeds_dense: bool = True
+    """Whether the model takes the dense columns; a data set has them anyway."""
     offsets: tuple[int, ...] = ()
     padding: int = PADDING
 
@@ -71,8 +80,8 @@ class Schema:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the model's inputs."""
-        dense = () if self.dense is None else (self.dense,)
-        return (*dense, *(each.name for each in self.sparse), *self.vectors)
+        dense = (self.dense,) if self.dense is not None and self.feeds_dense else ()
+        return (*dense, *(each.name for each in self.sparse if each.is_fed), *self.vectors)
 
     def __str__(self) -> str:
         labels = ", ".join(f"{each.name}[{each.columns}]" for each in self.labels)
@@ -92,7 +101,30 @@ def schema_of(
         return _with_offsets(model, slot_size_array, None)
     skeleton = _skeleton(model)
     stated = _stated(skeleton)
-    return _with_offsets(_from_interface(skeleton, stated), slot_size_array, stated.get("slot_size_array"))
+    schema = _from_interface(skeleton, stated)
+    recorded = _entry(skeleton, data_metadata.METADATA_KEY)
+    if recorded is not None:
+        schema = _as_recorded(schema, data_metadata.from_metadata(recorded))
+    return _with_offsets(schema, slot_size_array, stated.get("slot_size_array"))
+
+
+def _as_recorded(interface: Schema, data: DataClause) -> Schema:
+    """The columns of the model's data set, and which of them the model takes."""
+    taken = {each.name: each for each in interface.sparse}
+    sparse = []
+    for clause in data.sparse:
+        width = taken[clause.top].width if clause.top in taken else clause.max_nnz
+        is_fed = clause.top in taken
+        sparse.append(SparseInput(clause.top, clause.slot_num, width, clause.nnz_per_slot, is_fed))
+    has_dense = data.dense_dim > 0
+    return replace(
+        interface,
+        labels=tuple(Label(label.name, label.dim) for label in data.labels),
+        dense=data.dense_top if has_dense or interface.dense == data.dense_top else None,
+        dense_dim=data.dense_dim,
+        feeds_dense=interface.dense == data.dense_top,
+        sparse=tuple(sparse),
+    )
 
 
 def _skeleton(model: str | os.PathLike[str] | HasArtifact) -> onnx.ModelProto:
@@ -109,12 +141,16 @@ def _skeleton(model: str | os.PathLike[str] | HasArtifact) -> onnx.ModelProto:
 
 def _stated(skeleton: onnx.ModelProto) -> Mapping[str, Any]:
     """The options that the model says it was compiled with; empty for files of other converters."""
-    text = next((entry.value for entry in skeleton.metadata_props if entry.key == STATED_OPTIONS), "{}")
+    text = _entry(skeleton, STATED_OPTIONS)
     try:
-        stated = json.loads(text)
+        stated = json.loads(text or "{}")
     except ValueError:
         return {}
     return stated if isinstance(stated, dict) else {}
+
+
+def _entry(skeleton: onnx.ModelProto, key: str) -> str | None:
+    return next((entry.value for entry in skeleton.metadata_props if entry.key == key), None)
 
 
 def _from_interface(skeleton: onnx.ModelProto, stated: Mapping[str, Any]) -> Schema:
@@ -169,6 +205,4 @@ def _with_offsets(schema: Schema, given: Sequence[int] | None, stated: object) -
                 "the model was compiled with another slot_size_array and adds its offsets itself; leave the option out"
             )
         return schema
-    from dataclasses import replace
-
     return replace(schema, offsets=(0, *accumulate(sizes[:-1])))

@@ -137,7 +137,7 @@ class Importer:
             self._import(clause)
             if self.errors:
                 return
-        self._collect(self._set_outputs)
+        self._collect(lambda: self.graph.output(self._usual_outputs()))
 
     def _import(self, clause: LayerClause) -> None:
         try:
@@ -347,10 +347,15 @@ class Importer:
         return self.values[clause.tops[0]].type.rank
 
     def _set_outputs(self) -> None:
+        usual, wanted = self._usual_outputs(), self.options.outputs
+        self.graph.output(usual if wanted is None else outputs.named(wanted, usual, self.values))
+        if wanted is not None:
+            self.graph.prune_inputs()
+
+    def _usual_outputs(self) -> dict[str, Value]:
         if self._predictions:
-            self.graph.output(outputs.predictions(self._predictions, self.clauses, self.graph))
-        else:
-            self.graph.output(outputs.free_tops(self.values, self._consumed))
+            return outputs.predictions(self._predictions, self.clauses, self.graph)
+        return outputs.free_tops(self.values, self._consumed)
 
 
 def _require_sane(type: TensorType) -> None:

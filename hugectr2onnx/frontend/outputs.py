@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from hugectr2onnx.errors import GraphJsonError, ShapeError
+from hugectr2onnx.errors import GraphJsonError, OptionError, ShapeError
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses, LayerClause
+from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Batch, N
@@ -46,6 +47,28 @@ def free_tops(values: Mapping[str, Value], consumed: Collection[str]) -> dict[st
     if not free:
         raise GraphJsonError("the graph has no layers after its inputs, so there is nothing to compute")
     return free
+
+
+def named(names: Sequence[str], usual: Mapping[str, Value], values: Mapping[str, Value]) -> dict[str, Value]:
+    """The tensors of these names: `usual` outputs first, then any tensor of the graph.
+
+    Raises OptionError for a name that no tensor has, for an input, and for a tensor that has not one row a sample.
+    """
+    found = {}
+    for name in names:
+        value = usual.get(name, values.get(name))
+        if value is None:
+            near = nearest(name, [*usual, *values])
+            raise OptionError(
+                f"outputs names {name[:60]!r}, which is not a tensor of the graph ({near})", option="outputs"
+            )
+        if isinstance(value.op, Input):
+            raise OptionError(f"outputs names {name!r}, which is an input", option="outputs")
+        rows = value.type.shape[0] if value.type.shape else 1
+        if rows != N:
+            raise OptionError(f"outputs names {name!r}, which has {rows} rows for N samples", option="outputs")
+        found[name] = value
+    return found
 
 
 def _label(clause: LayerClause) -> str:

@@ -213,6 +213,13 @@ class Graph:
             self._remove(node)
         return len(dead)
 
+    def prune_inputs(self) -> int:
+        """Remove what no output needs, interface inputs too; returns how many operations went."""
+        needed = nx.ancestors(self._nx, self.sink)
+        self._inputs = [node for node in self._inputs if node in needed]
+        self._changed()
+        return self.prune()
+
     def clone(self) -> Graph:
         """A copy with nodes of its own; constants are shared, not copied."""
         other = Graph(self.name)

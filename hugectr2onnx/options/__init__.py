@@ -128,6 +128,19 @@ class Options:
         Flag("--keep-empty-dense", constant=True, help="keep the dense input where dense_dim is 0"),
         is_recorded_by_default=True,
     )
+    outputs: Sequence[str] | None = option(
+        None,
+        checks.output_names,
+        "model",
+        "The tensors to compute, by HugeCTR's names: labels, tops of layers (a tower, the logit behind a loss), tops of "
+        "embeddings. What they do not need is left out, inputs too. None: the predictions.",
+        Flag(
+            "--outputs",
+            "NAME,...",
+            collect=flag_text.names,
+            help="compute these tensors, by HugeCTR's names, such as label,fc3 (default: the predictions)",
+        ),
+    )
     embedding: PerTable = option(
         "fp32",
         checks.row_formats,

@@ -42,6 +42,19 @@ def boolean(value: object, name: str) -> bool:
     raise OptionError(f"{name} is {shown(plain)}; it must be true or false")
 
 
+def output_names(value: object, name: str) -> tuple[str, ...] | None:
+    """Names of tensors, each once; None for the predictions."""
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not names or not all(isinstance(each, str) and each for each in names):
+        raise OptionError(f"{name} is {shown(value)}; give the names of tensors, such as ['label', 'fc3']")
+    twice = next((each for place, each in enumerate(names) if each in names[:place]), None)
+    if twice is not None:
+        raise OptionError(f"{name} names {twice!r} twice")
+    return tuple(names)
+
+
 def printable(value: object, name: str) -> str:
     """A text without control characters."""
     if isinstance(value, str) and value.isprintable():

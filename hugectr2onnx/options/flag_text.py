@@ -13,6 +13,11 @@ Shape = tuple[int | str, ...]
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(i?))?B?", re.IGNORECASE)
 
 
+def names(texts: Sequence[str]) -> tuple[str, ...]:
+    """`label,fc3` or one name for each use of the flag."""
+    return tuple(each.strip() for text in texts for each in text.split(",") if each.strip())
+
+
 def integer(text: str) -> int:
     """`4`."""
     digits = text.strip().removeprefix("-")

@@ -139,7 +139,8 @@ class _Job:
         done = 0
         for batch, predictions in self._scored(batch_size, threads):
             if self.metrics is not None:
-                self.metrics.add(predictions, batch.labels, self._groups(batch))
+                labels = {name: array for name, array in batch.labels.items() if name in predictions}
+                self.metrics.add(predictions, labels, self._groups(batch))
             if self.comparer is not None:
                 self.comparer.add(predictions)
             writer.add(prediction_columns(batch.labels, predictions, batch.ids))

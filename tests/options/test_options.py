@@ -26,6 +26,7 @@ SET: dict[str, Any] = {
     "slot_size_array": (10, 0, 4),
     "n_gpus": 4,
     "keep_empty_dense": True,
+    "outputs": ("label", "fc3"),
     "embedding": {"emb": "int8"},
     "keys": {"emb": "direct"},
     "default_embedding": {"emb": 0.5},
