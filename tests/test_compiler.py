@@ -14,7 +14,7 @@ import hugectr2onnx
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import parity
 from hugectr2onnx.backend.simplify.simplifier import SimplifyResult
-from hugectr2onnx.errors import FeedError, ParityError, ShapeError, UnsupportedError, WeightsError
+from hugectr2onnx.errors import FeedError, OptionError, ParityError, ShapeError, WeightsError
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
 BIAS = np.array([0.5, -0.5, 1.0], np.float32)
@@ -209,9 +209,16 @@ def test_too_few_tables_are_counted(weights: hugectr2onnx.Weights) -> None:
         hugectr2onnx.compile(graph(), {"dense": weights.dense})
 
 
-@pytest.mark.parametrize("options", [{"opt_level": 4}, {"opset": 12}, {"opset": 99}])
-def test_options_out_of_range(weights: hugectr2onnx.Weights, options: dict[str, int]) -> None:
-    with pytest.raises(UnsupportedError):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"opt_level": 4}, "opt_level is 4; it must be one of 0, 1, 2, 3"),
+        ({"opset": 12}, "opset is 12; it must be from 17 to 23"),
+        ({"opset": 99}, "opset is 99; it must be from 17 to 23"),
+    ],
+)
+def test_options_out_of_range(weights: hugectr2onnx.Weights, options: dict[str, int], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         hugectr2onnx.compile(graph(), weights, **options)
 
 
