@@ -32,6 +32,7 @@ from hugectr2onnx.version import __version__
 if TYPE_CHECKING:
     from hugectr2onnx import converter
     from hugectr2onnx.backend.runtime.sessions import open_session
+    from hugectr2onnx.backend.saving.folder import clean_folder, rebuild_manifest, verify_manifest
     from hugectr2onnx.backend.saving.key_file import KeyMapper
     from hugectr2onnx.checking.dry_run import check
     from hugectr2onnx.compiled_model import CompiledModel
@@ -54,6 +55,9 @@ _HOMES = {
     "CompiledModel": "hugectr2onnx.compiled_model",
     "Options": "hugectr2onnx.options",
     "KeyMapper": "hugectr2onnx.backend.saving.key_file",
+    "clean_folder": "hugectr2onnx.backend.saving.folder",
+    "rebuild_manifest": "hugectr2onnx.backend.saving.folder",
+    "verify_manifest": "hugectr2onnx.backend.saving.folder",
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
     "compile_measured": "hugectr2onnx.quantization.search",
@@ -107,6 +111,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "check",
+    "clean_folder",
     "compile",
     "compile_measured",
     "convert",
@@ -119,4 +124,6 @@ __all__ = [
     "predict",
     "read_table",
     "verify",
+    "rebuild_manifest",
+    "verify_manifest",
 ]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import sessions
-from hugectr2onnx.backend.saving import external_data
 from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.saving.manifest import FileRecord
+from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
@@ -61,23 +61,27 @@ class CompiledModel:
         shard_size: int | None = None,
         manifest: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
+        force: bool = False,
     ) -> tuple[FileRecord, ...]:
-        """Write the model, atomically: the old files stay until all new ones are complete. Returns what was written.
+        """Write the model: whatever happens, the old one or the new one stands, whole. Returns what was written.
 
-        Tensors above 1 MB go to `<path>.data` beside it once the model outgrows protobuf's limits. external: at any size,
-        so that a model opens in milliseconds and its tables are mapped where they lie, not copied. shard_size: to several
-        files of so many bytes. `manifest.json` in the same folder then lists the files with their SHA-256 (manifest: True
-        always, False never). Rows are read, put in order and written in one stream: a table need not fit in memory. Key maps of
-        `keys="indices"` go to `<path>.<input>.keys` (see `KeyMapper`). progress: called with the bytes written so far and in
-        all.
+        Tensors above 1 MB go to `<path>.<id>.data` beside it once the model outgrows protobuf's limits; the id depends on the
+        content, so that the data of a model that is open are never written again. external: from 1 kB on at any size, so
+        that a model opens in milliseconds and its tables are mapped where they lie, not copied. shard_size: to several files
+        `<path>.<id>.data-00001-of-00003` of so many bytes. `manifest.json` in the same folder then lists the files with their
+        SHA-256 (manifest: True always, False never). Rows are read, put in order and written in one stream: a table need not
+        fit in memory. Key maps of `keys="indices"` go to `<path>.<id>.<input>.keys`, and the model names them
+        (`KeyMapper.open(path, input)`). progress: called with the bytes written so far and in all.
 
-        Data files, key maps and the entry in a manifest that an older model of the same name had go with it. A symbolic link
-        is followed, and everything lies where it points to: with data files, open that place (`os.path.realpath`), since
-        onnxruntime looks for them beside the link. Raises OutputError, also for a path that is one of the model's own
-        sources, and WeightsError where a source has become shorter since it was compiled.
+        Data files and key maps of the model that stood there before go with the first save into the folder that comes a
+        minute or more later (`hugectr2onnx.clean_folder` removes them at once): a reader of the old model may still be
+        opening them. A file that is not a model of ours is replaced only with force. A symbolic link is followed, and
+        everything lies where it points to: with data files, open that place (`os.path.realpath`), since onnxruntime looks
+        for them beside the link. Raises OutputError, also for a path that is one of the model's own sources, and
+        WeightsError where a source has become shorter since it was compiled.
         """
         with self.report.stage("write", None):
-            return self._save(path, external, shard_size, manifest, progress)
+            return self._save(path, external, shard_size, manifest, progress, force)
 
     def _save(
         self,
@@ -86,19 +90,20 @@ class CompiledModel:
         shard_size: int | None,
         manifest: bool | None,
         progress: Callable[[int, int], None] | None,
+        force: bool,
     ) -> tuple[FileRecord, ...]:
-        inline = {"limit": 0} if external or shard_size is not None else {}
         try:
-            return external_data.save(
+            return save(
                 self.artifact,
                 path,
+                external=external,
                 shard_size=shard_size,
                 checksums=manifest,
                 progress=progress,
                 key_files=self.key_files,
                 facts=self.facts,
                 sources=[source.path for source in self.sources],
-                **inline,
+                force=force,
             )
         except WeightsError as error:
             for source in self.sources:

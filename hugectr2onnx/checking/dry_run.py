@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from hugectr2onnx.backend.runtime.system_memory import beyond_memory
-from hugectr2onnx.backend.saving.atomic import writable_path
+from hugectr2onnx.backend.saving.writable import writable_path
 from hugectr2onnx.checking.embedding_collection import collected_tables
 from hugectr2onnx.checking.forecast import Forecast, TableForecast, expected_tables, forecast, no_room, too_many_encoded
 from hugectr2onnx.checking.layers import judge_layers, without_echoes

@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="write manifest.json with checksums (default: where there are data files)",
     )
+    group.add_argument("--force", action="store_true", help="replace files that are no model or report of hugectr2onnx")
     group.add_argument("--report", metavar="FILE.json", help="write the report of the compilation")
     add_json(parser)
 
@@ -83,11 +84,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             shard_size=arguments.shard_size,
             manifest=arguments.manifest,
             progress=saved,
+            force=arguments.force,
         )
     count = sum(record.bytes for record in records)
     data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
     if report_file is not None:
-        _write_report(report_file, data)
+        _write_report(report_file, data, force=arguments.force)
     tell(output, arguments.output, count, compiled)
     if output.json:
         output.data(data)
@@ -127,31 +129,36 @@ def _require_room(arguments: argparse.Namespace, weights: Weights, options: Opti
 
 def _checked_places(arguments: argparse.Namespace, weights: Weights, options: Options) -> tuple[Path, Path | None]:
     """Where model and report will come to stand. Found out before the work, not after: nothing of it is an input."""
-    from hugectr2onnx.backend.saving import overwrite_guard, stale_temporaries
+    from hugectr2onnx.backend.onnx.onnx_file import begins_as_own_model
+    from hugectr2onnx.backend.saving.folder import tidy_folder
+    from hugectr2onnx.backend.saving.overwrite_guard import may_be_written, refuse_foreign_file, refuse_sources
 
     target = _writable(arguments.output)
     report = _writable(arguments.report) if arguments.report else None
     if report == target:
         raise UsageError("-o and --report name the same file")
-    if report is not None and overwrite_guard.may_be_written(report, target):
+    if report is not None and may_be_written(report, target):
         raise UsageError(f"--report {arguments.report} is a file that may go with the model: choose another name")
-    read = _read_files(arguments, weights, options)
-    written = [target, *([report] if report is not None else [])]
-    if arguments.external_data or arguments.shard_size:
-        written += [path for path in read if overwrite_guard.is_data_file(path, target)]
-    overwrite_guard.require_apart(written, read)
+    refuse_sources([target, *([report] if report is not None else [])], _read_files(arguments, weights, options))
+    refuse_foreign_file(target, begins_as_own_model, force=arguments.force)
+    if report is not None:
+        refuse_foreign_file(report, _is_report, force=arguments.force)
     # The room that a killed run took counts as free below.
-    stale_temporaries.clear(target)
+    tidy_folder(target.parent)
     return target, report
 
 
+def _is_report(head: bytes) -> bool:
+    return b'"model"' in head and b'"report"' in head
+
+
 def _writable(given: str) -> Path:
-    from hugectr2onnx.backend.saving.atomic import writable_path
+    from hugectr2onnx.backend.saving.writable import writable_path
     from hugectr2onnx.errors import OutputError
 
     target = writable_path(given)
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"Cannot write {target}: you may not write to its folder. Choose another folder.")
+        raise OutputError(f"cannot write {target}: you may not write to its folder; choose another folder")
     return target
 
 
@@ -164,11 +171,11 @@ def _read_files(arguments: argparse.Namespace, weights: Weights, options: Option
     return [*(source.path for source in sources), *(Path(os.path.realpath(each)) for each in others if each)]
 
 
-def _write_report(path: Path, data: dict[str, object]) -> None:
+def _write_report(path: Path, data: dict[str, object], *, force: bool) -> None:
     import json
 
-    from hugectr2onnx.backend.saving.atomic import atomic_files
+    from hugectr2onnx.backend.saving.replace_file import replace_file
     from hugectr2onnx.cli.output import plain
 
-    with atomic_files(path) as (file,):
-        file.write(json.dumps(plain(data), indent=2, allow_nan=False).encode() + b"\n")
+    content = json.dumps(plain(data), indent=2, allow_nan=False).encode() + b"\n"
+    replace_file(path, content, is_own=_is_report, force=force)

@@ -32,13 +32,17 @@ def open_regular(
     """
     name = path_text(path, error, what)
     try:
-        _refuse_special(os.stat(name), name, error, what)
-        descriptor = os.open(name, _FLAGS | getattr(os, "O_CLOEXEC", 0))
-    except HugeCTR2ONNXError:
-        raise
+        status = os.stat(name)
     except FileNotFoundError:
         raise error(f"{shown(name)}: no such file, expected {what}") from None
     except (OSError, ValueError) as failure:
+        raise error(f"{shown(name)}: cannot be read: {_reason(failure)}; expected {what}") from None
+    _refuse_special(status, name, error, what)
+    try:
+        descriptor = os.open(name, _FLAGS | getattr(os, "O_CLOEXEC", 0))
+    except HugeCTR2ONNXError:
+        raise
+    except OSError as failure:
         raise error(f"{shown(name)}: cannot be read: {_reason(failure)}; expected {what}") from None
     try:
         status = os.fstat(descriptor)

@@ -81,7 +81,7 @@ def test_a_level_below_2_has_a_label_encoder(model: Any, run: Any) -> None:
 def test_a_place_that_cannot_be_written(output: str, model: Any, run: Any) -> None:
     result = run("check", *model.arguments, "-o", output)
     assert result.code == 3
-    assert f"Cannot write {output}" in result.out
+    assert f"cannot write {output}" in result.out
 
 
 def test_a_model_of_look_ups_alone(model: Any, run: Any) -> None:

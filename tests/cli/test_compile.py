@@ -160,8 +160,30 @@ def test_a_path_that_cannot_be_written(name: str, model: Any, run: Any, out: Pat
     out.write_bytes(b"old")
     result = run("compile", *model.arguments, "-o", out.parent / name, *QUICK)
     assert result.code == 3
-    assert "Cannot write" in result.err
+    assert "cannot write" in result.err
     assert out.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_a_file_of_somebody_else_is_replaced_only_with_force(
+    option: str, model: Any, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found out before the work."""
+    other = out.with_name("other")
+    arguments = ["-o", out, "--report", other] if option == "--report" else ["-o", other]
+    other.write_bytes(b"precious")
+    with monkeypatch.context() as patch:
+        patch.setattr("hugectr2onnx.compiler.compile", None)
+        result = run("compile", *model.arguments, *arguments, *QUICK)
+    assert (result.code, "other: it is there already and not a file of ours" in result.err) == (3, True)
+    assert other.read_bytes() == b"precious"
+    assert run("compile", *model.arguments, *arguments, "--force", *QUICK).code == 0
+    assert other.read_bytes() != b"precious"
+
+
+def test_model_and_report_of_an_earlier_run_are_replaced(model: Any, run: Any, out: Path) -> None:
+    for _ in range(2):
+        assert run("compile", *model.arguments, "-o", out, "--report", out.with_name("report.json"), *QUICK).code == 0
 
 
 def test_a_folder_without_permission_is_found_out_before_the_work(
@@ -214,17 +236,24 @@ def test_no_dump_is_overwritten(model: Any, run: Any, tmp_path: Path) -> None:
     assert (result.code, "it is an input of this compilation" in result.err) == (3, True)
 
 
-def test_data_files_overwrite_no_input(model: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found out before the work."""
+def test_data_files_overwrite_no_input(model: Any, run: Any, tmp_path: Path) -> None:
     dense = model.dense.rename(tmp_path / "m.onnx.data")
-    monkeypatch.setattr("hugectr2onnx.compiler.compile", None)
+    before = dense.read_bytes()
     files = ["--dense", dense, "--sparse", model.table]
-    result = run("compile", model.graph, *files, "-o", tmp_path / "m.onnx", "--external-data", *QUICK)
-    assert (result.code, "m.onnx.data: it is an input" in result.err) == (3, True)
+    assert run("compile", model.graph, *files, "-o", tmp_path / "m.onnx", "--external-data", *QUICK).code == 0
+    assert dense.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "name", ["{}", "{}.data", "{}.data-00001-of-00002", "{}.keys.keys", "manifest.json", "{}.manifest.json"]
+    "name",
+    [
+        "{}",
+        "{}.0123456789abcdef.data",
+        "{}.0123456789abcdef.a.keys",
+        "manifest.json",
+        "{}.manifest.json",
+        ".hugectr2onnx-0.new",
+    ],
 )
 def test_model_and_report_are_different_files(name: str, model: Any, run: Any, out: Path) -> None:
     report = out.with_name(name.format(out.name))
@@ -242,10 +271,10 @@ def test_no_room_for_the_model(model: Any, run: Any, out: Path, monkeypatch: pyt
 
 
 def test_a_disk_that_fills_up(model: Any, run: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(file: ModelFile, piece: bytes) -> None:
+    def append(file: ModelFile, piece: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(ModelFile, "write", write)
+    monkeypatch.setattr(ModelFile, "append", append)
     result = run("compile", *model.arguments, "-o", out, *QUICK)
     assert result.code == 3
     assert "No space left on device" in result.err

@@ -200,7 +200,7 @@ from hugectr2onnx import compiled_model
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.cli import main
 
-def pieces(self, located={}):
+def pieces(self, located={}, metadata={}):
     yield b"half"
     sys.stderr.write("writing\\n")
     sys.stderr.flush()
@@ -245,7 +245,7 @@ class TestSignals:
         target = tmp_path / "out" / "tiny.onnx"
         target.parent.mkdir()
         assert self.ended_by(signal.SIGKILL, SLOW_WRITING.replace("SECONDS", "60"), model, target) == -signal.SIGKILL
-        assert len(list(target.parent.iterdir())) == 1
+        assert len(list(target.parent.iterdir())) == 2
         assert run("compile", *model.arguments, "-o", target, "--no-simplify").code == 0
         assert list(target.parent.iterdir()) == [target]
 

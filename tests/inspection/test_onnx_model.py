@@ -99,7 +99,7 @@ def test_a_tensor_that_is_nowhere(file: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FeedError, match=r"nothere\.onnx: cannot be read"):
+    with pytest.raises(FeedError, match=r"nothere\.onnx: no such file, expected an ONNX file"):
         inspect_onnx(tmp_path / "nothere.onnx")
 
 

@@ -15,7 +15,8 @@ from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
 from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.backend.reorder import by_block, by_bucket, reorder
 from hugectr2onnx.backend.runtime import parity, sessions, touched_rows
-from hugectr2onnx.backend.saving import external_data
+from hugectr2onnx.backend.saving.direct_io import FileRegion
+from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu
@@ -144,7 +145,7 @@ def test_a_large_table_is_put_in_order_and_converted(
     part = Gathered(table, np.where(order < 0, -1, order), 0.25, format)
     expected = encode(np.where(order[:, None] < 0, np.float32(0.25), table[order]), format)
     with open(tmp_path / "rows", "w+b") as file:
-        given = [rows.copy() for rows in reorder.write(part, reorder.Place(file.fileno(), 0), lambda count: None)]
+        given = [rows.copy() for rows in reorder.write(part, FileRegion(file.fileno(), 0), lambda count: None)]
     assert (tmp_path / "rows").read_bytes() == expected.tobytes()
     np.testing.assert_array_equal(np.concatenate(given), expected)
 
@@ -249,8 +250,9 @@ def test_the_file_is_smaller_and_passes_parity(format: str, tmp_path: Path) -> N
     artifact: Artifact = emit(graph, graph_name="g", opset=17, version="0", metadata={})
     assert parity.check(artifact, expected).outputs[0].max_error == 0
     assert artifact.nbytes < 20_001 * row_bytes(format, 64) + 4096
-    external_data.save(artifact, tmp_path / "m.onnx", limit=1 << 16)
-    assert (tmp_path / "m.onnx.data").stat().st_size >= 20_001 * (row_bytes(format, 64) - 4)
+    save(artifact, tmp_path / "m.onnx", limit=1 << 16)
+    (data,) = tmp_path.glob("m.onnx.*.data")
+    assert data.stat().st_size >= 20_001 * (row_bytes(format, 64) - 4)
     for each in expected:
         found = sessions.run(sessions.open_session(tmp_path / "m.onnx"), each.feeds)["y"]
         np.testing.assert_array_equal(found, each.reference["y"].astype(np.float32))
@@ -260,7 +262,7 @@ def test_the_file_is_smaller_and_passes_parity(format: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("format", SMALLER)
 def test_a_model_with_only_the_rows_it_reads(format: str, strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As tables larger than memory are checked: numbers and scales lie in a file of holes."""
-    monkeypatch.setattr(touched_rows, "SMALLEST_TABLE", 1 << 16)
+    monkeypatch.setattr(touched_rows, "MIN_TABLE", 1 << 16)
     graph = Graph()
     vectors = np.random.default_rng(0).normal(size=(30_000, 48)).astype(np.float32)
     known = graph.const(column(np.random.default_rng(1).permutation(30_000)))

@@ -135,8 +135,8 @@ class Artifact:
         """
         if self.nbytes + 64 * len(self.tensors) > PROTOBUF_LIMIT:
             raise OutputError(
-                f"The model has {self.nbytes:,} bytes and one protobuf message holds at most {PROTOBUF_LIMIT:,}: "
-                "use save(), which puts the tables beside the model, or session()."
+                f"the model has {self.nbytes:,} bytes and one protobuf message holds at most {PROTOBUF_LIMIT:,}: "
+                "use save(), which puts the tables beside the model, or session()"
             )
         model = onnx.ModelProto()
         model.CopyFrom(self.skeleton)
@@ -151,9 +151,14 @@ class Artifact:
         for piece in self.pieces(located):
             yield from piece.chunks() if isinstance(piece, Blob) else (piece,)
 
-    def pieces(self, located: Mapping[str, onnx.TensorProto] = MappingProxyType({})) -> Iterator[bytes | Blob]:
-        """The same with each payload as a whole."""
-        return stream(self.skeleton, [self._entry(tensor, located) for tensor in self.skeleton.graph.initializer])
+    def pieces(
+        self,
+        located: Mapping[str, onnx.TensorProto] = MappingProxyType({}),
+        metadata: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[bytes | Blob]:
+        """The same with each payload as a whole, and more entries in the model's metadata."""
+        entries = [self._entry(tensor, located) for tensor in self.skeleton.graph.initializer]
+        return stream(self.skeleton, entries, metadata)
 
     def _entry(self, tensor: onnx.TensorProto, located: Mapping[str, onnx.TensorProto]) -> Entry[Blob]:
         if tensor.name in located or tensor.name not in self.tensors:

@@ -6,8 +6,9 @@ one. Field numbers are those of onnx.proto: ModelProto.graph 7, GraphProto.initi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import onnx
@@ -37,12 +38,17 @@ class Entry(Generic[P]):
         return _header(_INITIALIZER, len(tensor) + self.payload_size) + tensor
 
 
-def stream(model: onnx.ModelProto, entries: Sequence[Entry[P]]) -> Iterator[bytes | P]:
-    """The model file in pieces, with `entries` for initializers and their payloads among the bytes."""
+def stream(
+    model: onnx.ModelProto, entries: Sequence[Entry[P]], metadata: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[bytes | P]:
+    """The model file in pieces: `entries` for initializers, their payloads among the bytes, and more `metadata`."""
     graph = serialise(without(model.graph, "initializer"))
     heads = [entry.head() for entry in entries]
     size = len(graph) + sum(map(len, heads)) + sum(entry.payload_size for entry in entries)
-    yield serialise(without(model, "graph")) + _header(_GRAPH, size)
+    plain = without(model, "graph")
+    for key, value in metadata.items():
+        plain.metadata_props.add(key=key, value=value)
+    yield serialise(plain) + _header(_GRAPH, size)
     yield graph
     for head, entry in zip(heads, entries, strict=True):
         yield head
@@ -56,8 +62,8 @@ def serialise(message: Any) -> bytes:
         return bytes(message.SerializeToString(deterministic=True))
     except (EncodeError, ValueError) as error:
         raise OutputError(
-            f"The model does not fit into one protobuf message, which holds 2 GiB at most ({error}). "
-            "Tables may lie beside the model, but the keys of an embedding cannot: leave out keys that are not used."
+            f"the model does not fit into one protobuf message, which holds 2 GiB at most ({error}): "
+            "tables may lie beside the model, but the keys of an embedding cannot; leave out keys that are not used"
         ) from error
 
 
@@ -70,22 +76,12 @@ def without(message: M, *fields: str) -> M:
     return copy
 
 
-def text_entry(key: str, value: str) -> bytes:
-    """A StringStringEntryProto, such as `location` of an external tensor, as it stands in a file."""
-    return _text(1, key) + _text(2, value)
-
-
 def _copy_field(target: Any, field: Any, value: Any) -> None:
     place = getattr(target, field.name)
     if hasattr(place, "MergeFrom"):
         place.MergeFrom(value)
     else:
         setattr(target, field.name, value)
-
-
-def _text(field: int, text: str) -> bytes:
-    payload = text.encode()
-    return _header(field, len(payload)) + payload
 
 
 def _header(field: int, size: int) -> bytes:

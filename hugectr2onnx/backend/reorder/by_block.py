@@ -1,8 +1,8 @@
 """Rows put in order block by block in memory: for a table that the system's cache holds.
 
 Threads walk through the table once for each block of the result and put every row that belongs there in its place; meanwhile
-the block before is written. A row is moved to its block once, however many there are; a walk looks at the number of each
-row's block, 1 ns a row.
+the block before is written. Each row is copied once. Every scan of the table reads only the block number of each row
+(1 ns per row).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from hugectr2onnx.backend.reorder.ordered_map import Buffers, thread_count
-from hugectr2onnx.backend.saving.direct_io import Place, whole_pages
+from hugectr2onnx.backend.reorder.ordered_map import BufferPool, thread_count
+from hugectr2onnx.backend.saving.direct_io import FileRegion, whole_pages
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
@@ -26,15 +26,15 @@ WRITE_BYTES = 1 << 24
 MEMORY = 128 << 20
 MEMORY_PER_ROW = 7
 """What the two blocks take at most, together."""
-LEAST_BLOCKS = 4
+MIN_BLOCKS = 4
 """So that most of the result is written and hashed while the rest is put in order."""
 
 
-class InBlocks:
+class ByBlock:
     """The result in `count` blocks of `rows` rows."""
 
-    def __init__(self, part: Gathered, place: Place, moved: Callable[[int], None]):
-        self.part, self.place, self.moved = part, place, moved
+    def __init__(self, part: Gathered, region: FileRegion, moved: Callable[[int], None]):
+        self.part, self.region, self.moved = part, region, moved
         most = max(1, block_bytes(part) // part.stored_row_bytes)
         self.rows = min(len(part), whole_pages(most, part.stored_row_bytes))
         self.count = -(-len(part) // max(1, self.rows))
@@ -42,7 +42,7 @@ class InBlocks:
         self.at_once = max(1, min(TAKEN_BYTES // part.row_bytes, len(part.source)))
         self.numbers = np.empty(len(part.source), np.min_scalar_type(self.count))
         """The block that each row of the source belongs to, `count` for none; the first walk works them out."""
-        self.taken = Buffers((self.at_once, *part.source.shape[1:]), part.source.dtype)
+        self.taken = BufferPool((self.at_once, *part.source.shape[1:]), part.source.dtype)
 
     def run(self) -> Iterator[Array]:
         """All rows in order, a piece at a time, each until the next but one is asked for."""
@@ -83,7 +83,7 @@ class InBlocks:
         self.part.forget(stretch)
 
     def _numbers_of(self, places: Array) -> Array:
-        # As unsigned numbers those of rows that go nowhere are large.
+        # Dropped rows have place -1, which becomes the largest uint64.
         return np.minimum((places // self.rows).view(np.uint64), self.count)
 
     def _move(self, rows: Array, block: Array, places: Array) -> None:
@@ -99,7 +99,7 @@ class InBlocks:
         block = block[: len(self.part) - low]
         for at in range(0, len(block), step):
             piece = block[at : at + step]
-            self.place.write(piece, (low + at) * row_bytes)
+            self.region.write(piece, (low + at) * row_bytes)
             self.moved(piece.nbytes)
             yield piece, at == 0
 
@@ -107,7 +107,7 @@ class InBlocks:
 def block_bytes(part: Gathered) -> int:
     """Bytes of a block of the result: two are in memory."""
     most = (MEMORY + MEMORY_PER_ROW * len(part)) // 2
-    return max(1, min(most, part.nbytes // LEAST_BLOCKS))
+    return max(1, min(most, part.nbytes // MIN_BLOCKS))
 
 
 def _as_items(rows: Array) -> Array:

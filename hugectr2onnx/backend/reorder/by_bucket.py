@@ -1,7 +1,7 @@
 """Rows put in order through the file that they go to: for a table that memory does not hold.
 
-It is read once from end to end, and each row goes to the bucket of the result that it belongs to, in the place of the result
-itself; then each bucket is read back, put in order and written again. No row costs a seek, whatever the memory: the pages of
+Pass 1 reads the table once from end to end and appends each row to its bucket, inside the output file; pass 2 reads each bucket
+back, sorts it and writes it in place. No row costs a seek, whatever the memory: the pages of
 the table are given back behind the reader. Threads sort, the caller's thread alone writes: a file takes one write at a time, so
 that two threads that write only wait for one another.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hugectr2onnx.backend.reorder.ordered_map import Buffers, in_order, thread_count
-from hugectr2onnx.backend.saving.direct_io import Place
+from hugectr2onnx.backend.reorder.ordered_map import BufferPool, ordered_map, thread_count
+from hugectr2onnx.backend.saving.direct_io import FileRegion
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
@@ -38,12 +38,12 @@ class _Sorted:
     counts: Array
 
 
-class TwoPasses:
+class ByBucket:
     """The result in buckets of `rows` rows, of which the first pass fills each from its beginning; it reads as many at once."""
 
-    def __init__(self, part: Gathered, place: Place, moved: Callable[[int], None]):
+    def __init__(self, part: Gathered, region: FileRegion, moved: Callable[[int], None]):
         # What the first pass leaves in the cache would have to go to the disk before pages could go past it.
-        self.part, self.place, self.moved = part, replace(place, direct=None), moved
+        self.part, self.region, self.moved = part, replace(region, direct=None), moved
         self.threads = thread_count()
         # For each thread a buffer that it reads into and one that it fills; two that wait, and two more of the caller's.
         most = (MEMORY + MEMORY_PER_ROW * len(part)) // (2 * self.threads + 4)
@@ -55,17 +55,17 @@ class TwoPasses:
         self.filled = np.zeros(self.count, np.int64)
         self.ranks = np.empty(len(part), np.uint32)
         shape = (self.rows, *part.source.shape[1:])
-        self.came, self.sorted = Buffers(shape, part.source.dtype), Buffers(shape, part.source.dtype)
+        self.came, self.sorted = BufferPool(shape, part.source.dtype), BufferPool(shape, part.source.dtype)
 
     def run(self) -> Iterator[Array]:
         starts = range(0, len(self.part.source), self.rows)
-        for chunk in in_order(self._by_bucket, starts, self.threads):
+        for chunk in ordered_map(self._by_bucket, starts, self.threads):
             self._append(chunk)
             self.moved(chunk.rows.nbytes // 2)
             self.sorted.give(chunk.buffer)
         if self.part.dtype != self.part.source.dtype:
             shape = (self.rows, *self.part.source.shape[1:])
-            self.came, self.sorted = Buffers(shape, self.part.dtype), Buffers(shape, self.part.dtype)
+            self.came, self.sorted = BufferPool(shape, self.part.dtype), BufferPool(shape, self.part.dtype)
 
         def sort(bucket: int) -> tuple[Array, Array]:
             before, after = self.came.take(), self.sorted.take()
@@ -73,11 +73,11 @@ class TwoPasses:
             self.came.give(before)
             return after, rows
 
-        for bucket, (after, rows) in enumerate(in_order(sort, range(self.count), self.threads)):
-            self.place.write(rows, bucket * self.rows * self.part.stored_row_bytes)
+        for bucket, (after, rows) in enumerate(ordered_map(sort, range(self.count), self.threads)):
+            self.region.write(rows, bucket * self.rows * self.part.stored_row_bytes)
             self.moved(rows.nbytes - rows.nbytes // 2)
             yield rows
-            self.sorted.passed(after)
+            self.sorted.release_previous(after)
 
     def _by_bucket(self, start: int) -> _Sorted:
         rows = self.part.source[start : start + self.rows]
@@ -101,7 +101,7 @@ class TwoPasses:
         for to, count in zip(at.tolist(), chunk.counts.tolist(), strict=True):
             if count:
                 self.ranks[to : to + count] = chunk.ranks[begin : begin + count]
-                self.place.write(chunk.rows[begin : begin + count], to * self.part.stored_row_bytes)
+                self.region.write(chunk.rows[begin : begin + count], to * self.part.stored_row_bytes)
                 begin += count
         self.filled += chunk.counts
 
@@ -109,7 +109,7 @@ class TwoPasses:
         """The rows of a bucket, in order."""
         start, count = bucket * self.rows, int(self.filled[bucket])
         rows, after = before[:count], after[: len(self.part) - start]
-        self.place.read(rows, start * self.part.stored_row_bytes)
+        self.region.read(rows, start * self.part.stored_row_bytes)
         order = np.full(len(after), -1, np.int32)
         order[self.ranks[start : start + count]] = np.arange(count, dtype=np.int32)
         return Gathered(rows, order, self.part.stored_fill).take(order, after)

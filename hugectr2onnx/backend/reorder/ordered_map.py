@@ -16,16 +16,16 @@ from hugectr2onnx.tables import paging
 
 T = TypeVar("T")
 R = TypeVar("R")
-MOST_THREADS = 4
+MAX_THREADS = 4
 
 
 def thread_count() -> int:
     """Threads beside the caller's, which is left a core of its own to write with; four at most."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_THREADS, cores - 1))
+    return max(1, min(MAX_THREADS, cores - 1))
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+def ordered_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """`work` on each item, results in the order of the items; at most `threads + 1` are under way or wait to be taken.
 
     The first error of a thread is raised where its result would have come. When the iterator is closed, what has begun is
@@ -45,7 +45,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterat
                 future.cancel()
 
 
-class Buffers:
+class BufferPool:
     """Arrays of one shape that files are read into, and that are used again: new memory costs as much as filling it."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]):
@@ -54,18 +54,18 @@ class Buffers:
         self._last: Array | None = None
 
     def take(self) -> Array:
-        """One that nobody uses."""
+        """Return a buffer that nobody uses."""
         try:
             return self._free.get_nowait()
         except Empty:
             return paging.buffer(self._shape, self._dtype)
 
     def give(self, buffer: Array) -> None:
-        """It may be used again."""
+        """Return a buffer to the pool."""
         self._free.put(buffer)
 
-    def passed(self, buffer: Array) -> None:
-        """It may be used again after the next one has passed."""
+    def release_previous(self, buffer: Array) -> None:
+        """Return the previous buffer to the pool and keep this one until the next call."""
         if self._last is not None:
             self.give(self._last)
         self._last = buffer

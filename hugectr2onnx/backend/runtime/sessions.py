@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hugectr2onnx.backend.onnx.artifact import Artifact, located_tensor
+from hugectr2onnx.backend.onnx.onnx_file import external_tensors, read_model
 from hugectr2onnx.backend.runtime import shared_initializers
-from hugectr2onnx.errors import CompilerError, FeedError, HugeCTR2ONNXError, OutputError, UnsupportedError
+from hugectr2onnx.errors import CompilerError, FeedError, OutputError, UnsupportedError
 from hugectr2onnx.ir.given_feeds import InputForm, check_rows
+from hugectr2onnx.tables.regular_file import open_regular, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGE = 256 << 20
 """Bytes of a model from which on its tables are not brought into memory."""
+CHECKED = 64 << 20
+"""Bytes of a model file up to which we look at its external tensors ourselves; only one with large keys is larger."""
 NO_MEMORY = "bad_alloc"
 """What onnxruntime says where it cannot map a table."""
 CPU = ("CPUExecutionProvider",)
@@ -62,22 +66,23 @@ def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any 
 
 def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any) -> Any:
     """A session on files of its own, which go when it does (where the system allows, as soon as they are mapped)."""
-    from hugectr2onnx.backend.saving import external_data
+    from hugectr2onnx.backend.runtime.temporary_folder import TemporaryFolder
+    from hugectr2onnx.backend.saving.save import save_privately
+    from hugectr2onnx.backend.saving.writable import output_errors
 
-    folder = tempfile.TemporaryDirectory(prefix="hugectr2onnx-", ignore_cleanup_errors=True)
-    path = os.path.join(folder.name, "model.onnx")
+    with output_errors(tempfile.gettempdir()):
+        folder = TemporaryFolder()
     try:
-        external_data.save(artifact, path, limit=0)
-        opened = open_session(path, providers=providers, options=options)
-    except HugeCTR2ONNXError as error:
-        folder.cleanup()
+        opened = open_session(save_privately(artifact, folder.path), providers=providers, options=options)
+    except BaseException as error:
+        folder.remove()
         if isinstance(error, OutputError):
             error.add_note(
                 "a session on a model of this size needs a temporary copy: set TMPDIR, or save the model and open that"
             )
         raise
     if os.name == "posix":
-        folder.cleanup()
+        folder.remove()
     vars(opened)["hugectr2onnx_folder"] = folder
     return opened
 
@@ -88,19 +93,17 @@ def open_session(path: str | os.PathLike[str], *, providers: Sequence[str] = CPU
     `options` is a `SessionOptions`, used up by this call: give a new one for each session. FeedError where there is no
     model that onnxruntime can run, UnsupportedError for a provider that it lacks.
     """
+    with open_regular(path, FeedError, "an ONNX file") as file:
+        if not file.read(1):
+            raise FeedError(f"the ONNX file {shown(path)} is empty: write it again")
+        size = os.fstat(file.fileno()).st_size
+    if size <= CHECKED:
+        # onnxruntime would follow a hard link to a file elsewhere.
+        external_tensors(read_model(path), path)
     name = os.fspath(path)
-    try:
-        with open(name, "rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise FeedError(f"Cannot read the ONNX file {name}: {error.strerror}. Check the path.") from error
-    except ValueError as error:
-        raise FeedError(f"Cannot read the ONNX file {name!r}: {error}. Check the path.") from error
-    if empty:
-        raise FeedError(f"The ONNX file {name} is empty: write it again.")
     options = options if options is not None else quiet_options()
     # onnxruntime looks for the tables beside the symbolic link, then refuses them for not lying beside the model.
-    found, what = os.path.realpath(name), f"onnxruntime cannot open {name}"
+    found, what = os.path.realpath(name), f"onnxruntime cannot open {shown(name)}"
     try:
         return _open(found, options, providers, FeedError, what)
     except FeedError as error:

@@ -20,13 +20,14 @@ from onnx import helper
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, located_tensor
 from hugectr2onnx.backend.onnx.protobuf_stream import without
 from hugectr2onnx.backend.runtime import sessions
+from hugectr2onnx.backend.runtime.temporary_folder import TemporaryFolder
 from hugectr2onnx.errors import CompilerError, OutputError
 from hugectr2onnx.ir.types import Array
 
 LARGE = 16 << 20
 """Bytes of a model from which on bringing its tables into a session takes longer than the files and rounds here."""
-SMALLEST_TABLE = 1 << 20
-MOST_ROUNDS = 16
+MIN_TABLE = 1 << 20
+MAX_ROUNDS = 16
 ALIGNMENT = 4096
 TABLES = "tables"
 
@@ -38,12 +39,12 @@ def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: 
         session = sessions.session(artifact, options=_single_thread())
         return [sessions.run(session, each) for each in feeds]
     try:
-        with tempfile.TemporaryDirectory(prefix="hugectr2onnx-") as folder:
-            return _Run(artifact, tables, Path(folder)).answers(feeds)
+        with TemporaryFolder() as folder:
+            return _Run(artifact, tables, folder.path).answers(feeds)
     except OSError as error:
         raise OutputError(
-            f"Cannot check the model in {tempfile.gettempdir()}: {error.strerror or error}. Set TMPDIR to a folder whose "
-            "file system has room, or compile with check=False."
+            f"cannot check the model in {tempfile.gettempdir()}: {error.strerror or error}; set TMPDIR to a folder whose "
+            "file system has room, or compile with check=False"
         ) from error
 
 
@@ -51,9 +52,7 @@ def _tables(artifact: Artifact) -> dict[str, Blob]:
     """The large tensors that are only ever gathered from by row."""
     uses = [(node, slot, name) for node in artifact.skeleton.graph.node for slot, name in enumerate(node.input)]
     other = {name for node, slot, name in uses if not (_is_gather(node) and slot == 0)}
-    return {
-        name: blob for name, blob in artifact.tensors.items() if blob.nbytes >= SMALLEST_TABLE and name not in other
-    }
+    return {name: blob for name, blob in artifact.tensors.items() if blob.nbytes >= MIN_TABLE and name not in other}
 
 
 def _is_gather(node: onnx.NodeProto) -> bool:
@@ -80,7 +79,7 @@ class _Run:
     def answers(self, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """What the model answers once it asks for no row that is not there."""
         probe = self._write("probe.onnx", rows_of(self.artifact, [index for _, index in self.gathers]))
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             session = sessions.open_session(probe, options=_single_thread())
             asked = [sessions.run(session, each) | dict(each) for each in feeds]
             if not sum(self._fill(table, [found[index] for found in asked]) for table, index in self.gathers):

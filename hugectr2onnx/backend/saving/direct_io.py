@@ -11,7 +11,7 @@ import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +27,7 @@ host. New ones then take ten times as long: 640 MB in 2.2 s, by writes of this l
 
 
 @dataclass(frozen=True)
-class Place:
+class FileRegion:
     """A stretch of a file as large as the result, which may hold anything until the result is there."""
 
     descriptor: int
@@ -50,7 +50,7 @@ class Place:
         done = self._write_pages(_bytes(rows), start)
         data = _bytes(rows).data
         while done < len(data):
-            done += os.pwrite(self.descriptor, data[done : done + ONE_WRITE], start + done)
+            done += _write_at(self.descriptor, data[done : done + ONE_WRITE], start + done)
 
     def _write_pages(self, data: Array, start: int) -> int:
         """Write whole pages past the cache; the bytes that went this way."""
@@ -66,12 +66,12 @@ class Place:
         return done
 
 
-def open_direct(file: BinaryIO) -> int | None:
-    """The same file for `Place.direct`, to be closed by the caller; None where that cannot be."""
+def open_direct(path: Path) -> int | None:
+    """The file of a path for `FileRegion.direct`, to be closed by the caller; None where that cannot be."""
     if not hasattr(os, "O_DIRECT"):
         return None
     with suppress(OSError):
-        return os.open(file.name, os.O_WRONLY | os.O_DIRECT)
+        return os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
     return None
 
 
@@ -79,6 +79,13 @@ def whole_pages(rows: int, row_bytes: int) -> int:
     """At most so many rows that fill whole pages; all of them where they fill none."""
     unit = PAGE // math.gcd(PAGE, max(1, row_bytes))
     return rows // unit * unit or rows
+
+
+def _write_at(descriptor: int, data: memoryview, offset: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(descriptor, data, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)  # Windows, where no thread writes at another place
+    return os.write(descriptor, data)
 
 
 def _bytes(rows: Array) -> Array:

@@ -1,17 +1,18 @@
 """Key maps on disk for models whose inputs are rows: `KeyFile` writes one, `KeyMapper` answers from it.
 
-8 bytes     b"h2okeys1"
-4088 bytes  JSON: rows of the table, keys in the map, what each slot adds to its keys; padded with spaces
+8 bytes     b"h2okeys3"
+8 bytes     number of bytes before the keys, a multiple of 4096, int64 little-endian
+            JSON: rows of the table, keys in the map, what each slot adds to its keys; padded with spaces
 8 n bytes   the keys of 0 and more, ascending, int64 little-endian
 8 n bytes   the row of each
-
-Longer JSON makes the file begin with b"h2okeys2", then the number of bytes before the keys, a multiple of 4096, as int64.
+8 bytes     CRC-32 of the 16 n bytes before, int64 little-endian
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,15 +22,22 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
+from hugectr2onnx.errors import FeedError
+from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import column
+from hugectr2onnx.tables.regular_file import open_regular, shown
 
-MAGIC, MAGIC_LONG = b"h2okeys1", b"h2okeys2"
-HEAD = 4096
+MAGIC = b"h2okeys3"
+_OLDER = (b"h2okeys1", b"h2okeys2")
+PAGE = 4096
+MAX_HEAD = 64 << 20
 INT64 = np.dtype("<i8")
 LARGEST_KEY = np.iinfo(np.int64).max
 SUFFIX = ".keys"
+KEYS_METADATA = "hugectr2onnx.keys."
+"""With the name of an input: the metadata key under which a model names its key map."""
 CHUNK = 1 << 19
+_WHAT = "a key map of hugectr2onnx"
 _ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%/\\"}
 """What no file name may hold, and the sign that begins an escape."""
 
@@ -43,24 +51,23 @@ class KeyFile:
     keys: NDArray[Any]
     offsets: tuple[int, ...] = ()
 
-    def path(self, model: Path) -> Path:
-        """Where the map lies beside a model file."""
-        return map_path(model, self.input)
+    @property
+    def suffix(self) -> str:
+        """What follows the id in the name of its file: `a/b` becomes `a%2Fb`, so that no two inputs share a file."""
+        return f".{self.input.translate(_ESCAPES)}{SUFFIX}"
 
     @cached_property
     def head(self) -> bytes:
         """What stands before the keys, whole pages of it."""
         facts = {"input": self.input, "table": self.table, "rows": len(self.keys), "keys": self._count}
         text = json.dumps({**facts, "offsets": list(self.offsets)}).encode()
-        if len(MAGIC) + len(text) <= HEAD:
-            return (MAGIC + text).ljust(HEAD)
-        size = -(-(len(MAGIC_LONG) + INT64.itemsize + len(text)) // HEAD) * HEAD
-        return (MAGIC_LONG + size.to_bytes(INT64.itemsize, "little") + text).ljust(size)
+        size = -(-(2 * INT64.itemsize + len(text)) // PAGE) * PAGE
+        return (MAGIC + _int64(size) + text).ljust(size)
 
     @property
     def size(self) -> int:
         """The bytes of the file."""
-        return len(self.head) + 2 * INT64.itemsize * self._count
+        return len(self.head) + 2 * INT64.itemsize * self._count + INT64.itemsize
 
     @cached_property
     def _count(self) -> int:
@@ -71,58 +78,63 @@ class KeyFile:
         yield self.head
         keys = np.asarray(self.keys)
         order = np.argsort(keys, kind="stable")[len(keys) - self._count :]
-        for start in range(0, len(order), CHUNK):
-            yield keys[order[start : start + CHUNK]].astype(INT64).tobytes()
-        for start in range(0, len(order), CHUNK):
-            yield order[start : start + CHUNK].astype(INT64).tobytes()
+        checksum = 0
+        for column_of in (lambda some: keys[some], lambda some: some):
+            for start in range(0, len(order), CHUNK):
+                piece = column_of(order[start : start + CHUNK]).astype(INT64).tobytes()
+                checksum = zlib.crc32(piece, checksum)
+                yield piece
+        yield _int64(checksum)
 
 
-def map_path(model: Path, input: str) -> Path:
-    """Where the map of an input lies: `a/b` becomes `a%2Fb`, so that no two inputs share a file."""
-    return model.with_name(f"{model.name}.{input.translate(_ESCAPES)}{SUFFIX}")
+def _int64(number: int) -> bytes:
+    return number.to_bytes(INT64.itemsize, "little")
 
 
-def own_maps(model: Path) -> set[Path]:
-    """The key maps in the folder that were saved for a model of this name."""
-    begin = f"{model.name}."
-    named = (path for path in model.parent.iterdir() if path.name.startswith(begin) and path.suffix == SUFFIX)
-    return {path for path in named if is_own_map(path, model)}
+@dataclass(frozen=True)
+class _Head:
+    """What a key map says of itself, and where its keys begin."""
+
+    input: str
+    rows: int
+    count: int
+    offsets: tuple[int, ...]
+    size: int
+
+    @staticmethod
+    def read(file: BinaryIO) -> _Head:
+        """Raises ValueError for a file that is not a key map."""
+        start = file.read(2 * INT64.itemsize)
+        if start.startswith(_OLDER):
+            raise ValueError("it was written by an older version; save the model again")
+        size = int.from_bytes(start[len(MAGIC) :], "little")
+        if not start.startswith(MAGIC) or not PAGE <= size <= MAX_HEAD:
+            raise ValueError("it begins otherwise")
+        facts = json.loads(file.read(size - len(start)))
+        if not isinstance(facts, dict) or not isinstance(facts.get("input"), str):
+            raise ValueError("its head is damaged")
+        rows, count, *offsets = (
+            _natural(each) for each in (facts.get("rows"), facts.get("keys"), *_list(facts.get("offsets")))
+        )
+        return _Head(facts["input"], rows, count, tuple(offsets), size)
 
 
-def is_own_map(path: Path, model: Path) -> bool:
-    """Whether a file is a key map that was saved for a model of this name, such as `a_b` for `a/b` as it was called once."""
-    try:
-        with open(path, "rb") as file:
-            input = str(_read_head(file)[0]["input"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return path in (map_path(model, input), model.with_name(f"{model.name}.{input.replace('/', '_')}{SUFFIX}"))
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError("its head is damaged")
+    return value
 
 
-def _read_head(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """What a map says of itself, and where its keys begin; ValueError for a file that is none."""
-    start = file.read(HEAD)
-    if start.startswith(MAGIC):
-        return _facts(start[len(MAGIC) :]), HEAD
-    if not start.startswith(MAGIC_LONG):
-        raise ValueError("it begins otherwise")
-    size = int.from_bytes(start[len(MAGIC_LONG) : len(MAGIC_LONG) + INT64.itemsize], "little")
-    if not HEAD <= size <= os.fstat(file.fileno()).st_size:
-        raise ValueError("its head is incomplete")
-    return _facts((start + file.read(size - HEAD))[len(MAGIC_LONG) + INT64.itemsize :]), size
-
-
-def _facts(text: bytes) -> dict[str, Any]:
-    facts = json.loads(text)
-    if not isinstance(facts, dict):
-        raise ValueError("its head is no object")
-    return facts
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_KEY:
+        raise ValueError(f"its head holds {shown(value)} for a number of 0 or more")
+    return value
 
 
 class KeyMapper:
     """From keys to the rows that a model with `keys="indices"` takes; the map stays on disk, mapped.
 
-    mapper = KeyMapper.open("wdl.onnx.data1.keys")
+    mapper = KeyMapper.open("wdl.onnx", "data1")
     session.run(None, {"dense": x, "data1": mapper.rows(keys)})
     """
 
@@ -132,23 +144,23 @@ class KeyMapper:
         """The model input that takes the rows."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> KeyMapper:
-        """Map a file that `CompiledModel.save` wrote. Raises FeedError for anything else."""
-        try:
-            with open(path, "rb") as file:
-                facts, head = _read_head(file)
-                size = os.fstat(file.fileno()).st_size
-            count = int(facts["keys"])
-            if size != head + 2 * INT64.itemsize * count:
-                raise FeedError(f"{os.fspath(path)} is no complete key map of hugectr2onnx: save the model again")
-            both = np.memmap(path, INT64, "r", head, (2, count)) if count else np.empty((2, 0), INT64)
-            return cls(both[0], both[1], int(facts["rows"]), tuple(map(int, facts["offsets"])), str(facts["input"]))
-        except HugeCTR2ONNXError:
-            raise
-        except OSError as error:
-            raise FeedError(f"Cannot read the key map {os.fspath(path)}: {error.strerror}. Check the path.") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise FeedError(f"{os.fspath(path)!r} is no key map of hugectr2onnx: {error}") from error
+    def open(cls, path: str | os.PathLike[str], input: str | None = None) -> KeyMapper:
+        """Map the file of a model's input that `CompiledModel.save` wrote, given the model or the file itself.
+
+        The whole file is read once: keys have to ascend, rows to lie in the table, and the checksum to be right. Raises
+        FeedError otherwise, and for anything that is not a key map.
+        """
+        file_path = _map_of(path, input)
+        with open_regular(file_path, FeedError, _WHAT) as file:
+            try:
+                head = _Head.read(file)
+                both = _columns(file, head)
+                _check(both, head, int.from_bytes(_end(file), "little"))
+            except OSError as error:
+                raise FeedError(f"{shown(file_path)}: cannot be read: {error.strerror}; expected {_WHAT}") from error
+            except (ValueError, TypeError, RecursionError, OverflowError) as error:
+                raise FeedError(f"{shown(file_path)}: is not {_WHAT}: {error}") from error
+        return cls(both[0], both[1], head.rows, head.offsets, head.input)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -173,3 +185,51 @@ class KeyMapper:
             raise FeedError(f"keys are {list(keys.shape)}; the map wants [..., {len(self._offsets)} slots, max_nnz]")
         offsets = np.array(self._offsets, np.int64)[:, None]
         return np.where(keys < 0, keys, np.minimum(keys, LARGEST_KEY - offsets) + offsets)
+
+
+def _map_of(path: str | os.PathLike[str], input: str | None) -> str | os.PathLike[str]:
+    """The key map of a model's input; a file that is not a model is taken for the map itself."""
+    with open_regular(path, FeedError, _WHAT) as file:
+        if file.read(1) != b"\x08":
+            return path
+    from hugectr2onnx.backend.onnx.onnx_file import read_model
+
+    metadata = {entry.key: entry.value for entry in read_model(path).metadata_props}
+    maps = {key.removeprefix(KEYS_METADATA): name for key, name in metadata.items() if key.startswith(KEYS_METADATA)}
+    if input is None and len(maps) == 1:
+        input = next(iter(maps))
+    if input not in maps:
+        known = ", ".join(map(shown, maps)) or "no input"
+        raise FeedError(f"{shown(path)}: has key maps for {known}, not for {shown(input)}: give one of them as `input`")
+    name = maps[input]
+    if Path(name).name != name:
+        raise FeedError(f"{shown(path)}: the key map {shown(name)} lies outside the model's own folder")
+    return Path(os.path.realpath(path)).with_name(name)
+
+
+def _columns(file: BinaryIO, head: _Head) -> NDArray[Any]:
+    """Keys and rows, [2, n], mapped."""
+    size, found = head.size + 2 * INT64.itemsize * head.count + INT64.itemsize, os.fstat(file.fileno()).st_size
+    if size != found:
+        raise ValueError(f"it has {found:,} bytes instead of {size:,}; save the model again")
+    return np.memmap(file, INT64, "r", head.size, (2, head.count)) if head.count else np.empty((2, 0), INT64)
+
+
+def _end(file: BinaryIO) -> bytes:
+    file.seek(-INT64.itemsize, os.SEEK_END)
+    return file.read()
+
+
+def _check(both: NDArray[Any], head: _Head, checksum: int) -> None:
+    """Raise ValueError where a look-up could answer with a wrong row."""
+    found, last = 0, -1
+    for chunk in paging.chunks(both[0]):
+        if chunk[0] <= last or not bool(np.all(chunk[1:] > chunk[:-1])):
+            raise ValueError("its keys do not ascend; save the model again")
+        last, found = int(chunk[-1]), zlib.crc32(chunk.view(np.uint8).data, found)
+    for chunk in paging.chunks(both[1]):
+        if int(chunk.min()) < 0 or int(chunk.max()) >= head.rows:
+            raise ValueError(f"it names rows outside of the table, which has {head.rows:,}; save the model again")
+        found = zlib.crc32(chunk.view(np.uint8).data, found)
+    if found != checksum:
+        raise ValueError("its checksum is wrong: the file is damaged; save the model again")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, located_tensor
-from hugectr2onnx.backend.onnx.protobuf_stream import text_entry
+from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, external_tensor, located_tensor
 from hugectr2onnx.errors import OutputError
+from hugectr2onnx.tables.regular_file import shown
 
 ALIGNMENT = 4096
+MIN_OUTSIDE = 1024
+"""Bytes of a small tensor from which on it is put beside a model that was asked for in several files."""
 _FRAME = 64
-"""More bytes than the frame of an inline tensor takes in a model file."""
-_PLACE = 512
-"""More bytes than the place of a tensor in another file takes, with a name of 255 bytes."""
+"""Upper bound for the bytes that frame an inline tensor in a model file."""
+_PLACE = 1024
+"""Upper bound for the external-data entry of one tensor, or the entry of a key map (file name up to 255 bytes)."""
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One data file: its tensors with their offsets, and its length."""
+    """One data file: its tensors with their offsets, and its length. Its name is that of the model, an id and `suffix`."""
 
-    path: Path
+    suffix: str
     offsets: Mapping[str, int]
     size: int
 
@@ -43,7 +46,7 @@ class Layout:
         """Everything in one file of at most `limit` bytes, or what is larger than `threshold` beside it."""
         framed = artifact.nbytes + _FRAME * len(artifact.tensors)
         large = {name: blob for name, blob in artifact.tensors.items() if blob.nbytes > threshold}
-        shards = () if framed <= limit or not large else _shards(large, target, shard_size)
+        shards = () if framed <= limit or not large else _shards(large, shard_size)
         outside = sum(large[name].nbytes for shard in shards for name in shard.offsets)
         return Layout(target, shards, large, framed - outside + _PLACE * len(large))
 
@@ -56,14 +59,18 @@ class Layout:
         """Raise OutputError where the model file is more than a protobuf message."""
         if self.message > limit:
             raise OutputError(
-                f"Cannot write {self.target}: {self.message:,} bytes of the model are keys and small tensors, which "
-                f"cannot lie beside it, and one protobuf message holds at most {limit:,}. Leave out keys that are not "
-                'used, or use keys="perfect-hash".'
+                f"cannot write {shown(self.target)}: {self.message:,} bytes of the model are keys and small tensors, which "
+                f"cannot lie beside it, and one protobuf message holds at most {limit:,}; leave out keys that are not "
+                'used, or use keys="perfect-hash"'
             )
 
-    def located(self, artifact: Artifact) -> dict[str, onnx.TensorProto]:
+    def located(self, artifact: Artifact, content_id: str) -> dict[str, onnx.TensorProto]:
         """The initializers that lie outside, each with its place."""
-        place = {name: (shard.path.name, offset) for shard in self.shards for name, offset in shard.offsets.items()}
+        place = {
+            name: (beside(self.target, content_id, shard.suffix).name, offset)
+            for shard in self.shards
+            for name, offset in shard.offsets.items()
+        }
         return {
             tensor.name: located_tensor(tensor, *place[tensor.name], self.large[tensor.name].nbytes)
             for tensor in artifact.skeleton.graph.initializer
@@ -71,29 +78,49 @@ class Layout:
         }
 
 
-def data_path(model: Path) -> Path:
-    """Where the large tensors of a model file lie."""
-    return model.with_name(model.name + ".data")
+def beside(model: Path, content_id: str, suffix: str) -> Path:
+    """Where a file lies that a model refers to: a new one for every content, so that none is ever written again."""
+    return model.with_name(f"{model.name}.{content_id}{suffix}")
 
 
-def is_data_name(name: str, model: Path) -> bool:
-    """Whether a file of this name would be a data file of the model."""
-    stem = data_path(model).name
-    number, of, count = name.removeprefix(f"{stem}-").partition("-of-")
-    return name == stem or (name.startswith(f"{stem}-") and bool(of) and number.isdigit() and count.isdigit())
+def content_id(files: Iterable[tuple[str, int, str]], attempt: int = 0) -> str:
+    """16 hexadecimal digits for files of some suffixes, sizes and checksums; other ones for another attempt."""
+    text = "\n".join(f"{suffix} {size} {checksum}" for suffix, size, checksum in sorted(files))
+    return hashlib.sha256(f"{text}\n{attempt or ''}".encode()).hexdigest()[:16]
 
 
-def own_data_files(model: Path) -> set[Path]:
-    """The data files that a model file of an earlier save refers to, so that nobody else's file is removed."""
-    try:
-        beside = [path for path in model.parent.iterdir() if is_data_name(path.name, model)]
-        with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return {path for path in beside if content.find(text_entry("location", path.name)) >= 0}
-    except (OSError, ValueError):
-        return set()
+def with_tables_outside(artifact: Artifact) -> Artifact:
+    """The same model with its smaller tensors among the payloads that may lie beside it, one at least.
+
+    Those of MIN_OUTSIDE bytes and more; where there is none, the largest of floats. Integers of rank 0 and 1 stay, since
+    onnxruntime wants to know shapes, axes and indices before it opens other files.
+    """
+    inline = [t for t in artifact.skeleton.graph.initializer if t.name not in artifact.tensors and _may_move(t)]
+    moved = [tensor for tensor in inline if _size(tensor) >= MIN_OUTSIDE]
+    if not moved and not artifact.tensors:
+        moved = sorted((t for t in inline if t.data_type in _FLOATS and _size(t)), key=_size)[-1:]
+    if not moved:
+        return artifact
+    blobs = {t.name: Blob((onnx.numpy_helper.to_array(t),)) for t in moved}
+    skeleton = onnx.ModelProto()
+    skeleton.CopyFrom(artifact.skeleton)
+    for tensor in skeleton.graph.initializer:
+        if tensor.name in blobs:
+            tensor.CopyFrom(external_tensor(tensor.name, blobs[tensor.name]))
+    payloads = {**artifact.tensors, **blobs}
+    order = [tensor.name for tensor in skeleton.graph.initializer if tensor.name in payloads]
+    return Artifact(skeleton, {name: payloads[name] for name in order})
 
 
-def _shards(blobs: Mapping[str, Blob], target: Path, shard_size: int | None) -> tuple[Shard, ...]:
+def _may_move(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type in _FLOATS or len(tensor.dims) > 1
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    return int(onnx.numpy_helper.to_array(tensor).nbytes)
+
+
+def _shards(blobs: Mapping[str, Blob], shard_size: int | None) -> tuple[Shard, ...]:
     groups: list[tuple[dict[str, int], int]] = []
     for name, blob in blobs.items():
         offset = -(-groups[-1][1] // ALIGNMENT) * ALIGNMENT if groups else 0
@@ -102,8 +129,7 @@ def _shards(blobs: Mapping[str, Blob], target: Path, shard_size: int | None) -> 
             offset = 0
         groups[-1][0][name] = offset
         groups[-1] = groups[-1][0], offset + blob.nbytes
-    data = data_path(target)
     if len(groups) == 1:
-        return (Shard(data, *groups[0]),)
-    names = (f"{data.name}-{number:05d}-of-{len(groups):05d}" for number in range(1, len(groups) + 1))
-    return tuple(Shard(data.with_name(name), *group) for name, group in zip(names, groups, strict=True))
+        return (Shard(".data", *groups[0]),)
+    suffixes = (f".data-{number:05d}-of-{len(groups):05d}" for number in range(1, len(groups) + 1))
+    return tuple(Shard(suffix, *group) for suffix, group in zip(suffixes, groups, strict=True))

@@ -6,16 +6,20 @@ One file serves all models of a folder. It names no time, host or folder, so tha
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hugectr2onnx.backend.saving.unfinished_save import UnfinishedSave, sync_folder
 from hugectr2onnx.errors import OutputError
+from hugectr2onnx.tables.regular_file import read_regular, shown
 
 NAME = "manifest.json"
 FORMAT = "hugectr2onnx manifest 1"
-LARGEST = 64 << 20
+MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,17 @@ class Manifest:
             own = [path for path in places if _models(path) is not None]
             if not own:
                 raise OutputError(
-                    f"Cannot write {places[-1]}: it is there already and not ours. Move it, or save without."
+                    f"cannot write {shown(places[-1])}: it is there already and not ours; move it, or save without a manifest"
                 )
             return Manifest(model, own[0], tuple(path for path in own[1:] if model.name in (_models(path) or {})))
         holding = {path: found for path in places if model.name in (found := _models_if_any(path))}
         shared = [path for path, found in holding.items() if len(found) > 1]
         return Manifest(model, shared[0] if shared else None, tuple(path for path in holding if path not in shared[:1]))
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return self.path is not None or bool(self.emptied)
 
     def text(self, entry: Mapping[str, Any] | None) -> bytes:
         """What the manifest says with this entry of the model, or with none; as the folder is now."""
@@ -65,21 +74,27 @@ class Manifest:
         return f"{text}\n".encode()
 
 
-def listed(model: Path) -> set[Path]:
-    """The files beside a model that its entry names, as long as each has the size that it says."""
-    entries = [_models_if_any(path).get(model.name) for path in _places(model)]
-    found = [file for entry in entries if isinstance(entry, dict) for file in _as_list(entry.get("files"))]
-    named = {model.with_name(file["name"]): file.get("bytes") for file in found if _is_plain_name(file)}
-    return {path for path, size in named.items() if path.is_file() and path.stat().st_size == size}
+def enter(saving: UnfinishedSave, number: int, model: Path, entry: Mapping[str, Any] | None) -> None:
+    """Change the manifests of a locked folder: the model gets an entry, or loses the one that it had where it is None.
+
+    `number`: of the new file of the save that becomes the manifest.
+    """
+    changed = Manifest.of(model, enters=entry is not None)
+    if changed.path is not None:
+        content = changed.text(entry)
+        os.replace(saving.write_new(number, content), changed.path)
+    for path in changed.emptied:
+        path.unlink(missing_ok=True)
+    sync_folder(saving.folder)
 
 
-def _as_list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _is_plain_name(file: object) -> bool:
-    name = file.get("name") if isinstance(file, dict) else None
-    return isinstance(name, str) and bool(name) and Path(name).name == name and "\0" not in name
+def entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of all manifests of ours in a folder, by model."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob(f"*{NAME}")):
+        if path.name == NAME or path.name.endswith(f".{NAME}"):
+            found |= {name: entry for name, entry in _models_if_any(path).items() if isinstance(entry, dict)}
+    return found
 
 
 def _places(model: Path) -> tuple[Path, Path]:
@@ -96,13 +111,14 @@ def _models_if_any(path: Path) -> dict[str, Any]:
 def _models(path: Path) -> dict[str, Any] | None:
     """The entries of a manifest; none where there is no file, None where it is not ours."""
     try:
-        if not path.exists():
-            return {}
-        if path.stat().st_size > LARGEST:
+        if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MAX_BYTES:
             return None
-        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
     except OSError as error:
-        raise OutputError(f"Cannot read {path}: {error.strerror or error}. Check its permissions.") from error
+        raise OutputError(f"cannot read {shown(path)}: {error.strerror or error}; check its permissions") from error
+    try:
+        content = json.loads(read_regular(path, OutputError, "a manifest", max_bytes=MAX_BYTES).decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("models"), dict):

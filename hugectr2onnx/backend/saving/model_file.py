@@ -1,23 +1,25 @@
-"""A model file while it is written: front to back, tensors put in order on the way, hashed where that is wanted."""
+"""A file of a model while it is written: front to back, tensors put in order on the way, a checksum where it is wanted."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import BinaryIO, Self
+from enum import Enum
+from pathlib import Path
+from typing import Protocol, Self
 
 import numpy as np
 
 from hugectr2onnx.backend.onnx.artifact import Blob, part_chunks
 from hugectr2onnx.backend.reorder import reorder
-from hugectr2onnx.backend.reorder.ordered_map import in_order, thread_count
+from hugectr2onnx.backend.reorder.ordered_map import ordered_map, thread_count
 from hugectr2onnx.backend.saving import direct_io
-from hugectr2onnx.backend.saving.direct_io import Place
-from hugectr2onnx.backend.saving.manifest import FileRecord
+from hugectr2onnx.backend.saving.direct_io import FileRegion
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Converted, Gathered, Part
 from hugectr2onnx.tables.row_format import CHUNK_BYTES as CACHED_BYTES
@@ -28,33 +30,70 @@ SMALL = 1 << 20
 POSITIONAL = hasattr(os, "pwrite")
 
 
+class Checksum(Enum):
+    """What is known of a file's content when it is written: three times as much CPU for SHA-256 as for CRC-32."""
+
+    NONE = ""
+    CRC32 = "crc32"
+    SHA256 = "sha256"
+
+    def start(self) -> _Digest | None:
+        """A new digest; None where none is wanted."""
+        if self is Checksum.NONE:
+            return None
+        return hashlib.sha256() if self is Checksum.SHA256 else _Crc32()
+
+
+class _Digest(Protocol):
+    def update(self, piece: bytes | memoryview, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, piece: bytes | memoryview, /) -> None:
+        self._value = zlib.crc32(piece, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
 class ModelFile:
-    """Appends to a file; `size` is what was appended so far. A thread of its own hashes: that takes longer than writing.
+    """Appends to an open file; `size` is what was appended so far. A thread of its own hashes: that takes longer than writing.
 
     A context manager, which leaves the file itself open.
     """
 
-    def __init__(self, file: BinaryIO, written: Callable[[int], None], *, hashed: bool):
-        self._file = file
-        self._place = Place(file.fileno(), 0)
-        self._written = written
-        self._digest = hashlib.sha256() if hashed else None
-        self._thread = ThreadPoolExecutor(1, "hugectr2onnx-sha256")
+    def __init__(
+        self, descriptor: int, path: Path, checksum: Checksum, written: Callable[[int], None] = lambda count: None
+    ):
+        self._descriptor, self._path, self._written = descriptor, path, written
+        self._region = FileRegion(descriptor, 0)
+        self._digest = checksum.start()
+        self._thread = ThreadPoolExecutor(1, "hugectr2onnx-checksum")
         self._hashing: Future[None] | None = None
+        self._pending = bytearray()
         self.size = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
-        if self._place.direct is not None:
-            os.close(self._place.direct)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self._thread.shutdown()
+            if self._region.direct is not None:
+                os.close(self._region.direct)
 
-    def record(self, name: str) -> FileRecord:
-        """The file as it stands, its checksum empty where none was wanted; nothing may be written after this."""
+    def checksum(self) -> str:
+        """That of the file as it stands, empty where none was wanted; nothing may be written after this."""
         self._thread.shutdown()
-        return FileRecord(name, self.size, self._digest.hexdigest() if self._digest else "")
+        return self._digest.hexdigest() if self._digest else ""
 
     def reserve(self, size: int) -> None:
         """Say how many bytes will come. The file system sets room aside: a full disk shows at once, and writing is faster.
@@ -62,39 +101,51 @@ class ModelFile:
         A large file goes past the system's cache from here on.
         """
         if size >= direct_io.LARGE:
-            self._place = replace(self._place, direct=direct_io.open_direct(self._file))
+            self._region = replace(self._region, direct=direct_io.open_direct(self._path))
         if size and hasattr(os, "posix_fallocate"):
             try:
-                os.posix_fallocate(self._file.fileno(), 0, size)
+                os.posix_fallocate(self._descriptor, 0, size)
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                     raise
 
-    def write(self, piece: bytes | memoryview) -> None:
-        """Append bytes, which must stay as they are until the next ones were appended."""
-        if len(piece) > SMALL and POSITIONAL:
-            self._file.flush()
-            self._place.write(np.frombuffer(piece, np.uint8), self.size)
-            self._file.seek(self.size + len(piece))
+    def append(self, piece: bytes | memoryview | Blob) -> None:
+        """Append a tensor, or bytes, which must stay as they are until the next ones were appended."""
+        if isinstance(piece, Blob):
+            self._append_tensor(piece)
         else:
-            self._file.write(piece)
+            self._append_bytes(piece)
+
+    def flush(self) -> None:
+        """Hand everything that was appended to the system."""
+        data, at = bytes(self._pending), self.size - len(self._pending)
+        self._pending.clear()
+        if data:
+            self._region.write(np.frombuffer(data, np.uint8), at)
+
+    def _append_bytes(self, piece: bytes | memoryview) -> None:
+        if len(piece) > SMALL:
+            self.flush()
+            self._region.write(np.frombuffer(piece, np.uint8), self.size)
+        else:
+            self._pending += piece
         self._count(piece)
+        if len(self._pending) > SMALL:
+            self.flush()
         self._written(len(piece))
 
-    def write_blob(self, blob: Blob) -> None:
-        """Append a tensor."""
+    def _append_tensor(self, blob: Blob) -> None:
         for part in blob.parts:
             if isinstance(part, Gathered) and part.nbytes > SMALL and POSITIONAL:
                 self._write_in_order(part)
             else:
                 for chunk in _chunks(part):
-                    self.write(chunk)
+                    self._append_bytes(chunk)
 
     def _write_in_order(self, part: Gathered) -> None:
-        self._file.flush()
-        for rows in reorder.write(part, replace(self._place, offset=self.size), self._written):
+        self.flush()
+        for rows in reorder.write(part, replace(self._region, offset=self.size), self._written):
             self._count(rows.reshape(-1).view(np.uint8).data)
-        self._file.seek(self.size)
 
     def _count(self, piece: bytes | memoryview) -> None:
         self.size += len(piece)
@@ -112,6 +163,6 @@ def _chunks(part: Part) -> Iterator[memoryview]:
     step = max(1, CACHED_BYTES * len(part) // part.source.nbytes)
     slices = (slice(start, start + step) for start in range(0, len(part), step))
     pages = paging.Pages(part.source)
-    for rows in in_order(part.__getitem__, slices, thread_count()):
+    for rows in ordered_map(part.__getitem__, slices, thread_count()):
         yield from part_chunks(rows, CHUNK_BYTES)
         pages.passed(rows)

@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hugectr2onnx.backend.saving import key_file, layout, manifest
+from hugectr2onnx.backend.saving import manifest
 from hugectr2onnx.errors import OutputError
+from hugectr2onnx.tables.regular_file import shown
+
+_HEAD_BYTES = 4096
 
 
-def require_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
-    """Raise OutputError where a file that will be written, replaced or removed is one that is read, by whatever name."""
+def refuse_sources(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Raise OutputError where a file that will be written or replaced is one that is read, by whatever name."""
     sources = {identity: path for path in read for identity in _identities(path)}
     for path in written:
         for identity in _identities(path):
             if identity in sources:
                 other = sources[identity]
-                named = "" if other == path else f", {other},"
+                named = "" if other == path else f", {shown(other)},"
                 raise OutputError(
-                    f"Cannot write {path}: it is an input of this compilation{named}. Choose another name."
+                    f"cannot write {shown(path)}: it is an input of this compilation{named}; choose another name"
                 )
 
 
-def require_own(target: Path, written: Iterable[Path]) -> None:
-    """Raise OutputError where a file beside a model would be replaced that no earlier save to the same name has written."""
-    there = [path for path in written if path.exists()]
-    if not there:
+def refuse_foreign_file(target: Path, is_own: Callable[[bytes], bool], *, force: bool = False) -> None:
+    """Raise OutputError where a file would be replaced that is not ours, by its first bytes, unless `force` is given."""
+    if force or not target.exists():
         return
-    own = layout.own_data_files(target) | key_file.own_maps(target) | manifest.listed(target)
-    for path in there:
-        if path not in own:
+    with open(target, "rb") as file:
+        if not is_own(file.read(_HEAD_BYTES)):
             raise OutputError(
-                f"Cannot write {path}: there is a file of that name, which no {target.name} of ours refers to. Move or remove "
-                "it, or choose another name for the model."
+                f"cannot write {shown(target)}: it is there already and not a file of ours; move it, choose another name, or "
+                "replace it with --force (force=True)"
             )
 
 
 def may_be_written(path: Path, target: Path) -> bool:
     """Whether a save to a target writes a file of this path for one model or another."""
-    is_map = path.name.startswith(f"{target.name}.") and path.suffix == key_file.SUFFIX
-    is_beside = is_map or path.name in (manifest.NAME, f"{target.name}.{manifest.NAME}")
-    return path == target or is_data_file(path, target) or (is_beside and path.parent == target.parent)
-
-
-def is_data_file(path: Path, target: Path) -> bool:
-    """Whether a save to a target may write tensors to a file of this path."""
-    return path.parent == target.parent and layout.is_data_name(path.name, target)
+    if path == target or path.parent != target.parent:
+        return path == target
+    is_beside = re.match(r"\.[0-9a-f]{16}\.", path.name.removeprefix(target.name)) is not None
+    is_manifest = path.name in (manifest.NAME, f"{target.name}.{manifest.NAME}")
+    return is_manifest or path.name.startswith(".hugectr2onnx-") or (path.name.startswith(target.name) and is_beside)
 
 
 def _identities(path: Path) -> set[object]:

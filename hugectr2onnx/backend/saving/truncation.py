@@ -11,7 +11,7 @@ from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Converted, Gathered, Part
 
 
-def require_intact(artifact: Artifact, arrays: Iterable[Any] = ()) -> None:
+def check_not_truncated(artifact: Artifact, arrays: Iterable[Any] = ()) -> None:
     """Raise WeightsError where a file behind a tensor, or behind one of the other arrays, has become shorter."""
     for array in (*_sources(artifact), *arrays):
         mapped = paging.map_of(array)

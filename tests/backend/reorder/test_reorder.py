@@ -10,8 +10,8 @@ import pytest
 
 from hugectr2onnx.backend.onnx.artifact import Blob
 from hugectr2onnx.backend.reorder import by_block, by_bucket, reorder
-from hugectr2onnx.backend.reorder.ordered_map import in_order
-from hugectr2onnx.backend.saving.direct_io import Place
+from hugectr2onnx.backend.reorder.ordered_map import ordered_map
+from hugectr2onnx.backend.saving.direct_io import FileRegion
 from hugectr2onnx.frontend.weights.mapped_file import map_file
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
@@ -57,7 +57,7 @@ def written(part: Gathered, path: Path) -> tuple[bytes, list[bytes], list[int]]:
     with open(path, "w+b") as file:
         file.write(b"head")
         file.flush()
-        given = [rows.tobytes() for rows in reorder.write(part, Place(file.fileno(), 4), moved.append)]
+        given = [rows.tobytes() for rows in reorder.write(part, FileRegion(file.fileno(), 4), moved.append)]
     return path.read_bytes()[4:], given, moved
 
 
@@ -122,7 +122,9 @@ def test_rows_go_where_their_keys_say(
 def test_a_piece_stays_until_the_next_but_one_is_asked_for(table: np.ndarray, tmp_path: Path) -> None:
     before = None
     with open(tmp_path / "out", "w+b") as file:
-        for rows in reorder.write(Gathered(table, ORDERS["permuted"]), Place(file.fileno(), 0), lambda count: None):
+        for rows in reorder.write(
+            Gathered(table, ORDERS["permuted"]), FileRegion(file.fileno(), 0), lambda count: None
+        ):
             if before is not None:
                 np.testing.assert_array_equal(*before)
             before = rows, rows.copy()
@@ -131,7 +133,7 @@ def test_a_piece_stays_until_the_next_but_one_is_asked_for(table: np.ndarray, tm
 @pytest.mark.usefixtures("small")
 def test_a_reader_that_stops_half_way(table: np.ndarray, tmp_path: Path) -> None:
     with open(tmp_path / "out", "w+b") as file:
-        rows = reorder.write(Gathered(table, ORDERS["permuted"]), Place(file.fileno(), 0), lambda count: None)
+        rows = reorder.write(Gathered(table, ORDERS["permuted"]), FileRegion(file.fileno(), 0), lambda count: None)
         np.testing.assert_array_equal(next(rows), table[ORDERS["permuted"]][:8])
         rows.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("hugectr2onnx-rows")]
@@ -157,7 +159,7 @@ def test_rows_of_one_number_as_numbers() -> None:
 
 def test_a_file_that_is_cut_short_meanwhile(tmp_path: Path) -> None:
     with open(tmp_path / "short", "w+b") as file, pytest.raises(OSError, match="cut short"):
-        Place(file.fileno(), 0).read(np.zeros(3), 0)
+        FileRegion(file.fileno(), 0).read(np.zeros(3), 0)
 
 
 def test_an_error_of_a_thread_is_raised_where_its_result_would_be() -> None:
@@ -166,7 +168,7 @@ def test_an_error_of_a_thread_is_raised_where_its_result_would_be() -> None:
             raise OSError("no more")
         return number
 
-    results = in_order(work, range(9), 2)
+    results = ordered_map(work, range(9), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(OSError, match="no more"):
         next(results)

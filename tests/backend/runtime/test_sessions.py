@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, external_tensor
 from hugectr2onnx.backend.runtime import sessions, shared_initializers
-from hugectr2onnx.backend.saving.external_data import save
+from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.errors import CompilerError, FeedError, UnsupportedError
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -95,7 +95,8 @@ class TestSession:
 def save_pair(path: Path) -> None:
     artifact = look_up(TABLE, np.zeros((996, 3), np.float32))
     save(artifact, path, threshold=1000, limit=artifact.nbytes)
-    assert path.with_name(f"{path.name}.data").stat().st_size == 1000 * 3 * 4
+    (data,) = path.parent.glob(f"{path.name}.*.data")
+    assert data.stat().st_size == 1000 * 3 * 4
 
 
 class TestOpenFile:
@@ -112,11 +113,11 @@ class TestOpenFile:
             sessions.open_session(tmp_path / "a.onnx")
 
     def test_a_file_that_is_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(FeedError, match=r"missing\.onnx: No such file"):
+        with pytest.raises(FeedError, match=r"missing\.onnx: no such file, expected an ONNX file"):
             sessions.open_session(tmp_path / "missing.onnx")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(FeedError, match="Cannot read the ONNX file"):
+        with pytest.raises(FeedError, match="is a folder, expected an ONNX file"):
             sessions.open_session(tmp_path)
 
     def test_a_name_that_no_file_can_have(self) -> None:
@@ -125,8 +126,9 @@ class TestOpenFile:
 
     def test_a_model_whose_tables_are_missing(self, tmp_path: Path) -> None:
         save_pair(tmp_path / "a.onnx")
-        os.remove(tmp_path / "a.onnx.data")
-        with pytest.raises(FeedError, match=r"a\.onnx\.data"):
+        (data,) = tmp_path.glob("a.onnx.*.data")
+        data.unlink()
+        with pytest.raises(FeedError, match=data.name):
             sessions.open_session(tmp_path / "a.onnx")
 
 
@@ -216,12 +218,12 @@ class TestTablesLargerThanMemory:
         np.testing.assert_array_equal(found, [[7, 7, 7], [0, 0, 0]])
 
     def test_a_file_that_is_cut_short_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(FeedError, match=r"cannot open|missing or too short for the tensor"):
+        with pytest.raises(FeedError, match=r"cannot open|is too short for the tensor"):
             sessions.open_session(self.model(tmp_path, size=1 << 29))
 
     def test_a_file_outside_the_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "inner").mkdir()
-        with pytest.raises(FeedError, match=r"outside its own folder|cannot open"):
+        with pytest.raises(FeedError, match=r"lies in \.\./table, outside of the model's own folder"):
             sessions.open_session(self.model(tmp_path / "inner", location="../table"))
 
     def test_other_errors_are_passed_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

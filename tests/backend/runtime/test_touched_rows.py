@@ -77,5 +77,5 @@ def test_a_wrong_map_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_temporary_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    with pytest.raises(OutputError, match="Set TMPDIR"):
+    with pytest.raises(OutputError, match="set TMPDIR"):
         touched_rows.run_all(artifact(look_up("direct", (1, 1))), [], large=0)

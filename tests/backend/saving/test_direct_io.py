@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +14,21 @@ import pytest
 
 from hugectr2onnx.backend.onnx.artifact import Blob
 from hugectr2onnx.backend.reorder import by_block, reorder
-from hugectr2onnx.backend.saving.direct_io import PAGE, Place, open_direct, whole_pages
-from hugectr2onnx.backend.saving.model_file import ModelFile
+from hugectr2onnx.backend.saving.direct_io import PAGE, FileRegion, open_direct, whole_pages
+from hugectr2onnx.backend.saving.model_file import Checksum, ModelFile
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[Place]:
+def target(tmp_path: Path) -> Iterator[FileRegion]:
     """An empty file that can be written past the cache."""
     with open(tmp_path / "out", "w+b") as file:
-        direct = open_direct(file)
+        direct = open_direct(tmp_path / "out")
         if direct is None or not takes_pages(direct):
             pytest.skip("this file system has no way past its cache")
         file.truncate(0)
-        yield Place(file.fileno(), 0, direct)
+        yield FileRegion(file.fileno(), 0, direct)
         os.close(direct)
 
 
@@ -60,12 +61,12 @@ def pages(count: int, *, more: int = 0) -> np.ndarray:
     return memory
 
 
-def content(target: Place) -> bytes:
+def content(target: FileRegion) -> bytes:
     return os.pread(target.descriptor, 1 << 20, 0)
 
 
 def test_whole_pages_go_past_the_cache_and_the_rest_through_it(
-    target: Place, ways: list[tuple[bool, int, int]]
+    target: FileRegion, ways: list[tuple[bool, int, int]]
 ) -> None:
     rows = pages(3, more=5)
     target.write(rows, 2 * PAGE)
@@ -75,7 +76,7 @@ def test_whole_pages_go_past_the_cache_and_the_rest_through_it(
 
 @pytest.mark.parametrize(("at", "skipped"), [(1, 0), (0, 1)], ids=["in the file", "in memory"])
 def test_what_does_not_begin_with_a_page_goes_through_the_cache(
-    target: Place, ways: list[tuple[bool, int, int]], at: int, skipped: int
+    target: FileRegion, ways: list[tuple[bool, int, int]], at: int, skipped: int
 ) -> None:
     rows = pages(2)[skipped:]
     target.write(rows, at)
@@ -83,7 +84,7 @@ def test_what_does_not_begin_with_a_page_goes_through_the_cache(
     assert content(target) == bytes(at) + rows.tobytes()
 
 
-def test_both_ways_meet_in_one_page(target: Place) -> None:
+def test_both_ways_meet_in_one_page(target: FileRegion) -> None:
     """A head that is not yet on the disk, pages behind it, and a tail that is written last."""
     rows = pages(2, more=7)
     target.write(np.full(PAGE, 1, np.uint8), 0)
@@ -93,7 +94,7 @@ def test_both_ways_meet_in_one_page(target: Place) -> None:
 
 
 def test_a_disk_that_refuses_pages_gets_the_bytes_through_the_cache(
-    target: Place, monkeypatch: pytest.MonkeyPatch
+    target: FileRegion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pwrite = os.pwrite
 
@@ -108,7 +109,7 @@ def test_a_disk_that_refuses_pages_gets_the_bytes_through_the_cache(
     assert content(target) == rows.tobytes()
 
 
-def test_a_full_disk_is_an_error_on_both_ways(target: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_on_both_ways(target: FileRegion, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int, data: memoryview, offset: int) -> int:
         raise OSError(errno.ENOSPC, "full")
 
@@ -121,9 +122,9 @@ def test_a_file_system_without_a_way_past_its_cache(tmp_path: Path, monkeypatch:
     def refuse(path: str, flags: int) -> int:
         raise OSError(errno.EINVAL, "no O_DIRECT")
 
-    with open(tmp_path / "out", "w+b") as file:
-        monkeypatch.setattr(os, "open", refuse)
-        assert open_direct(file) is None
+    (tmp_path / "out").touch()
+    monkeypatch.setattr(os, "open", refuse)
+    assert open_direct(tmp_path / "out") is None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_rows_that_fill_whole_pages(rows: int, row_bytes: int, expected: int) ->
 
 @pytest.mark.parametrize("largest", [1 << 30, -1], ids=["at random", "in blocks"])
 def test_rows_put_in_order_go_past_the_cache(
-    largest: int, target: Place, ways: list[tuple[bool, int, int]], monkeypatch: pytest.MonkeyPatch
+    largest: int, target: FileRegion, ways: list[tuple[bool, int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reorder, "AT_RANDOM", largest)
     monkeypatch.setattr(reorder, "available_memory", lambda: 1 << 40)
@@ -159,15 +160,12 @@ def test_a_large_file_is_appended_past_the_cache(
     monkeypatch.setattr("hugectr2onnx.backend.saving.model_file.SMALL", 1000)
     rows = pages(3, more=8)
     with open(tmp_path / "out", "w+b") as file:
-        with ModelFile(file, lambda count: None, hashed=True) as model:
+        with ModelFile(file.fileno(), tmp_path / "out", Checksum.SHA256) as model:
             model.reserve(8 * PAGE)
-            model.write(b"h" * PAGE)
-            model.write_blob(Blob((rows,)))
-            model.write(b"tail")
-            model.write_blob(Blob((rows,)))
-            record = model.record("out")
-        file.truncate(record.bytes)
+            for piece in (b"h" * PAGE, Blob((rows,)), b"tail", Blob((rows,))):
+                model.append(piece)
+        file.truncate(model.size)
     expected = b"h" * PAGE + rows.tobytes() + b"tail" + rows.tobytes()
     assert (tmp_path / "out").read_bytes() == expected
-    assert record.bytes == len(expected)
+    assert (model.size, model.checksum()) == (len(expected), hashlib.sha256(expected).hexdigest())
     assert [way for way in ways if way[0]] == [(True, 3 * PAGE, PAGE)]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import binascii
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hugectr2onnx.backend.saving.key_file import KeyFile, KeyMapper, own_maps
+from hugectr2onnx.backend.saving.key_file import KeyFile, KeyMapper
 from hugectr2onnx.errors import FeedError
 
 MOST, LEAST = 2**63 - 1, -(2**63)
 
 
 def write(map: KeyFile, model: Path) -> Path:
-    path = map.path(model)
+    path = model.with_name(model.name + map.suffix)
     path.write_bytes(b"".join(map.pieces()))
     assert path.stat().st_size == map.size
     return path
@@ -26,6 +28,7 @@ def mapper(folder: Path, keys: list[int], offsets: tuple[int, ...] = ()) -> KeyM
     return KeyMapper.open(write(KeyFile("data1", "emb", np.array(keys, np.int64), offsets), folder / "a.onnx"))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine is no fault of ours
 @given(st.lists(st.integers(LEAST, MOST), unique=True, max_size=30))
 def test_every_key_has_its_row(tmp_path_factory: pytest.TempPathFactory, keys: list[int]) -> None:
     asked = [*keys, 0, 5, -1, LEAST, MOST]
@@ -52,31 +55,38 @@ def test_what_are_no_keys(tmp_path: Path, keys: object) -> None:
     "content",
     [
         b"",
-        b"h2okeys1",
-        b"h2okeys1" + b"x" * 9000,
+        b"h2okeys3",
+        b"h2okeys3" + b"x" * 9000,
         b"\xff" * 5000,
-        b"h2okeys1" + b"[]".ljust(4088),
-        b"h2okeys1" + b"[" * 4088,
-        b"h2okeys2",
-        b"h2okeys2" + b"\xff" * 9000,
-        b"h2okeys2" + (4096).to_bytes(8, "little") + b"{}".ljust(4080),
+        b"h2okeys1" + b"{}".ljust(4088),
+        b"h2okeys3" + (4096).to_bytes(8, "little") + b"[]".ljust(4080),
+        b"h2okeys3" + (4096).to_bytes(8, "little") + b"[" * 4080,
+        b"h2okeys3" + b"\xff" * 9000,
+        b"h2okeys3" + (4096).to_bytes(8, "little") + b"{}".ljust(4080),
+        b"h2okeys3"
+        + (4096).to_bytes(8, "little")
+        + b'{"input": "a", "rows": 1e9, "keys": 0, "offsets": []}'.ljust(4088),
+        b"h2okeys3"
+        + (4096).to_bytes(8, "little")
+        + b'{"input": "a", "rows": 2, "keys": -1, "offsets": []}'.ljust(4088),
+        b"h2okeys3" + (4096).to_bytes(8, "little") + b'{"input": 5, "rows": 2, "keys": 0, "offsets": []}'.ljust(4088),
     ],
 )
 def test_files_of_another_kind(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(FeedError):
+    with pytest.raises(FeedError, match="is not a key map of hugectr2onnx"):
         KeyMapper.open(tmp_path / "a")
 
 
 def test_a_truncated_map(tmp_path: Path) -> None:
     path = write(KeyFile("k", "e", np.arange(5)), tmp_path / "m")
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(FeedError, match="no complete key map"):
+    with pytest.raises(FeedError, match=r"it has 4,176 bytes instead of 4,184; save the model again"):
         KeyMapper.open(path)
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FeedError, match="Check the path"):
+    with pytest.raises(FeedError, match="none: no such file, expected a key map"):
         KeyMapper.open(tmp_path / "none")
 
 
@@ -84,27 +94,43 @@ def test_thousands_of_slots_take_a_larger_head(tmp_path: Path) -> None:
     offsets = tuple(range(0, 10**15, 10**12))
     found = mapper(tmp_path, [3, 10**12 + 3], offsets).rows(np.full((1, len(offsets), 1), 3))
     assert found[0, :4, 0].tolist() == [0, 1, 2, 2]
-    assert (tmp_path / "a.onnx.data1.keys").read_bytes().startswith(b"h2okeys2")
+    assert (tmp_path / "a.onnx.data1.keys").read_bytes()[8:16] == (5 * 4096).to_bytes(8, "little")
 
 
-def test_a_map_of_few_slots_is_as_it_always_was(tmp_path: Path) -> None:
+def test_the_bytes_of_a_map(tmp_path: Path) -> None:
     content = write(KeyFile("k", "e", np.array([5, -1, 2]), (0, 7)), tmp_path / "m").read_bytes()
     text = b'{"input": "k", "table": "e", "rows": 3, "keys": 2, "offsets": [0, 7]}'
-    assert content == b"h2okeys1" + text.ljust(4088) + np.array([2, 5, 2, 0], "<i8").tobytes()
+    columns = np.array([2, 5, 2, 0], "<i8").tobytes()
+    checksum = binascii.crc32(columns).to_bytes(8, "little")
+    assert content == b"h2okeys3" + (4096).to_bytes(8, "little") + text.ljust(4080) + columns + checksum
 
 
 def test_each_input_has_a_file_of_its_own() -> None:
     inputs = ["a/b", "a_b", "a%2Fb", "a\\b", "a.b", "ä b"]
-    names = [KeyFile(name, "e", np.arange(1)).path(Path("m")).name for name in inputs]
-    assert names == ["m.a%2Fb.keys", "m.a_b.keys", "m.a%252Fb.keys", "m.a%5Cb.keys", "m.a.b.keys", "m.ä b.keys"]
+    suffixes = [KeyFile(name, "e", np.arange(1)).suffix for name in inputs]
+    assert suffixes == [".a%2Fb.keys", ".a_b.keys", ".a%252Fb.keys", ".a%5Cb.keys", ".a.b.keys", ".ä b.keys"]
 
 
-def test_the_maps_of_a_model_are_known_from_those_of_others(tmp_path: Path) -> None:
-    own = [write(KeyFile(name, "e", np.arange(2)), tmp_path / "m") for name in ("a/b", "c")]
-    old = tmp_path / "m.x_y.keys"  # as the map of x/y was once called
-    write(KeyFile("x/y", "e", np.arange(2)), tmp_path / "m").rename(old)
-    write(KeyFile("b", "e", np.arange(2)), tmp_path / "m.a")
-    write(KeyFile("d", "e", np.arange(2)), tmp_path / "n").rename(tmp_path / "m.d2.keys")
-    (tmp_path / "m.e.keys").write_bytes(b"somebody's")
-    (tmp_path / "m.f.keys").mkdir()
-    assert own_maps(tmp_path / "m") == {*own, old}
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ([3, 2, 0, 1], "its keys do not ascend"),
+        ([3, 3, 0, 1], "its keys do not ascend"),
+        ([-1, 3, 0, 1], "its keys do not ascend"),
+        ([2, 3, 0, 2], "it names rows outside of the table, which has 2"),
+        ([2, 3, -1, 1], "it names rows outside of the table, which has 2"),
+        ([2, 4, 0, 1], "its checksum is wrong: the file is damaged"),
+    ],
+)
+def test_a_map_that_would_answer_with_wrong_rows(tmp_path: Path, columns: list[int], message: str) -> None:
+    path = write(KeyFile("k", "e", np.array([2, 3])), tmp_path / "m")
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + np.array(columns, "<i8").tobytes() + content[-8:])
+    with pytest.raises(FeedError, match=message):
+        KeyMapper.open(path)
+
+
+def test_a_pipe_in_place_of_a_map(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FeedError, match="pipe: is a pipe, expected a key map"):
+        KeyMapper.open(tmp_path / "pipe")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hugectr2onnx.backend.saving.manifest import Manifest, listed
+from hugectr2onnx.backend.saving.manifest import Manifest
 from hugectr2onnx.errors import OutputError
 
 FILE = {"name": "a.onnx", "bytes": 3, "sha256": "abc"}
@@ -77,17 +78,9 @@ def test_no_place_for_an_entry(tmp_path: Path) -> None:
         enter(tmp_path / "a.onnx", {})
 
 
-def test_a_manifest_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_folder_or_a_pipe_of_that_name_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").mkdir()
-    with pytest.raises(OutputError, match="Cannot read"):
-        enter(tmp_path / "a.onnx", {})
-    assert enter(tmp_path / "a.onnx", None) is None
-
-
-def test_files_are_listed_as_long_as_they_have_their_size(tmp_path: Path) -> None:
-    for name, content in (("a.onnx.data", b"123"), ("other", b"1234")):
-        (tmp_path / name).write_bytes(content)
-    named = [{"name": name, "bytes": 3} for name in ("a.onnx.data", "other", "missing", "../up", "", 5, "\0")]
-    enter(tmp_path / "a.onnx", {"files": [*named, "no file", {}]})
-    assert listed(tmp_path / "a.onnx") == {tmp_path / "a.onnx.data"}
-    assert listed(tmp_path / "b.onnx") == set()
+    os.mkfifo(tmp_path / "b.onnx.manifest.json")
+    assert enter(tmp_path / "a.onnx", {}) == tmp_path / "a.onnx.manifest.json"
+    with pytest.raises(OutputError, match=r"b\.onnx\.manifest\.json: it is there already and not ours"):
+        enter(tmp_path / "b.onnx", {})
