@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from hugectr2onnx import passes
 from hugectr2onnx.backend.onnx import emitter
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import parity
+from hugectr2onnx.backend.runtime.portability import KeyMapUse, runs_on
 from hugectr2onnx.backend.runtime.system_memory import beyond_memory
 from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.simplify import simplifier as onnxsim
@@ -25,13 +26,17 @@ from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
+from hugectr2onnx.ir.ops.key_maps import Direct, LabelEncoded
+from hugectr2onnx.ir.ops.lookup import Lookup, table_label
+from hugectr2onnx.ir.types import Array
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.options import METADATA_KEY, Options, PerTable, Progress
 from hugectr2onnx.options.documentation import document
-from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
+from hugectr2onnx.passes.lookups.choose_key_map import Choice, check_strategies, choose_key_map
 from hugectr2onnx.passes.lookups.use_rows import use_rows
 from hugectr2onnx.quantization.stored_tables import format_warnings, stored_tables, with_fillers
 from hugectr2onnx.report import Report
+from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.version import __version__
 
 EXACT_LEVEL = 1
@@ -107,6 +112,7 @@ class _Compilation:
         check_strategies(ir, options.keys)
         check_memory(ir, FLOAT_BYTES * loaded.dense_floats, options, automatic=options.opt_level > EXACT_LEVEL)
         row_inputs = use_rows(ir, options.keys)
+        columns = {table_label(node): node.inputs[1].const for node in ir if isinstance(node.op, Lookup)}
         _note(report, loaded, sources, asked=options.embedding)
         with report.stage("reference", progress):
             expected = parity.expect(ir) if options.check else ()
@@ -115,6 +121,7 @@ class _Compilation:
             report.passes = passes.run(ir, level, validate=options.validate, dump=_dump_folder(options.dump))
             report.key_maps = choose_key_map(ir, options.keys, automatic=options.opt_level > EXACT_LEVEL)
             report.stored = with_fillers(report.stored, report.key_maps)
+            report.runs_on = runs_on(_key_map_uses(columns, report.key_maps))
             verify(ir)
             report.ops_after = len(ir)
         with report.stage("emit", progress):
@@ -150,6 +157,16 @@ def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
             f"cannot create the folder {dump}: {getattr(error, 'strerror', error)}", option="dump"
         ) from error
     return Path(dump)
+
+
+def _key_map_uses(columns: Mapping[str, Array | None], choices: Iterable[Choice]) -> Iterator[KeyMapUse]:
+    """How the keys of each look-up find their rows; those without a choice have the plain LabelEncoder."""
+    strategies = {choice.table: choice.strategy for choice in choices}
+    for table, keys in columns.items():
+        strategy = strategies.get(table, LabelEncoded.strategy)
+        # Looking for the largest key takes a walk over all of them: only a direct map is judged by it.
+        known = column(keys) if keys is not None and strategy == Direct.strategy else None
+        yield KeyMapUse(table, strategy, *((known.low, known.high) if known is not None else ()))
 
 
 def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile], asked: PerTable) -> None:

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from hugectr2onnx.backend.runtime.parity import Parity
+from hugectr2onnx.backend.runtime.portability import RunsOn
 from hugectr2onnx.options import Progress
 from hugectr2onnx.passes import PassRun
 from hugectr2onnx.passes.lookups.choose_key_map import Choice
@@ -60,6 +61,8 @@ class Report:
     """Rows by embedding top."""
     stored: tuple[StoredTable, ...] = ()
     """The format of each table's rows, its bytes before and after, its errors, the rows that keep_keys dropped."""
+    runs_on: tuple[RunsOn, ...] = ()
+    """Which runtimes can take the file as it stands."""
     trials: tuple[Trial, ...] = ()
     """AUC and log-loss on labelled samples by choice of formats, float32 first; none without samples."""
 
@@ -108,6 +111,7 @@ class Report:
         plain = {**vars(self), "passes": [_plain(run) for run in self.passes], "fires": self.fires}
         plain["stages"] = [asdict(stage) for stage in self.stages]
         plain["key_maps"] = [asdict(choice) for choice in self.key_maps]
+        plain["runs_on"] = [asdict(each) for each in self.runs_on]
         plain["stored"] = [asdict(table) for table in self.stored]
         plain["trials"] = [trial.to_dict() for trial in self.trials]
         plain["parity"] = asdict(self.parity) if self.parity else None

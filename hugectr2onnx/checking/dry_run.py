@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from hugectr2onnx.backend.runtime.portability import KeyMapUse, RunsOn, runs_on
 from hugectr2onnx.backend.runtime.system_memory import beyond_memory
 from hugectr2onnx.backend.saving.writable import writable_path
 from hugectr2onnx.checking.embedding_collection import collected_tables
@@ -124,6 +125,7 @@ class _Check:
         expected = self._forecast(dense) if files.given and not self.problems else None
         return CheckReport(
             forecast=expected,
+            runs_on=_runs_on(expected, tables) if expected else (),
             layers=place_layers(layers, dense.found_bytes),
             dense=dense,
             tables=tables,
@@ -312,6 +314,13 @@ def _outputs(importer: Importer) -> Iterator[Tensor]:
     if not importer.errors:
         for name, value in importer.graph.outputs.items():
             yield Tensor(name, str(value.type))
+
+
+def _runs_on(expected: Forecast, tables: Sequence[TableCheck]) -> tuple[RunsOn, ...]:
+    spans = {table.top: (table.smallest_key, table.largest_key) for table in tables}
+    # With row numbers as inputs no key passes through the model.
+    looked_up = [each for each in expected.tables if each.strategy != "indices"]
+    return runs_on(KeyMapUse(each.table, each.strategy, *spans.get(each.table, ())) for each in looked_up)
 
 
 def _stand_in(clause: EmbeddingClause) -> SparseTable:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hugectr2onnx.backend.runtime.portability import RunsOn
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, SparseInput
 
@@ -153,6 +154,8 @@ class CheckReport:
     recovered: tuple[str, ...] = ()
     forecast: Forecast | None = None
     """What compiling will take; None without weights, and where anything else is wrong."""
+    runs_on: tuple[RunsOn, ...] = ()
+    """Which runtimes will be able to take the file; empty where there is no forecast."""
 
     @property
     def ok(self) -> bool:

@@ -8,6 +8,9 @@ from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.text_table import size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hugectr2onnx.backend.runtime.portability import RunsOn
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.report import Report
 
@@ -30,6 +33,14 @@ def tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None
     output.say(f"level {report.opt_level}: {report.ops_before} -> {report.ops_after} operations{_fires(report)}")
     output.say(f"onnxsim: {report.simplify}")
     output.say(f"parity: {_parity(report)}")
+    show_runtimes(output, report.runs_on)
+
+
+def show_runtimes(output: Output, runtimes: Iterable[RunsOn]) -> None:
+    """Which runtimes can take the file, and why another cannot."""
+    for each in runtimes:
+        between = " " if each.verdict == "yes, if" else "; "
+        output.say(f"runs on {each.runtime}: {each.verdict}{between}{each.reason}")
 
 
 def _fires(report: Report) -> str:

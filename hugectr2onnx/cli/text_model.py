@@ -7,6 +7,7 @@ from pathlib import Path
 from hugectr2onnx.checking.report import CheckReport, LayerCheck, TableCheck
 from hugectr2onnx.cli.flags import described
 from hugectr2onnx.cli.output import Output
+from hugectr2onnx.cli.text_compile import show_runtimes
 from hugectr2onnx.cli.text_table import duration, size
 
 
@@ -134,6 +135,7 @@ def show_forecast(output: Output, report: CheckReport) -> None:
         f"{size(expected.table_bytes)}, key maps {size(expected.map_bytes)}), memory about {size(expected.memory_bytes)}, "
         f"time about {duration(expected.seconds)}"
     )
+    show_runtimes(output, report.runs_on)
 
 
 def show_verdict(output: Output, report: CheckReport, name: str, has_weights: bool) -> None:
