@@ -152,15 +152,16 @@ def _operators(plt: Any, lines: Sequence[CandidateLine]) -> Any:
     bars = _bars([line for line in lines if line.case.batch == batch and line.ops])
     ops = _largest_ops(bars)
     figure, axis = plt.subplots(figsize=(10, 0.9 + 0.26 * len(bars)))
-    places = _grouped_places([line.case.model for line, _ in bars])
-    for place, (line, whole) in zip(places, bars, strict=True):
-        length = line.median_us / whole
+    places = _grouped_places([line.case.model for line in bars])
+    for place, line in zip(places, bars, strict=True):
+        length = 1 / line.ratio.median
         _draw_bar(axis, place, line, ops, length)
-        axis.annotate(f" {line.median_us:,.0f} \u00b5s", (length, place), va="center", fontsize=7)
-    axis.set_yticks(places, [f"{line.case.model}, {line.candidate}" for line, _ in bars])
+        end = f" {line.median_us:,.0f} \u00b5s" if line.median_us else f" {length:.2f}"
+        axis.annotate(end, (length, place), va="center", fontsize=7)
+    axis.set_yticks(places, [f"{line.case.model}, {line.candidate}" for line in bars])
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
-    axis.set_xlabel("time, level 0 of each model = 1; at the end of a bar: microseconds a call")
+    axis.set_xlabel(f"time of a call, {NAIVE} of each model = 1")
     axis.set_title(f"Time by operator at batch {batch}", loc="left")
     handles = [plt.Rectangle((0, 0), 1, 1, color=_colour(ops, op)) for op in [*ops, "other"]]
     labels = [RUNTIME_OPS.get(op, op) for op in ops]
@@ -177,21 +178,20 @@ def _grouped_places(models: Sequence[str]) -> list[float]:
     return places
 
 
-def _bars(lines: Sequence[CandidateLine]) -> list[tuple[CandidateLine, float]]:
-    """Level 0 and the last level of each model, with the time of its level 0."""
+def _bars(lines: Sequence[CandidateLine]) -> list[CandidateLine]:
+    """Level 0 and the last level of each model."""
     bars = []
     for model in dict.fromkeys(line.case.model for line in lines):
-        levels = [line for line in lines if line.case.model == model and line.candidate.startswith("level ")]
-        naive = next((line for line in levels if line.candidate == NAIVE), None)
-        if naive is not None:
-            ends = [naive] if levels[-1] is naive else [naive, levels[-1]]
-            bars += [(line, naive.median_us) for line in ends]
+        levels = {line.candidate: line for line in lines if line.case.model == model}
+        levels = {name: levels[name] for name in sorted(levels) if name.startswith("level ")}
+        if NAIVE in levels:
+            bars += [levels[name] for name in dict.fromkeys([NAIVE, list(levels)[-1]])]
     return bars
 
 
-def _largest_ops(bars: Sequence[tuple[CandidateLine, float]]) -> list[str]:
+def _largest_ops(bars: Sequence[CandidateLine]) -> list[str]:
     totals: dict[str, float] = {}
-    for line, _ in bars:
+    for line in bars:
         for op, share in line.ops.items():
             totals[op] = totals.get(op, 0.0) + share
     return sorted(totals, key=lambda op: -totals[op])[:SHOWN_OPS]

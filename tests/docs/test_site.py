@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from pathlib import Path
 from types import ModuleType
 
 import hugectr2onnx
 from hugectr2onnx import errors
 
-from .pages import DOCS, ROOT, text
+from .pages import DOCS, PAGES, ROOT, text
 
 CONFIG = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
@@ -49,3 +50,8 @@ def test_names_of_the_reference_are_where_it_says() -> None:
     for path in re.findall(r"^::: (\S+)$", text(DOCS / "reference.md"), re.MULTILINE):
         module, _, name = path.rpartition(".")
         assert hasattr(importlib.import_module(module), name), path
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    shown = {Path(target).name for page in PAGES for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text(page))}
+    assert shown == {path.name for path in (DOCS / "images").iterdir() if path.suffix == ".svg"}
