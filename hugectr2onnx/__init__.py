@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
     from hugectr2onnx.datasets.dataset import open_dataset
+    from hugectr2onnx.frontend.layers.registration import register_layer
     from hugectr2onnx.frontend.weights.snapshot import Weights
     from hugectr2onnx.inspection.embedding_table import read_table
     from hugectr2onnx.inspection.inspect import inspect
@@ -65,6 +66,7 @@ _HOMES = {
     "evaluate_samples": "hugectr2onnx.quantization.metrics",
     "inspect": "hugectr2onnx.inspection.inspect",
     "open_dataset": "hugectr2onnx.datasets.dataset",
+    "register_layer": "hugectr2onnx.frontend.layers.registration",
     "open_session": "hugectr2onnx.backend.runtime.sessions",
     "predict": "hugectr2onnx.scoring.predict",
     "read_table": "hugectr2onnx.inspection.embedding_table",
@@ -121,6 +123,7 @@ __all__ = [
     "inspect",
     "open_dataset",
     "open_session",
+    "register_layer",
     "predict",
     "read_table",
     "verify",

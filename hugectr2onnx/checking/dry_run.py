@@ -12,7 +12,7 @@ import numpy as np
 
 from hugectr2onnx.backend.runtime.portability import KeyMapUse, RunsOn, runs_on
 from hugectr2onnx.backend.runtime.system_memory import beyond_memory
-from hugectr2onnx.backend.saving.writable import writable_path
+from hugectr2onnx.backend.saving.writable import place_to_write
 from hugectr2onnx.checking.embedding_collection import collected_tables
 from hugectr2onnx.checking.forecast import Forecast, TableForecast, expected_tables, forecast, no_room, too_many_encoded
 from hugectr2onnx.checking.layers import judge_layers, without_echoes
@@ -36,7 +36,7 @@ from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
 from hugectr2onnx.frontend.graph_json.embedding import HYBRID
 from hugectr2onnx.frontend.importer import Importer, Sources
-from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.recovery import recover
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights import snapshot as weights_module
@@ -107,10 +107,10 @@ class _Check:
         self.resolved = self._try(resolve_options, options) or ResolvedOptions(options)
 
     def run(self, graph: str | os.PathLike[str] | Mapping[str, object], weights: object) -> CheckReport:
-        clauses = self._try(reader.read, graph, REGISTRY.keys())
+        clauses = self._try(lambda: reader.read(graph, layer_types(self.options)))
         files = self._open(weights)
         if self.output is not None:
-            self._try(writable_path, self.output)
+            self._try(place_to_write, self.output)
         if clauses is None:
             return CheckReport(problems=self._reported())
         self._check_keys(clauses)

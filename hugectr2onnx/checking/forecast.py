@@ -10,9 +10,9 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hugectr2onnx.backend.saving.key_file import KeyFile
+from hugectr2onnx.backend.saving.writable import existing_folder
 from hugectr2onnx.errors import OutputError
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup
@@ -152,8 +152,8 @@ def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:
 def free_bytes(output: str | os.PathLike[str]) -> int | None:
     """What the disk can take where a file shall lie; None where the system does not say."""
     try:
-        return shutil.disk_usage(Path(os.path.realpath(output)).parent).free
-    except (OSError, ValueError):
+        return shutil.disk_usage(existing_folder(output)).free
+    except (OSError, ValueError, OutputError):
         return None
 
 

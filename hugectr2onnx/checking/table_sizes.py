@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from hugectr2onnx.frontend import loading
 from hugectr2onnx.frontend.embeddings.table_options import format_of
 from hugectr2onnx.frontend.graph_json import reader
-from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.weights.snapshot import Weights
 from hugectr2onnx.options import Options
 from hugectr2onnx.tables.row_format import RowFormat
@@ -18,7 +18,7 @@ def table_sizes(
     graph: str | os.PathLike[str] | Mapping[str, object], weights: Weights, options: Options
 ) -> Iterator[tuple[str, int, RowFormat, int]]:
     """(embedding top, bytes of the float32 vectors, format, width) of each table folder. Raises HugeCTR2ONNXError."""
-    clauses = reader.read(graph, REGISTRY.keys())
+    clauses = reader.read(graph, layer_types(options))
     if not options.convert_embedding or not weights.tables:
         return
     for clause, path in zip(loading.table_owners(clauses, weights, options), weights.tables, strict=False):

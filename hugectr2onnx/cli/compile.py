@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.cli.arguments import (
     add_flags,
@@ -56,13 +56,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write manifest.json with checksums (default: where there are data files)",
     )
     group.add_argument("--force", action="store_true", help="replace files that are no model or report of hugectr2onnx")
+    group.add_argument(
+        "--options",
+        metavar="manifest.json[::MODEL]",
+        help="the options that a saved model was made with; flags given beside it come in their place",
+    )
     group.add_argument("--report", metavar="FILE.json", help="write the report of the compilation")
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     given = given_options(arguments)
-    options = Options().changed(**given)
+    if arguments.options is not None:
+        options = _replayed(arguments.options, os.path.basename(arguments.output), given)
+        given.setdefault("embedding", options.embedding)
+    else:
+        options = Options().changed(**given)
     if options.simplify and options.check and options.opt_level > 0:
         # onnxsim's process takes its time to start: the sooner the better.
         from hugectr2onnx.backend.simplify import worker
@@ -77,6 +86,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     options = options.changed(embedding=formats)
     _require_room(arguments, weights, options)
     compiled = _compile(arguments, weights, options, output)
+    from hugectr2onnx.backend.saving.writable import make_folder
+
+    for path in (target, report_file):
+        if path is not None:
+            make_folder(path)
     with output.saving() as saved:
         records = compiled.save(
             target,
@@ -94,6 +108,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.data(data)
     return 0
+
+
+def _replayed(manifest: str, output: str, given: dict[str, Any]) -> Options:
+    """The options of a model in a manifest, `FILE` or `FILE::MODEL`, with what the command line gives in their place."""
+    file, separator, model = manifest.rpartition("::")
+    if separator and not os.path.exists(manifest):
+        return Options.from_manifest(file, model, **given)
+    return Options.from_manifest(manifest, prefer=output, **given)
 
 
 def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, output: Output) -> CompiledModel:
@@ -132,9 +154,10 @@ def _checked_places(arguments: argparse.Namespace, weights: Weights, options: Op
     from hugectr2onnx.backend.onnx.onnx_file import begins_as_own_model
     from hugectr2onnx.backend.saving.folder import tidy_folder
     from hugectr2onnx.backend.saving.overwrite_guard import may_be_written, refuse_foreign_file, refuse_sources
+    from hugectr2onnx.backend.saving.writable import place_to_write
 
-    target = _writable(arguments.output)
-    report = _writable(arguments.report) if arguments.report else None
+    target = place_to_write(arguments.output)
+    report = place_to_write(arguments.report) if arguments.report else None
     if report == target:
         raise UsageError("-o and --report name the same file")
     if report is not None and may_be_written(report, target):
@@ -144,22 +167,13 @@ def _checked_places(arguments: argparse.Namespace, weights: Weights, options: Op
     if report is not None:
         refuse_foreign_file(report, _is_report, force=arguments.force)
     # The room that a killed run took counts as free below.
-    tidy_folder(target.parent)
+    if target.parent.is_dir():
+        tidy_folder(target.parent)
     return target, report
 
 
 def _is_report(head: bytes) -> bool:
     return b'"model"' in head and b'"report"' in head
-
-
-def _writable(given: str) -> Path:
-    from hugectr2onnx.backend.saving.writable import writable_path
-    from hugectr2onnx.errors import OutputError
-
-    target = writable_path(given)
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write {target}: you may not write to its folder; choose another folder")
-    return target
 
 
 def _read_files(arguments: argparse.Namespace, weights: Weights, options: Options) -> list[Path]:

@@ -20,6 +20,7 @@ OTHERS = {
     "iteration": Flag("--iteration", "N"),
     "key_bytes": Flag("--key-bytes", "N"),
     "shard_size": Flag("--shard-size", "2GB"),
+    "options": Flag("--options", "manifest.json::MODEL"),
     "budget": Flag("--budget", "auc:99.9%"),
 }
 """Flags of what is not an option of `compile`."""

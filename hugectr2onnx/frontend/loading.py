@@ -19,7 +19,7 @@ from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses
 from hugectr2onnx.frontend.graph_json.embedding import HYBRID
 from hugectr2onnx.frontend.importer import LayerSummary, Sources
-from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.recovery import recover
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights import snapshot as weights_module
@@ -76,7 +76,7 @@ def load(
     """
     with stage("read"):
         resolved = options if isinstance(options, ResolvedOptions) else resolve_options(options)
-        clauses = reader.read(graph, REGISTRY.keys())
+        clauses = reader.read(graph, layer_types(resolved.options))
         files = weights_module.resolve(weights)
         dense = open_dense(files)
         tables = open_tables(clauses, files, resolved.options)

@@ -15,7 +15,7 @@ from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor, external_tensors
 from hugectr2onnx.checking.dry_run import check
 from hugectr2onnx.checking.report import CheckReport, Tensor
 from hugectr2onnx.frontend.graph_json import reader
-from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.options import Options
 
@@ -99,7 +99,7 @@ def inspect_model(
 
     Raises HugeCTR2ONNXError only where the graph JSON itself cannot be read; other problems are in the report.
     """
-    reader.read(graph, REGISTRY.keys())
+    reader.read(graph, layer_types(options or Options()))
     return check(graph, weights, options)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hugectr2onnx.errors import FeedError, OptionError
+from hugectr2onnx.errors import FeedError, OptionError, Setting
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.options import checks, flag_text
 from hugectr2onnx.options.description import Description, Flag, describe, option
@@ -141,6 +141,14 @@ class Options:
             help="compute these tensors, by HugeCTR's names, such as label,fc3 (default: the predictions)",
         ),
     )
+    load_plugins: bool = option(
+        False,
+        checks.boolean,
+        "model",
+        "Load layers of one's own that installed packages register (entry points of the group hugectr2onnx.layers).",
+        Flag("--plugins", constant=True, help="load the layers that other installed packages register"),
+        is_recorded=False,
+    )
     embedding: PerTable = option(
         "fp32",
         checks.row_formats,
@@ -208,7 +216,6 @@ class Options:
         "result",
         "The name of the ONNX graph.",
         Flag("--graph-name", "NAME"),
-        is_recorded=False,
     )
     opset: int = option(
         17,
@@ -309,6 +316,46 @@ class Options:
             return Options(**values)
         except OptionError as error:
             raise FeedError(f"the metadata {METADATA_KEY} was changed: {error}") from error
+
+    @staticmethod
+    def from_manifest(
+        path: str | os.PathLike[str], model: str | None = None, *, prefer: str | None = None, **changes: Any
+    ) -> Options:
+        """The options that a saved model was made with, from the manifest.json beside it, with `changes`.
+
+        model: its file name; may be left out where the manifest has one model. prefer: the name that is taken, where it is
+        there, without `model`. Keys to keep and the description of an EmbeddingCollection are recorded by what they held,
+        not by where they lay: give them again. Raises OptionError, and FeedError for a file that is not a manifest.
+        """
+        models = _models(os.fspath(path))
+        name = model or (prefer if prefer in models else None) or next(iter(models), "")
+        if name not in models or (len(models) > 1 and not model and name != prefer):
+            raise OptionError(
+                f"{os.fspath(path)}: has the models {', '.join(models)[:500] or 'none'}; name one of them",
+                option="options",
+            )
+        metadata = models[name].get(METADATA_KEY) if isinstance(models[name], dict) else None
+        if not isinstance(metadata, str):
+            raise FeedError(f"{os.fspath(path)}: does not say with which options {name} was made")
+        for option_name, described in descriptions():
+            if described.names_files and recorded(metadata).get(option_name) and option_name not in changes:
+                raise OptionError(
+                    f"{name} was made with ",
+                    Setting(option_name),
+                    ", which its manifest cannot name: give it again",
+                )
+        return Options.from_metadata(metadata).changed(**changes)
+
+
+def _models(path: str) -> dict[str, Any]:
+    """The metadata of each model in a manifest."""
+    from hugectr2onnx.frontend.graph_json import json_text
+
+    manifest = json_text.load(path, FeedError)
+    models = manifest.get("models") if isinstance(manifest, dict) else None
+    if not isinstance(models, dict):
+        raise FeedError(f"{path}: is not the manifest.json of a compiled model")
+    return {name: entry.get("metadata") if isinstance(entry, dict) else None for name, entry in models.items()}
 
 
 def descriptions() -> Iterator[tuple[str, Description]]:

@@ -17,7 +17,7 @@ from hugectr2onnx.datasets.recorded_predictions import Samples, read_samples
 from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
-from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.loading import load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.ir.graph import Graph
@@ -83,7 +83,7 @@ def verify(
     model = read_model(onnx_path)
     stored = stored_options(model)
     resolved = resolve_options(options or stored)
-    fitted = _fitted(resolved, reader.read(graph, REGISTRY.keys()), model)
+    fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), model)
     fitted.check_keys_kept(_metadata(model), os.fspath(onnx_path))
     loaded = load(graph, weights, fitted)
     use_rows(loaded.graph, stored.keys)

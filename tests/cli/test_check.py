@@ -77,7 +77,7 @@ def test_a_level_below_2_has_a_label_encoder(model: Any, run: Any) -> None:
         assert [table["strategy"] for table in report["forecast"]["tables"]] == [strategy]
 
 
-@pytest.mark.parametrize("output", ["/nope/x.onnx", "/dev/null", "/tmp"])
+@pytest.mark.parametrize("output", ["/dev/null/x.onnx", "/dev/null", "/tmp"])
 def test_a_place_that_cannot_be_written(output: str, model: Any, run: Any) -> None:
     result = run("check", *model.arguments, "-o", output)
     assert result.code == 3
@@ -114,3 +114,10 @@ def test_a_graph_that_is_none(model: Any, run: Any) -> None:
     result = run("check", model.dense)
     assert result.code == 3
     assert "1 problem in" in result.out
+
+
+def test_a_folder_that_may_not_be_written_to_is_found(model: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    result = run("check", *model.arguments, "-o", model.folder / "deep" / "m.onnx")
+    assert result.code == 3
+    assert "you may not write to its folder" in result.out

@@ -303,3 +303,33 @@ def test_the_library_agrees(model: Any, run: Any, out: Path) -> None:
     run("compile", *model.arguments, "-o", out, *QUICK)
     compiled = hugectr2onnx.compile(model.graph, model.folder, simplify=False)
     assert onnx.load(out) == compiled.model
+
+
+def test_the_folders_of_the_output_are_made(model: Any, run: Any, tmp_path: Path) -> None:
+    """Triton's layout: repository, model, version."""
+    out = tmp_path / "repo" / "wdl" / "1" / "model.onnx"
+    assert run("compile", *model.arguments, "-o", out, *QUICK).code == 0
+    assert out.is_file()
+
+
+def test_no_folder_is_made_for_a_model_that_is_refused(model: Any, run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "repo" / "1" / "model.onnx"
+    assert run("compile", *model.arguments, "-o", out, "--embedding", "em=fp16", *QUICK).code == 2
+    assert not (tmp_path / "repo").exists()
+
+
+def test_a_folder_in_the_place_of_a_file(model: Any, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("compile", *model.arguments, "-o", tmp_path / "file" / "model.onnx", *QUICK)
+    assert (result.code, "file is not a folder" in result.err) == (3, True)
+
+
+def test_a_manifest_replays_how_a_model_was_made(model: Any, run: Any, tmp_path: Path) -> None:
+    first, again, changed = (tmp_path / folder / "m.onnx" for folder in ("a", "b", "c"))
+    flags = ("--opset", 19, "--keys", "perfect-hash", "--graph-name", "mine", *QUICK)
+    assert run("compile", *model.arguments, "-o", first, "--manifest", *flags).code == 0
+    replay = ("--options", first.with_name("manifest.json"))
+    assert run("compile", *model.arguments, "-o", again, *replay).code == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert run("compile", *model.arguments, "-o", changed, *replay, "--opset", 20).code == 0
+    assert changed.read_bytes() != first.read_bytes()

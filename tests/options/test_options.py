@@ -16,7 +16,7 @@ import pytest
 import hugectr2onnx
 from hugectr2onnx import passes
 from hugectr2onnx.errors import FeedError, OptionError
-from hugectr2onnx.options import OPT_LEVELS, Options, descriptions
+from hugectr2onnx.options import METADATA_KEY, OPT_LEVELS, Options, descriptions
 
 SET: dict[str, Any] = {
     "opt_level": 3,
@@ -30,6 +30,7 @@ SET: dict[str, Any] = {
     "embedding": {"emb": "int8"},
     "keys": {"emb": "direct"},
     "default_embedding": {"emb": 0.5},
+    "graph_name": "mine",
     "opset": 20,
     "simplify": False,
 }
@@ -180,3 +181,43 @@ def test_an_option_is_added_in_one_place() -> None:
     assert "--colour N" in done.stdout
     assert "the colour of the model" in done.stdout
     assert "colour is 9; it must be from 5 to 8" in done.stderr
+
+
+# Manifests
+
+
+def manifest(folder: Path, **models: Options) -> Path:
+    entries = {name: {"metadata": {METADATA_KEY: each.to_metadata()}} for name, each in models.items()}
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({"format": "hugectr2onnx manifest 1", "models": entries}))
+    return path
+
+
+def test_a_manifest_gives_the_options_of_its_model(tmp_path: Path) -> None:
+    path = manifest(tmp_path, a=Options(**SET))
+    assert Options.from_manifest(path) == Options(**SET)
+    assert Options.from_manifest(path, "a", opset=21) == Options(**{**SET, "opset": 21})
+
+
+def test_one_of_several_models_is_named(tmp_path: Path) -> None:
+    path = manifest(tmp_path, a=Options(opset=18), b=Options(opset=19))
+    assert Options.from_manifest(path, "b").opset == Options.from_manifest(path, prefer="b").opset == 19
+    for wanted in (None, "c"):
+        with pytest.raises(OptionError, match="has the models a, b; name one of them"):
+            Options.from_manifest(path, wanted)
+
+
+def test_files_that_a_manifest_cannot_name_are_given_again(tmp_path: Path) -> None:
+    text = Options(keep_keys={"emb": "k.npy"}).to_metadata({"keep_keys": {"emb": "1 keys"}})
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"models": {"a": {"metadata": {METADATA_KEY: text}}}}))
+    with pytest.raises(OptionError, match="a was made with keep_keys, which its manifest cannot name: give it again"):
+        Options.from_manifest(path)
+    assert Options.from_manifest(path, keep_keys={"emb": [1]}).keep_keys == {"emb": [1]}
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"models": {"a": 1}}', '{"models": {"a": {"metadata": {}}}}', "{"])
+def test_what_is_no_manifest(text: str, tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(FeedError, match=r"m\.json"):
+        Options.from_manifest(tmp_path / "m.json")

@@ -46,6 +46,36 @@ def writable_path(target: str | os.PathLike[str]) -> Path:
         return path
 
 
+def place_to_write(target: str | os.PathLike[str]) -> Path:
+    """The target with symbolic links followed, where it can be written once its folders are made; nothing is made here.
+
+    Raises OutputError for what is not a file's place, and for a folder that may not be written to.
+    """
+    folder = existing_folder(target)
+    path = Path(os.path.realpath(target))
+    if not folder.is_dir():
+        raise OutputError(f"cannot write {shown(path)}: {shown(folder)} is not a folder; choose another path")
+    if folder == path.parent:
+        path = writable_path(target)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {shown(path)}: you may not write to its folder; choose another folder")
+    return path
+
+
+def existing_folder(target: str | os.PathLike[str]) -> Path:
+    """The nearest folder above a file that is there already. Raises OutputError for what is not a path."""
+    name = path_text(target, OutputError, "the file to write")
+    with output_errors(name):
+        parents = Path(os.path.realpath(name)).parents
+        return next((parent for parent in parents if parent.exists()), Path("/"))
+
+
+def make_folder(target: Path) -> None:
+    """Make the folders above a file. Raises OutputError."""
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise OutputError, with the path and what to do, for whatever the system refuses."""

@@ -8,5 +8,5 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 for _module in iter_modules(__path__):
-    if _module.name != "layer":
+    if _module.name not in ("layer", "registration"):
         import_module(f"{__name__}.{_module.name}")
