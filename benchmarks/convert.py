@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import page_cache
 from benchmarks.convert_tables import TABLE
 from benchmarks.errors import BenchmarkError
-from hugectr2onnx.tables.row_format import RowFormat, row_bytes
+from hugectr2onnx.tables.row_format import BY_NAME
 
 SMALL_ROWS = 1000
 """The table whose conversion is taken off the time of the others: what a model costs apart from its rows."""
@@ -39,7 +39,7 @@ class ConvertPlan:
     widths: Sequence[int]
     keys: Sequence[str]
     strategies: Sequence[str]
-    formats: Sequence[RowFormat]
+    formats: Sequence[str]
     repeat: int
     cold: bool
     hotness: int = 1
@@ -82,13 +82,13 @@ def run(plan: ConvertPlan, folder: Path, progress: Callable[[str], None]) -> Ite
         raise BenchmarkError(f"{folder} has no room for any of the tables. Ask for fewer rows, or choose another disk.")
 
 
-def bytes_needed(table: Table, variants: Sequence[tuple[str, RowFormat]]) -> int:
+def bytes_needed(table: Table, variants: Sequence[tuple[str, str]]) -> int:
     """The table, a copy of it for `cp`, one for the compiler to work in, and all its models."""
-    models = sum(table.rows * (row_bytes(format, table.width) + MAP_BYTES) for _, format in variants)
+    models = sum(table.rows * (BY_NAME[format].row_bytes(table.width) + MAP_BYTES) for _, format in variants)
     return 3 * table.nbytes + 8 * table.rows + models + SPARE_BYTES
 
 
-def _variants(plan: ConvertPlan, table: Table) -> list[tuple[str, RowFormat]]:
+def _variants(plan: ConvertPlan, table: Table) -> list[tuple[str, str]]:
     sensible = [strategy for strategy in plan.strategies if _is_sensible(strategy, table)]
     return [(strategy, format) for strategy in sensible for format in plan.formats]
 
@@ -131,7 +131,7 @@ def _measure(plan: ConvertPlan, folder: Path, table: Table, base: float) -> Iter
 
 
 def _look_up(
-    place: Path, table: Table, variants: Sequence[tuple[str, RowFormat]], hotness: int
+    place: Path, table: Table, variants: Sequence[tuple[str, str]], hotness: int
 ) -> dict[str, Mapping[str, Any]]:
     models = {_name(strategy, format): strategy == "indices" for strategy, format in variants}
     exact = [_name(strategy, format) for strategy, format in variants if format == "fp32"]

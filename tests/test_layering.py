@@ -39,7 +39,7 @@ ALLOWED = {
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},
-    "cli": {"errors", "frontend", "backend", "sample_models", "datasets", "scoring", "version", *TOP, *VERBS},
+    "cli": {*ENDS, "sample_models", "datasets", "scoring", "version", *TOP, *VERBS},
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from hugectr2onnx.checking.report import FLOAT_BYTES, TableCheck
 from hugectr2onnx.frontend.embeddings.embedding_collection import Collection
 from hugectr2onnx.frontend.graph_json.clauses import DataClause
-from hugectr2onnx.tables.row_format import vectors_of
+from hugectr2onnx.tables.vectors import vectors_of
 
 TYPE = "EmbeddingCollection"
 

@@ -18,7 +18,7 @@ from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.passes.lookups.choose_key_map import Choice, expect_key_maps
 from hugectr2onnx.passes.lookups.use_rows import source_of
-from hugectr2onnx.tables.row_format import RowFormat, row_bytes
+from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
 
 MEMORY = 300 << 20
 KEY_MEMORY = {"direct": 16, "indices": 16, "perfect-hash": 48, "label-encoder": 100}
@@ -40,7 +40,7 @@ class TableForecast:
 
     table: str
     strategy: str
-    format: RowFormat
+    format: str
     rows: int
     width: int
     map_bytes: int
@@ -48,7 +48,7 @@ class TableForecast:
 
     @property
     def row_bytes(self) -> int:
-        return self.rows * row_bytes(self.format, self.width)
+        return self.rows * BY_NAME[self.format].row_bytes(self.width)
 
     @property
     def memory_bytes(self) -> int:
@@ -82,7 +82,7 @@ def forecast(
     """The sums over all tables."""
     stored = sum(table.row_bytes for table in tables)
     maps = sum(table.map_bytes for table in tables)
-    source = sum(4 * table.rows * table.width * (1 if table.format == "fp32" else 2) for table in tables)
+    source = sum(4 * table.rows * table.width * (1 if table.format == FP32.name else 2) for table in tables)
     keys = sum(KEY_SECONDS[table.strategy] * table.rows for table in tables)
     return Forecast(
         dense_bytes=dense_bytes,
@@ -115,7 +115,7 @@ def expected_tables(
         rows, width = node.inputs[2].type.concrete(1)
         size = _map_bytes(choice, [reader for reader, _ in own])
         yield TableForecast(
-            choice.table, choice.strategy, node.op.row_format, rows, width, size, filler_rows=choice.filler_rows
+            choice.table, choice.strategy, node.op.row_format.name, rows, width, size, filler_rows=choice.filler_rows
         )
 
 
@@ -134,7 +134,7 @@ def _map_bytes(choice: Choice, readers: Sequence[Node]) -> int:
 
 def least_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, int]]) -> int:
     """What a model takes at least, from (bytes of the float32 vectors, format, width) of each table: no file is opened."""
-    return dense_bytes + sum(size // (4 * width) * row_bytes(format, width) for size, format, width in vector_files)
+    return dense_bytes + sum(size // (4 * width) * format.row_bytes(width) for size, format, width in vector_files)
 
 
 def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:

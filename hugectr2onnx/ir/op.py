@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from hugectr2onnx.ir.types import Array, TensorType
-from hugectr2onnx.tables.gathered import Part
+from hugectr2onnx.tables.gathered import TensorData
 
 Built = TypeVar("Built", covariant=True)
 
@@ -39,7 +39,7 @@ class Emitter(Protocol):
     def const(self, value: Any, dtype: str = "f32") -> str:
         """A small constant, stored once; `dtype` is `f32`, `i64` or `bool`."""
 
-    def stacked(self, name: str, *parts: Part) -> str:
+    def stacked(self, name: str, *parts: TensorData) -> str:
         """A constant made of arrays laid on top of one another, streamed and never joined in memory."""
 
     def array(self, name: str) -> Array:

@@ -15,12 +15,11 @@ from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.options import Options, Progress
 from hugectr2onnx.quantization.metrics import Formats, Quality, Trial, evaluate_samples
 from hugectr2onnx.quantization.stored_tables import FormatRefusedError, StoredTable
-from hugectr2onnx.tables.row_format import FORMATS, smallest
+from hugectr2onnx.tables.row_format import BY_NAME, FORMATS, FP32
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
 
-LARGER: Mapping[str, str] = dict(zip(FORMATS, FORMATS[:1] + FORMATS, strict=False))
 _BUDGET = re.compile(r"(auc|logloss):(\d{1,3}(?:\.\d{1,9})?)%")
 
 
@@ -79,7 +78,7 @@ def compile_measured(
     Other options are those of `compile`. Raises HugeCTR2ONNXError.
     """
     limit = Budget.parse(budget) if budget is not None else None
-    formats: Formats = embedding if embedding is not None else "int8" if limit else "fp32"
+    formats: Formats = embedding if embedding is not None else FORMATS[-1].name if limit else FP32.name
     level = {} if opt_level is None else {"opt_level": opt_level}
     chosen_options = (options or Options()).changed(**level, **changes).changed(embedding=formats)
     formats = chosen_options.embedding
@@ -87,11 +86,11 @@ def compile_measured(
     def compiled(formats: Formats) -> CompiledModel:
         return compile(graph, weights, options=chosen_options, progress=progress, embedding=formats)
 
-    exact = compiled("fp32")
+    exact = compiled(FP32.name)
     before = evaluate_samples(exact, samples)
     if limit is not None:
         limit.check(before)
-    trials = [Trial("fp32", before, True)]
+    trials = [Trial(FP32.name, before, True)]
     chosen = exact
     while not _is_exact(formats):
         try:
@@ -100,7 +99,9 @@ def compile_measured(
             if limit is None:
                 raise
             trials.append(Trial(formats, {}, False, str(refusal)))
-            formats = _by_top(formats, exact.report.stored) | dict.fromkeys(refusal.tops, LARGER[refusal.format])
+            formats = _by_top(formats, exact.report.stored) | dict.fromkeys(
+                refusal.tops, BY_NAME[refusal.format].more_exact.name
+            )
             continue
         after = evaluate_samples(chosen, samples)
         stored = _stored_as(formats, chosen.report.stored)
@@ -116,7 +117,7 @@ def compile_measured(
 
 
 def _is_exact(formats: Formats) -> bool:
-    return all(format == "fp32" for format in ([formats] if isinstance(formats, str) else formats.values()))
+    return all(format == FP32.name for format in ([formats] if isinstance(formats, str) else formats.values()))
 
 
 def _stored_as(asked: Formats, tables: Sequence[StoredTable]) -> Formats:
@@ -129,12 +130,13 @@ def _stored_as(asked: Formats, tables: Sequence[StoredTable]) -> Formats:
 
 def _larger(formats: Formats) -> Formats:
     """The next larger format for every table."""
-    return LARGER[formats] if isinstance(formats, str) else {table: LARGER[each] for table, each in formats.items()}
+    if isinstance(formats, str):
+        return BY_NAME[formats].more_exact.name
+    return {table: BY_NAME[each].more_exact.name for table, each in formats.items()}
 
 
 def _by_top(formats: Formats, tables: Iterable[StoredTable]) -> dict[str, str]:
     """The format of each look-up's rows, where one was given for all of them."""
     if not isinstance(formats, str):
         return dict(formats)
-    wanted = next(format for format in FORMATS if format == formats)
-    return {top: smallest(wanted, table.width) for table in tables for top in table.tops}
+    return {top: BY_NAME[formats].at_width(table.width).name for table in tables for top in table.tops}

@@ -9,13 +9,14 @@ from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.passes.lookups.choose_key_map import Choice
-from hugectr2onnx.tables.row_format import RowFormat, row_bytes, vectors_of
+from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
+from hugectr2onnx.tables.vectors import vectors_of
 
 
 class FormatRefusedError(UnsupportedError):
     """A table cannot be stored in the `format` that was asked for; `tops` are those of the look-ups that read it so."""
 
-    def __init__(self, *message: object, format: RowFormat, tops: tuple[str, ...]):
+    def __init__(self, *message: object, format: str, tops: tuple[str, ...]):
         super().__init__(*message)
         self.format = format
         self.tops = tops
@@ -30,7 +31,7 @@ class StoredTable:
     """
 
     table: str
-    format: RowFormat
+    format: str
     rows: int
     width: int
     bytes_before: int
@@ -81,7 +82,7 @@ def with_fillers(tables: Iterable[StoredTable], key_maps: Iterable[Choice]) -> t
 
 
 def _filled(table: StoredTable, fillers: int) -> StoredTable:
-    size = (table.rows + fillers) * row_bytes(table.format, table.width)
+    size = (table.rows + fillers) * BY_NAME[table.format].row_bytes(table.width)
     return replace(table, filler_rows=fillers, bytes_after=size)
 
 
@@ -91,17 +92,15 @@ def _stored(node: Node, format: RowFormat, tops: tuple[str, ...]) -> StoredTable
     rows, width = const.shape
     vectors = vectors_of(const)
     measured = vectors.measured(format)
-    if measured.max_error == float("inf"):
+    if measured.is_refused:
         raise FormatRefusedError(
-            f"{table_label(node)} cannot be {format}: "
-            + ("it holds numbers beyond 65504" if format == "fp16" else "it holds NaN or infinite numbers")
-            + "; keep it as it is with ",
-            Setting("embedding", {node.sources[0]: "fp32"}),
-            format=format,
+            f"{table_label(node)} cannot be {format}: it holds {format.refusal}; keep it as it is with ",
+            Setting("embedding", {node.sources[0]: FP32.name}),
+            format=format.name,
             tops=tops,
         )
-    before = 4 * (rows + vectors.dropped) * width
-    after = rows * row_bytes(format, width)
+    before = (rows + vectors.dropped) * FP32.row_bytes(width)
+    after = rows * format.row_bytes(width)
     errors = measured.max_error, measured.rms_error
     dropped = vectors.dropped
-    return StoredTable(table_label(node), format, rows, width, before, after, *errors, dropped, tops=tops)
+    return StoredTable(table_label(node), format.name, rows, width, before, after, *errors, dropped, tops=tops)

@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from hugectr2onnx.tables import paging, row_format
+from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.array import Array
-from hugectr2onnx.tables.row_format import RowFormat
+from hugectr2onnx.tables.row_format import FP32, RowFormat
+from hugectr2onnx.tables.vectors import CACHED_BYTES
 
 CHUNK_BYTES = 1 << 22
 
@@ -26,7 +27,7 @@ class Gathered:
     source: Array
     order: Array
     fill: float = 0.0
-    format: RowFormat = "fp32"
+    format: RowFormat = FP32
     keys: Array | None = None
     low: int = 0
 
@@ -36,7 +37,7 @@ class Gathered:
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        return self.source.dtype if self.format == "fp32" else row_format.dtype_of(self.format)
+        return self.source.dtype if self.format.is_exact else self.format.dtype
 
     @property
     def stored_row_bytes(self) -> int:
@@ -45,7 +46,7 @@ class Gathered:
     @property
     def stored_fill(self) -> float:
         """The number that rows full of `fill` are stored as."""
-        return float(row_format.encode(np.full(1, self.fill, np.float32), self.format)[0])
+        return float(self.format.encode(np.full(1, self.fill, np.float32))[0])
 
     @property
     def row_bytes(self) -> int:
@@ -96,11 +97,11 @@ class Gathered:
             return self.take(order)
         found = paging.take(self.source, np.maximum(order, 0))
         found[order < 0] = self.fill
-        return row_format.encode(found, self.format)
+        return self.format.encode(found)
 
     def take(self, order: Array, out: Array | None = None) -> Array:
         """Rows of the source by number, `fill` for negative ones; in `out`, where it is given and that is possible."""
-        return row_format.encode(self._take(order, out), self.format)
+        return self.format.encode(self._take(order, out))
 
     def _take(self, order: Array, out: Array | None) -> Array:
         if not len(self.source):
@@ -132,7 +133,7 @@ class Converted:
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        return row_format.dtype_of(self.format)
+        return self.format.dtype
 
     @property
     def nbytes(self) -> int:
@@ -151,26 +152,26 @@ class Converted:
 
     def __getitem__(self, rows: slice) -> Array:
         """A stretch of its rows, as an array of their own."""
-        return row_format.encode(np.asarray(self.source[rows]), self.format)
+        return self.format.encode(np.asarray(self.source[rows]))
 
     def rows(self, numbers: Array) -> Array:
         """Rows from anywhere."""
-        return row_format.encode(paging.take(self.source, numbers), self.format)
+        return self.format.encode(paging.take(self.source, numbers))
 
-    def chunks(self, size: int = row_format.CHUNK_BYTES) -> Iterator[Array]:
+    def chunks(self, size: int = CACHED_BYTES) -> Iterator[Array]:
         """All rows in order, from so many bytes of the source at a time."""
         for chunk in paging.chunks(self.source, size):
-            yield row_format.encode(np.asarray(chunk), self.format)
+            yield self.format.encode(np.asarray(chunk))
 
 
-def convert(part: Part, format: RowFormat) -> Part:
+def convert(part: TensorData, format: RowFormat) -> TensorData:
     """The rows as a format stores them."""
-    if format == "fp32":
+    if format.is_exact:
         return part
     if isinstance(part, Converted | Gathered):
         return replace(part, format=format)
     return Converted(part, format)
 
 
-Part = Array | Gathered | Converted
+TensorData = Array | Gathered | Converted
 """What a tensor may be made of: arrays, memory maps among them, and rows that are worked out as they are written."""

@@ -14,6 +14,7 @@ import hugectr2onnx
 from hugectr2onnx.checking.dry_run import check
 from hugectr2onnx.checking.forecast import TableForecast, forecast, least_bytes, too_many_encoded
 from hugectr2onnx.options import Options
+from hugectr2onnx.tables.row_format import FORMATS
 
 WIDTH = 16
 
@@ -111,7 +112,7 @@ def test_a_label_encoder_of_more_than_2_gib() -> None:
 
 def test_least_bytes_of_a_table() -> None:
     """10 rows of 4 float32: 160 bytes, 80 as half floats, 80 as bytes with scales."""
-    assert [least_bytes(5, [(160, format, 4)]) for format in ("fp32", "fp16", "int8")] == [165, 85, 85]
+    assert [least_bytes(5, [(160, format, 4)]) for format in FORMATS] == [165, 85, 85]
 
 
 def test_a_disk_without_room_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

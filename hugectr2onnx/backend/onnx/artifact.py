@@ -14,7 +14,7 @@ import onnx
 from hugectr2onnx.backend.onnx.protobuf_stream import Entry, serialise, stream, without
 from hugectr2onnx.errors import CompilerError, OutputError
 from hugectr2onnx.tables import paging
-from hugectr2onnx.tables.gathered import Converted, Gathered, Part
+from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 
 __all__ = ["PROTOBUF_LIMIT", "Artifact", "Blob", "external_tensor", "located_tensor", "serialise"]
 
@@ -33,7 +33,7 @@ class Blob:
     that of the stack, `dtype` is in native byte order.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[TensorData, ...]
     shape: tuple[int, ...] = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
 
@@ -72,11 +72,11 @@ class Blob:
             yield from part_chunks(part, max(1, size))
 
 
-def _whole(part: Part) -> NDArray[Any]:
+def _whole(part: TensorData) -> NDArray[Any]:
     return part[:] if isinstance(part, Gathered | Converted) else part
 
 
-def _stacked_shape(parts: tuple[Part, ...]) -> tuple[int, ...]:
+def _stacked_shape(parts: tuple[TensorData, ...]) -> tuple[int, ...]:
     if len(parts) == 1:
         return parts[0].shape
     if any(part.ndim == 0 or part.shape[1:] != parts[0].shape[1:] for part in parts):
@@ -84,7 +84,7 @@ def _stacked_shape(parts: tuple[Part, ...]) -> tuple[int, ...]:
     return (sum(len(part) for part in parts), *parts[0].shape[1:])
 
 
-def part_chunks(part: Part, size: int) -> Iterator[memoryview]:
+def part_chunks(part: TensorData, size: int) -> Iterator[memoryview]:
     """One part as `Blob.chunks` gives it."""
     if not part.nbytes:
         return

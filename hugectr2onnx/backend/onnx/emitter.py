@@ -17,7 +17,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.ir.types import Array, Batch, DType, TensorType
-from hugectr2onnx.tables.gathered import Converted, Gathered, Part
+from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 
 PRODUCER = "hugectr2onnx"
 ML_OPSET = 4
@@ -74,7 +74,7 @@ class OnnxEmitter:
         self._constants: dict[str, Array] = {}
         self._types: dict[str, TensorType] = {}
         self._small: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self._stacks: dict[tuple[object, ...], tuple[str, tuple[Part, ...]]] = {}
+        self._stacks: dict[tuple[object, ...], tuple[str, tuple[TensorData, ...]]] = {}
         self._written: set[str] = set()
         self._hint = ""
         self._sources: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ class OnnxEmitter:
             self._small[key] = name
         return self._small[key]
 
-    def stacked(self, name: str, *parts: Part) -> str:
+    def stacked(self, name: str, *parts: TensorData) -> str:
         key = (name, *map(_identity, parts))
         if key not in self._stacks:
             stack = self._unique(f"{name}.rows")
@@ -200,7 +200,7 @@ def _hint(node: Node) -> str:
     return node.name or ".".join([*node.sources[-1:], node.op.mnemonic])
 
 
-def _identity(part: Part) -> object:
+def _identity(part: TensorData) -> object:
     """The same for parts that hold the same: by content where that is small, else by where they lie."""
     if isinstance(part, Gathered):
         return _identity(part.source), id(part.order), part.fill, part.format

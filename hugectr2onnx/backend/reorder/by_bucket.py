@@ -19,7 +19,6 @@ from hugectr2onnx.backend.saving.direct_io import FileRegion
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
-from hugectr2onnx.tables.row_format import encode
 
 MEMORY = 192 << 20
 MEMORY_PER_ROW = 8
@@ -93,7 +92,7 @@ class ByBucket:
         moved = came[: len(rows)].take(order, axis=0, out=buffer[: len(order)], mode="clip")
         self.came.give(came)
         ranks = (places % self.rows).astype(np.uint32).take(order)
-        return _Sorted(buffer, encode(moved, self.part.format), ranks, counts)
+        return _Sorted(buffer, self.part.format.encode(moved), ranks, counts)
 
     def _append(self, chunk: _Sorted) -> None:
         begin = 0

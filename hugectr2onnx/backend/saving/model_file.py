@@ -21,8 +21,8 @@ from hugectr2onnx.backend.reorder.ordered_map import ordered_map, thread_count
 from hugectr2onnx.backend.saving import direct_io
 from hugectr2onnx.backend.saving.direct_io import FileRegion
 from hugectr2onnx.tables import paging
-from hugectr2onnx.tables.gathered import Converted, Gathered, Part
-from hugectr2onnx.tables.row_format import CHUNK_BYTES as CACHED_BYTES
+from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
+from hugectr2onnx.tables.vectors import CACHED_BYTES
 
 CHUNK_BYTES = 1 << 22
 SMALL = 1 << 20
@@ -155,7 +155,7 @@ class ModelFile:
             self._hashing = self._thread.submit(self._digest.update, piece)
 
 
-def _chunks(part: Part) -> Iterator[memoryview]:
+def _chunks(part: TensorData) -> Iterator[memoryview]:
     """The bytes of a part, converted by several threads where there is something to convert."""
     if not isinstance(part, Converted) or part.nbytes <= SMALL:
         yield from part_chunks(part, CHUNK_BYTES)

@@ -8,7 +8,7 @@ from typing import Any
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.tables import paging
-from hugectr2onnx.tables.gathered import Converted, Gathered, Part
+from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 
 
 def check_not_truncated(artifact: Artifact, arrays: Iterable[Any] = ()) -> None:
@@ -28,7 +28,7 @@ def _sources(artifact: Artifact) -> Iterator[Any]:
             yield from _arrays(part)
 
 
-def _arrays(part: Part) -> tuple[Any, ...]:
+def _arrays(part: TensorData) -> tuple[Any, ...]:
     if isinstance(part, Gathered):
         return part.source, part.order, part.keys
     return (part.source,) if isinstance(part, Converted) else (part,)

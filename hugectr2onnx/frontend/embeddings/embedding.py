@@ -20,7 +20,7 @@ from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding, S
 from hugectr2onnx.ir.types import Array, N, f32, i64
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import column
-from hugectr2onnx.tables.row_format import vectors_of
+from hugectr2onnx.tables.vectors import vectors_of
 
 CHUNK_BYTES = 1 << 20
 LARGE = 32 << 20

@@ -33,7 +33,8 @@ from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import Array, N, f32
 from hugectr2onnx.options import PerTable
-from hugectr2onnx.tables.row_format import RowFormat, vectors_of
+from hugectr2onnx.tables.row_format import RowFormat
+from hugectr2onnx.tables.vectors import vectors_of
 
 NOTHING_NAMED: Mapping[str, Array] = MappingProxyType({})
 COMBINERS = {"sum": "sum", "average": "mean", "mean": "mean", "concat": "concat"}

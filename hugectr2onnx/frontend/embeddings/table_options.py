@@ -9,7 +9,7 @@ from hugectr2onnx.errors import OptionError
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.options import DefaultVectors, PerTable
-from hugectr2onnx.tables.row_format import FORMATS, RowFormat, smallest
+from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
 
 DEFAULT = "default_embedding"
 
@@ -19,7 +19,7 @@ class TableOptions:
     """For one table. `keep` are the keys that may be asked for, ascending; None for all."""
 
     n_gpus: int | None = None
-    row_format: RowFormat = "fp32"
+    row_format: RowFormat = FP32
     keep: Array | None = None
 
 
@@ -30,12 +30,12 @@ def format_of(formats: PerTable, top: str, width: int, *, table: str | None = No
     as small and more exact.
     """
     if isinstance(formats, Mapping):
-        return _known(formats.get(top, "fp32" if table is None else formats.get(table, "fp32")))
-    return smallest(_known(formats), width)
+        return _known(formats.get(top, FP32.name if table is None else formats.get(table, FP32.name)))
+    return _known(formats).at_width(width)
 
 
 def _known(format: str) -> RowFormat:
-    return next(known for known in FORMATS if format == known)
+    return BY_NAME[format]
 
 
 def check_tops(option: str, named: Collection[str], tops: Collection[str], expected: str = "embedding's top") -> None:

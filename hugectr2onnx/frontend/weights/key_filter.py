@@ -18,7 +18,7 @@ from hugectr2onnx.frontend.weights.mapped_file import file_size, map_file
 from hugectr2onnx.frontend.weights.sparse_table import INT64, SparseTable
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
-from hugectr2onnx.tables.row_format import vectors_of
+from hugectr2onnx.tables.vectors import vectors_of
 
 COLUMN = "::"
 MOST_IN_MEMORY = 256 << 20

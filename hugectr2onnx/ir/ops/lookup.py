@@ -31,7 +31,7 @@ from hugectr2onnx.ir.types import Array, DType, TensorType, f32
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
 from hugectr2onnx.tables.key_index import MOST_INT32, KeyColumn, RangeIndex, column
-from hugectr2onnx.tables.row_format import RowFormat, round_trip
+from hugectr2onnx.tables.row_format import FP32, RowFormat
 
 LARGEST_KEY = np.iinfo(np.int64).max
 VECTORS = ".vectors"
@@ -72,7 +72,7 @@ class Lookup(Op):
     """How a key finds its row in ONNX; None is the plain way: a LabelEncoder, one gather, one reduction."""
     offsets: tuple[int, ...] = field(default=NO_OFFSETS, kw_only=True)
     """What each slot adds to its keys first, as `SlotOffset` does."""
-    row_format: RowFormat = field(default="fp32", kw_only=True)
+    row_format: RowFormat = field(default=FP32, kw_only=True)
     """How the table is stored. The look-up means the rows that come back out of it."""
     apart: bool = field(default=False, kw_only=True)
     """Whether the axis of a slot's keys stays, with length 1: what a gather gives before any Reshape."""
@@ -100,10 +100,10 @@ class Lookup(Op):
     def pool(self, keys: Array, rows: Array, vectors: Array) -> Array:
         """The pooled vectors in float64; `rows` holds -1 where the table lacks the key."""
         gathered = np.full((*rows.shape, vectors.shape[1]), self.default, np.float64)
-        if self.row_format != "fp32":
-            gathered[...] = round_trip(self.tail(vectors)[:1], self.row_format)
+        if not self.row_format.is_exact:
+            gathered[...] = self.row_format.round_trip(self.tail(vectors)[:1])
         found = rows >= 0
-        gathered[found] = round_trip(paging.take(vectors, rows[found]), self.row_format)
+        gathered[found] = self.row_format.round_trip(paging.take(vectors, rows[found]))
         present = keys >= 0
         gathered[~present] = 0.0
         total = gathered.sum(2)

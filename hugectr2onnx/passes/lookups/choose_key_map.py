@@ -25,7 +25,6 @@ from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup, SlotOffset, t
 from hugectr2onnx.ir.ops.perfect_hash import PerfectHash
 from hugectr2onnx.tables.key_index import MOST_INT32, KeyColumn, column, is_dense
 from hugectr2onnx.tables.perfect_hash import BUCKET, HashFailed, slot_count
-from hugectr2onnx.tables.row_format import row_bytes as bytes_of_row
 
 Strategy = Literal["auto", "direct", "label-encoder", "perfect-hash", "indices"]
 STRATEGIES = get_args(Strategy)
@@ -187,7 +186,7 @@ def _fits_directly(node: Node, known: KeyColumn) -> bool:
 
 def _direct(node: Node, table: str, known: KeyColumn, wanted: str) -> tuple[KeyMap, Choice]:
     assert isinstance(node.op, Lookup)
-    row_bytes = bytes_of_row(node.op.row_format, _width(node))
+    row_bytes = node.op.row_format.row_bytes(_width(node))
     low = 0 if node.op.default != 0 or _is_cheap_below(known, row_bytes) else known.low
     span = known.high + 1 - low
     if span > min(max(FORCED_SPREAD * known.count, SMALL_FORCED), LARGEST_FORCED):

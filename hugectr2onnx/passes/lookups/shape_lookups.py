@@ -27,8 +27,8 @@ def _spread(node: Node) -> int:
     assert isinstance(op, Lookup)
     width = pooled.shape[-1]
     assert isinstance(width, int)
-    # Rows of int8 are flat when they become floats.
-    if op.apart or op.row_format == "int8" or not is_apart_for_free(keys.type, width, op.combiner == "mean"):
+    # Fused rows are flat when they become floats.
+    if op.apart or op.row_format.is_fused or not is_apart_for_free(keys.type, width, op.combiner == "mean"):
         return 0
     readers = [use.node for use in pooled.uses]
     if not readers or not all(_is_reshape(reader) or _is_split_and_reshaped(reader) for reader in readers):

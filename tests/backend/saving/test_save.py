@@ -30,7 +30,8 @@ from hugectr2onnx.backend.saving.model_file import ModelFile
 from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.errors import OutputError, WeightsError
 from hugectr2onnx.frontend.weights.mapped_file import map_file
-from hugectr2onnx.tables.gathered import Converted, Gathered, Part
+from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
+from hugectr2onnx.tables.row_format import FP16
 
 LARGE = np.arange(3000, dtype=np.float32).reshape(1000, 3)
 SMALL = np.arange(30, dtype=np.float32).reshape(10, 3)
@@ -55,7 +56,7 @@ def two_tables() -> Artifact:
     return Artifact(model, blobs)
 
 
-def one_table(part: Part) -> Artifact:
+def one_table(part: TensorData) -> Artifact:
     """%rows = gather(%table, %keys)"""
     table = Blob((part,))
     kind = helper.np_dtype_to_tensor_dtype(table.dtype)
@@ -356,8 +357,8 @@ def test_a_table_in_another_order_within_the_model_file_and_beside_it(tmp_path: 
     order = np.random.default_rng(1).permutation(len(table)).astype(np.int32)
     for part, expected in (
         (Gathered(table, order), table[order]),
-        (Converted(table, "fp16"), table.astype(np.float16)),
-        (Gathered(table, order, 0.0, "fp16"), table[order].astype(np.float16)),
+        (Converted(table, FP16), table.astype(np.float16)),
+        (Gathered(table, order, 0.0, FP16), table[order].astype(np.float16)),
     ):
         for limit in (0, 1 << 30):
             records = save(one_table(part), tmp_path / "a.onnx", limit=limit, checksums=True)
@@ -471,7 +472,7 @@ def test_a_table_that_became_shorter(tmp_path: Path, kind: str) -> None:
     part = {
         "as it is": rows,
         "in another order": Gathered(rows, np.arange(5000)[::-1]),
-        "converted": Converted(rows, "fp16"),
+        "converted": Converted(rows, FP16),
     }[kind]
     artifact = one_table(part)
     os.truncate(tmp_path / "table", 4096)

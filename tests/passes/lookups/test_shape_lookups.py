@@ -12,9 +12,10 @@ from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.types import N, i64
 from hugectr2onnx.passes.lookups.shape_lookups import shape_lookups
+from hugectr2onnx.tables.row_format import FP32, INT8
 
 
-def looked_up(graph, *, hotness=1, width=3, combiner="sum", row_format="fp32"):
+def looked_up(graph, *, hotness=1, width=3, combiner="sum", row_format=FP32):
     keys = graph.input("keys", i64(N, 2, hotness))
     table = graph.const(np.random.default_rng(1).normal(size=(9, width)).astype(np.float32), "vectors")
     return Embedding(combiner, key_map=Direct(0, 8), row_format=row_format)(
@@ -53,7 +54,7 @@ def test_other_forms_without_a_reshape(graph, apply_pass, hotness, combiner):
     [
         lambda graph: Relu()(looked_up(graph)),
         lambda graph: Reshape((N, 2))(looked_up(graph, width=1)),
-        lambda graph: Reshape((N, 6))(looked_up(graph, row_format="int8")),
+        lambda graph: Reshape((N, 6))(looked_up(graph, row_format=INT8)),
         lambda graph: Reshape((N, 6))(looked_up(graph, hotness=9)),
         lambda graph: Reshape((N, 6))(looked_up(graph, hotness=2, combiner="mean")),
         lambda graph: Reshape((N, 4))(Relu()(Split(2, (2, 1))(looked_up(graph)))),
