@@ -32,8 +32,9 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.options import METADATA_KEY, Options, PerTable, Progress
 from hugectr2onnx.options.documentation import document
-from hugectr2onnx.passes.lookups.choose_key_map import Choice, check_strategies, choose_key_map
-from hugectr2onnx.passes.lookups.use_rows import use_rows
+from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
+from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
+from hugectr2onnx.passes.lookups.strategies import Choice
 from hugectr2onnx.quantization.stored_tables import format_warnings, stored_tables, with_fillers
 from hugectr2onnx.report import Report
 from hugectr2onnx.tables.key_index import column
@@ -111,7 +112,7 @@ class _Compilation:
         ir = loaded.graph
         check_strategies(ir, options.keys)
         check_memory(ir, FLOAT_BYTES * loaded.dense_floats, options, automatic=options.opt_level > EXACT_LEVEL)
-        row_inputs = use_rows(ir, options.keys)
+        row_inputs = row_number_inputs(ir, options.keys)
         columns = {table_label(node): node.inputs[1].const for node in ir if isinstance(node.op, Lookup)}
         _note(report, loaded, sources, asked=options.embedding)
         with report.stage("reference", progress):

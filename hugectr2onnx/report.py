@@ -14,7 +14,7 @@ from hugectr2onnx.backend.runtime.parity import Parity
 from hugectr2onnx.backend.runtime.portability import RunsOn
 from hugectr2onnx.options import Progress
 from hugectr2onnx.passes import PassRun
-from hugectr2onnx.passes.lookups.choose_key_map import Choice
+from hugectr2onnx.passes.lookups.strategies import Choice
 from hugectr2onnx.quantization.metrics import Trial
 from hugectr2onnx.quantization.stored_tables import StoredTable
 

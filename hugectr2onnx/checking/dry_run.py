@@ -49,7 +49,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, i64
 from hugectr2onnx.options import Options
 from hugectr2onnx.passes.lookups.choose_key_map import check_names
-from hugectr2onnx.passes.lookups.use_rows import use_rows
+from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 
 BATCH_NORM = "BatchNorm"
 
@@ -242,7 +242,7 @@ class _Check:
             scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, options, self.warnings.append)})
         if self._has_sound_keys:
             self._expect(scratch)
-            self._try(use_rows, scratch, self.keys)
+            self._try(row_number_inputs, scratch, self.keys)
 
     def _check_look_ups(self, importer: Importer) -> None:
         """What needs the whole graph: the tables of a collection, and whether an input of rows has one meaning."""
@@ -251,7 +251,7 @@ class _Check:
         if self.resolved.collection:
             # The walk had stand-ins for other tables only.
             self._expect(importer.graph, {lookup.top for lookup in self.resolved.collection.lookups})
-        self._try(use_rows, importer.graph, self.keys)
+        self._try(row_number_inputs, importer.graph, self.keys)
 
     def _expect(self, graph: Graph, tops: Collection[str] | None = None) -> None:
         tables = expected_tables(graph, self.keys, tops, automatic=self.automatic)

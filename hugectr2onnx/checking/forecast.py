@@ -16,22 +16,19 @@ from hugectr2onnx.backend.saving.writable import existing_folder
 from hugectr2onnx.errors import OutputError
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup
-from hugectr2onnx.passes.lookups.choose_key_map import Choice, expect_key_maps
-from hugectr2onnx.passes.lookups.use_rows import source_of
+from hugectr2onnx.passes.lookups.choose_key_map import expect_key_maps
+from hugectr2onnx.passes.lookups.row_number_inputs import source_of
+from hugectr2onnx.passes.lookups.strategies import BY_NAME as STRATEGIES
+from hugectr2onnx.passes.lookups.strategies import INDICES, PERFECT_HASH, Choice
 from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
 
 MEMORY = 300 << 20
-KEY_MEMORY = {"direct": 16, "indices": 16, "perfect-hash": 48, "label-encoder": 100}
-"""Bytes a key."""
-NUMBER_MEMORY = 4
-"""Bytes of the row number for a number in the range of direct keys."""
 PROTOBUF_LIMIT = (1 << 31) - (1 << 16)
 """What the model file itself can hold, some of it for the graph: keys of a LabelEncoder can lie nowhere else."""
 START_SECONDS = 1.5
 READ_RATE = 4.0e9
 """Bytes a second at which a table is looked over; rows in smaller formats take as long once more."""
 WRITE_RATE = 8.0e8
-KEY_SECONDS = {"direct": 3e-8, "indices": 3e-7, "perfect-hash": 2.5e-6, "label-encoder": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,7 @@ class TableForecast:
     @property
     def memory_bytes(self) -> int:
         """For its keys, whatever the width: rows, missing ones too, go to the disk as they are read."""
-        keys = KEY_MEMORY[self.strategy] * self.rows
-        if self.strategy != "direct":
-            return keys
-        return keys + (NUMBER_MEMORY * self.filler_rows or self.map_bytes)
+        return STRATEGIES[self.strategy].memory_bytes(self.rows, self.map_bytes, self.filler_rows)
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def forecast(
     stored = sum(table.row_bytes for table in tables)
     maps = sum(table.map_bytes for table in tables)
     source = sum(4 * table.rows * table.width * (1 if table.format == FP32.name else 2) for table in tables)
-    keys = sum(KEY_SECONDS[table.strategy] * table.rows for table in tables)
+    keys = sum(STRATEGIES[table.strategy].seconds_per_key * table.rows for table in tables)
     return Forecast(
         dense_bytes=dense_bytes,
         table_bytes=stored,
@@ -121,7 +115,7 @@ def expected_tables(
 
 def _map_bytes(choice: Choice, readers: Sequence[Node]) -> int:
     """With row numbers as inputs a map lies beside the model, one for each input."""
-    if choice.strategy != "indices":
+    if choice.strategy != INDICES.name:
         return choice.map_bytes
     sizes = {}
     for node in readers:
@@ -139,13 +133,14 @@ def least_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, i
 
 def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:
     """The error of keys that the model file cannot hold."""
-    encoded = [table for table in tables if table.strategy == "label-encoder"]
+    encoded = [table for table in tables if STRATEGIES[table.strategy].is_in_model_file]
     needed = sum(table.map_bytes for table in encoded)
     if needed <= PROTOBUF_LIMIT:
         return None
     return OutputError(
         f"The keys of {', '.join(table.table for table in encoded)} take {needed:,} bytes as a LabelEncoder, which lies in the "
-        'model file itself, and protobuf allows that 2 GiB: give keys="perfect-hash", or leave the choice to level 2 or 3.'
+        f'model file itself, and protobuf allows that 2 GiB: give keys="{PERFECT_HASH.name}", or leave the '
+        "choice to level 2 or 3."
     )
 
 

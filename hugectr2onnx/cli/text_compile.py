@@ -60,13 +60,15 @@ def _parity(report: Report) -> str:
 
 
 def _show_tables(output: Output, report: Report) -> None:
+    from hugectr2onnx.passes.lookups.strategies import LABEL_ENCODER
+
     strategies = {choice.table: choice.strategy for choice in report.key_maps}
     output.table(
         ("embedding", "keys", "rows", "dropped", "rows as", "bytes", "before", "largest error", "rms error"),
         [
             (
                 table.table,
-                strategies.get(table.table, "label-encoder"),
+                strategies.get(table.table, LABEL_ENCODER.name),
                 table.rows,
                 table.rows_dropped,
                 table.format,

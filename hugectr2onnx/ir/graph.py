@@ -137,7 +137,7 @@ class Graph:
         types = inferred if isinstance(inferred, tuple) else (inferred,)
         node = Node(self, op, types, name, self._sources)
         self._nx.add_node(node)
-        self._wire(node, operands)
+        self._set_operands(node, operands)
         if self._added is not None:
             self._added.append(node)
         return Value(node)
@@ -228,13 +228,13 @@ class Graph:
             copy = Node(other, node.op, node.types, node.name, node.sources)
             copies[node] = copy
             other._nx.add_node(copy)
-            other._wire(copy, [Value(copies[operand.node], operand.index) for operand in node.inputs])
+            other._set_operands(copy, [Value(copies[operand.node], operand.index) for operand in node.inputs])
         other._inputs = [copies[node] for node in self._inputs]
         other._output = copies[self._output] if self._output else None
         other._changed()
         return other
 
-    def _wire(self, node: Node, operands: Sequence[Value]) -> None:
+    def _set_operands(self, node: Node, operands: Sequence[Value]) -> None:
         for slot, operand in enumerate(node.inputs):
             self._disconnect(operand, node, slot)
         for slot, operand in enumerate(operands):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
-from hugectr2onnx.passes.lookups.choose_key_map import Choice
+from hugectr2onnx.passes.lookups.strategies import Choice
 from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
 from hugectr2onnx.tables.vectors import vectors_of
 

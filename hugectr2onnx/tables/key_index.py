@@ -17,10 +17,14 @@ from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.array import Array
 
 CHUNK = 1 << 18
+MAX_KEY = int(np.iinfo(np.int64).max)
+"""The largest key, which HugeCTR reserves."""
 SPREAD = 4
 """Numbers in the range for each key up to which a row number for every number is the smaller index."""
-SMALL_RANGE = 1 << 16
-MOST_INT32 = 1 << 31
+MAX_SMALL_RANGE = 1 << 16
+"""Numbers in the range of keys that are never too many for a row number each."""
+MAX_INT32_ROWS = 1 << 31
+"""Row numbers up to this count fit into int32."""
 
 
 class KeyIndex(Protocol):
@@ -58,16 +62,13 @@ class KeyColumn(np.ndarray[Any, Any]):
 
     @cached_property
     def _range(self) -> tuple[int, int, int]:
-        low, high, count = MOST_INT64, -1, 0
+        low, high, count = MAX_KEY, -1, 0
         for chunk in paging.chunks(np.asarray(self)):
             if chunk.min() < 0:
                 chunk = chunk[chunk >= 0]
             if chunk.size:
                 low, high, count = min(low, int(chunk.min())), max(high, int(chunk.max())), count + chunk.size
         return (low, high, count) if count else (0, -1, 0)
-
-
-MOST_INT64 = int(np.iinfo(np.int64).max)
 
 
 def column(keys: Array) -> KeyColumn:
@@ -78,7 +79,7 @@ def column(keys: Array) -> KeyColumn:
 def is_dense(keys: Array) -> bool:
     """Whether a row number for every number from the smallest to the largest key is the smaller index."""
     known = column(keys)
-    return known.high - known.low + 1 <= max(SPREAD * known.count, SMALL_RANGE)
+    return known.high - known.low + 1 <= max(SPREAD * known.count, MAX_SMALL_RANGE)
 
 
 def build_index(keys: KeyColumn) -> KeyIndex:
@@ -96,7 +97,7 @@ class RangeIndex:
 
     @staticmethod
     def of(keys: KeyColumn) -> RangeIndex:
-        table: Array = np.full(keys.high - keys.low + 1, -1, np.int32 if len(keys) < MOST_INT32 else np.int64)
+        table: Array = np.full(keys.high - keys.low + 1, -1, np.int32 if len(keys) < MAX_INT32_ROWS else np.int64)
         known, all_valid = np.asarray(keys), keys.count == len(keys)
 
         def enter(start: int) -> None:

@@ -21,16 +21,16 @@ from hugectr2onnx.tables.array import Array
 LOAD = 0.8
 """Keys for each slot: a fuller table is smaller, but takes many times as long to build."""
 BUCKET = 5
-MOST_IN_BUCKET = 64
+MAX_IN_BUCKET = 64
 """Chance never puts so many keys into one bucket, whatever their number; an adversary might, and placing them takes forever."""
-MOST_SEEDS = 16
-MOST_ROUNDS = 4096
+MAX_SEEDS = 16
+MAX_ROUNDS = 4096
 CHUNK = 1 << 20
 EMPTY = -1
 """What stands in a slot without a key; only padding equals it, and its row is the missing one."""
 
 
-class HashFailed(Exception):
+class HashError(Exception):
     """No seed gave a perfect hash; it never leaves the compiler."""
 
 
@@ -58,10 +58,10 @@ class HashTables:
 def build(keys: Array, missing: int) -> HashTables:
     """The tables for different keys of 0 and more; row i belongs to key i and `missing` to empty slots.
 
-    Every key is looked up in the result. Raises HashFailed where no seed works, as with keys that stand twice.
+    Every key is looked up in the result. Raises HashError where no seed works, as with keys that stand twice.
     """
     base = _digest(keys)
-    for seed in range(MOST_SEEDS):
+    for seed in range(MAX_SEEDS):
         mix = _odd(base, seed, 0), _odd(base, seed, 1)
         displacements = _displace(keys, mix, base, seed)
         if displacements is None:
@@ -69,7 +69,7 @@ def build(keys: Array, missing: int) -> HashTables:
         tables = _fill(keys, missing, HashTables(seed, mix, _shift(len(keys)), displacements, _EMPTY, _EMPTY))
         if tables is not None:
             return tables
-    raise HashFailed(f"none of {MOST_SEEDS} seeds told {len(keys):,} keys apart; does one stand twice?")
+    raise HashError(f"none of {MAX_SEEDS} seeds told {len(keys):,} keys apart; does one stand twice?")
 
 
 _EMPTY = np.empty(0, np.int64)
@@ -110,12 +110,12 @@ def _displace(keys: Array, mix: tuple[int, int], base: int, seed: int) -> Array 
     shift = np.uint64(_shift(len(keys)))
     buckets = np.int64(1) << (64 - int(shift))
     counts = np.bincount((x >> shift).view(np.int64), minlength=int(buckets))
-    if counts.max(initial=0) > MOST_IN_BUCKET:
+    if counts.max(initial=0) > MAX_IN_BUCKET:
         return None
     sizes = counts.astype(np.uint8)
     starts = _starts(counts, len(keys))
     del counts
-    candidates = np.array([_odd(base, seed, 2 + number) for number in range(MOST_ROUNDS)], np.uint64)
+    candidates = np.array([_odd(base, seed, 2 + number) for number in range(MAX_ROUNDS)], np.uint64)
     placing = _Placing(x, slot_count(len(keys)), int(buckets), candidates)
     for size in range(int(sizes.max(initial=0)), 0, -1):
         (mine,) = np.nonzero(sizes == size)
@@ -216,7 +216,7 @@ def _digest(keys: Array) -> int:
 
 def _odd(base: int, seed: int, number: int) -> int:
     """The odd 64-bit number of a place in a sequence (splitmix64)."""
-    z = (base + 0x9E3779B97F4A7C15 * (1 + seed * (MOST_ROUNDS + 2) + number)) & _MASK
+    z = (base + 0x9E3779B97F4A7C15 * (1 + seed * (MAX_ROUNDS + 2) + number)) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return (z ^ (z >> 31)) | 1

@@ -22,7 +22,7 @@ from hugectr2onnx.frontend.loading import load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.options import METADATA_KEY, Options
-from hugectr2onnx.passes.lookups.use_rows import use_rows
+from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 
 RTOL = ATOL = 1e-4
 """HugeCTR computes in float32 on a GPU, in an order of its own: further from float64 than onnxruntime is."""
@@ -86,7 +86,7 @@ def verify(
     fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), model)
     fitted.check_keys_kept(_metadata(model), os.fspath(onnx_path))
     loaded = load(graph, weights, fitted)
-    use_rows(loaded.graph, stored.keys)
+    row_number_inputs(loaded.graph, stored.keys)
     session = sessions.open_session(onnx_path)
     _check_interface(onnx_path, loaded.graph, session)
     recorded = read_samples(samples, session) if samples is not None else None

@@ -35,7 +35,7 @@ def test_a_sound_graph_passes(graph):
 
 def test_a_cycle(graph):
     relu, mul = node(graph, "relu"), node(graph, "mul")
-    graph._wire(relu, [Value(mul)])
+    graph._set_operands(relu, [Value(mul)])
     with pytest.raises(VerificationError, match=r"a cycle: .*(<relu >.*<mul >|<mul >.*<relu >)"):
         verify(graph)
 
@@ -125,7 +125,7 @@ def test_an_input_without_a_name(graph):
 def test_output_names_that_clash(graph):
     sink = graph.sink
     sink.op = Output(("y", "y"))
-    graph._wire(sink, [sink.inputs[0], sink.inputs[0]])
+    graph._set_operands(sink, [sink.inputs[0], sink.inputs[0]])
     with pytest.raises(VerificationError, match=r"output names .*\['y'\]"):
         verify(graph)
 
@@ -133,6 +133,6 @@ def test_output_names_that_clash(graph):
 def test_an_operand_of_another_graph(graph):
     foreign = Graph().const(np.float32([3, 4]))
     mul = node(graph, "mul")
-    graph._wire(mul, [mul.inputs[0], foreign])
+    graph._set_operands(mul, [mul.inputs[0], foreign])
     with pytest.raises(VerificationError, match="not of this graph"):
         verify(graph)

@@ -55,7 +55,7 @@ def slightly_wrong(graph):
     for name, value in graph.outputs.items():
         nudged = graph.add(Identity(), value * 1.000001, name="done")
         operands = [nudged if output == name else v for output, v in graph.outputs.items()]
-        graph._wire(graph.sink, operands)
+        graph._set_operands(graph.sink, operands)
     return Counter({"slightly_wrong": 1})
 
 

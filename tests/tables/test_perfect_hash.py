@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hugectr2onnx.tables import perfect_hash
-from hugectr2onnx.tables.perfect_hash import EMPTY, HashFailed, HashTables, build
+from hugectr2onnx.tables.perfect_hash import EMPTY, HashError, HashTables, build
 
 MOST = 2**63 - 1
 
@@ -117,14 +117,14 @@ def test_keys_made_to_collide_in_all_bits_get_another_seed(known_seeds: None) ->
 
 
 def test_keys_that_stand_twice_fail_after_a_bounded_search() -> None:
-    with pytest.raises(HashFailed, match="16 seeds"):
+    with pytest.raises(HashError, match="16 seeds"):
         build(np.array([1, 2, 1]), 3)
 
 
 def test_buckets_that_never_fit_fail_after_a_bounded_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perfect_hash, "slot_count", lambda keys: keys - 1)
-    monkeypatch.setattr(perfect_hash, "MOST_ROUNDS", 20)
-    with pytest.raises(HashFailed):
+    monkeypatch.setattr(perfect_hash, "MAX_ROUNDS", 20)
+    with pytest.raises(HashError):
         build(np.arange(50), 50)
 
 

@@ -32,7 +32,7 @@ _OLDER = (b"h2okeys1", b"h2okeys2")
 PAGE = 4096
 MAX_HEAD = 64 << 20
 INT64 = np.dtype("<i8")
-LARGEST_KEY = np.iinfo(np.int64).max
+MAX_KEY = np.iinfo(np.int64).max
 SUFFIX = ".keys"
 KEYS_METADATA = "hugectr2onnx.keys."
 """With the name of an input: the metadata key under which a model names its key map."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from hugectr2onnx.ir.op import Emitter
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.tables.key_index import MOST_INT64
+from hugectr2onnx.tables.key_index import MAX_KEY
 
 NO_OFFSETS: tuple[int, ...] = ()
 
@@ -74,10 +74,10 @@ class Direct(KeyMap):
 
         A table without offsets takes one Clip, which costs a tenth of what Min and Max do.
         """
-        if any(offsets) and self.low == 0 and self.high < MOST_INT64:
+        if any(offsets) and self.low == 0 and self.high < MAX_KEY:
             return self._emit_moved(out, keys, offsets)
         moved = emit_offsets(out, keys, offsets) if any(offsets) else keys
-        above = min(self.high + 1, MOST_INT64)
+        above = min(self.high + 1, MAX_KEY)
         bounded = out.node("Clip", moved, out.const(self.low - 1, "i64"), out.const(above, "i64"))
         return out.node("Sub", bounded, rank3(out, self.low)) if self.low else bounded
 
@@ -103,7 +103,7 @@ class Direct(KeyMap):
 def emit_offsets(out: Emitter, keys: str, offsets: tuple[int, ...]) -> str:
     """`key + offsets[slot]` for keys >= 0, saturating at the largest int64."""
     column = np.array(offsets, np.int64).reshape(1, -1, 1)
-    bounded = out.node("Min", keys, out.const(MOST_INT64 - column, "i64"))
+    bounded = out.node("Min", keys, out.const(MAX_KEY - column, "i64"))
     moved = out.node("Add", bounded, out.const(column, "i64"))
     return out.node("Where", is_padding(out, keys), keys, moved)
 

@@ -30,10 +30,9 @@ from hugectr2onnx.ir.ops.stored_rows import store
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
-from hugectr2onnx.tables.key_index import MOST_INT32, KeyColumn, RangeIndex, column
+from hugectr2onnx.tables.key_index import MAX_INT32_ROWS, MAX_KEY, KeyColumn, RangeIndex, column
 from hugectr2onnx.tables.row_format import FP32, RowFormat
 
-LARGEST_KEY = np.iinfo(np.int64).max
 VECTORS = ".vectors"
 """The end of the name of a table's vectors; what stands before it names the table."""
 CHUNK = 1 << 20
@@ -52,7 +51,7 @@ class SlotOffset(Op):
 
     def evaluate(self, keys: Array) -> Array:
         offsets = self._column()
-        return np.where(keys < 0, keys, np.minimum(keys, LARGEST_KEY - offsets) + offsets)
+        return np.where(keys < 0, keys, np.minimum(keys, MAX_KEY - offsets) + offsets)
 
     def emit(self, out: Emitter, keys: str) -> str:
         return emit_offsets(out, keys, self.offsets)
@@ -235,7 +234,7 @@ def order_by_key(table_keys: Array, direct: Direct) -> Array:
     index = column(table_keys).index
     if isinstance(index, RangeIndex) and (index.low, len(index.table)) == (direct.low, direct.width):
         return index.table
-    order = np.full(direct.width, -1, np.int32 if len(table_keys) < MOST_INT32 else np.int64)
+    order = np.full(direct.width, -1, np.int32 if len(table_keys) < MAX_INT32_ROWS else np.int64)
     if isinstance(index, RangeIndex):
         order[index.low - direct.low :][: len(index.table)] = index.table
     else:

@@ -26,7 +26,7 @@ class PerfectHash(KeyMap):
 
     @staticmethod
     def build(keys: Array, rows: Array, missing: int) -> PerfectHash:
-        """For the keys of 0 and more and their rows; raises HashFailed where no seed works."""
+        """For the keys of 0 and more and their rows; raises HashError where no seed works."""
         tables = perfect_hash.build(keys, missing)
         if len(rows) and (rows[0] != 0 or rows[-1] != len(rows) - 1):
             taken = tables.keys != perfect_hash.EMPTY

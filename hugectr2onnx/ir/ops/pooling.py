@@ -13,7 +13,7 @@ from hugectr2onnx.ir.ops.key_maps import rank3
 from hugectr2onnx.ir.ops.stored_rows import StoredRows
 from hugectr2onnx.ir.types import Batch, DType, TensorType
 
-MOST_SPLIT = 8
+MAX_SPLIT = 8
 
 
 def is_apart_for_free(keys: TensorType, width: int, mean: bool) -> bool:
@@ -73,7 +73,7 @@ def _is_split(keys: TensorType) -> bool:
     """Whether the keys of a slot are few enough to be gathered one by one."""
     _, slots, hotness = keys.shape
     assert isinstance(slots, int) and isinstance(hotness, int)
-    return 1 < hotness <= min(MOST_SPLIT, max(2, slots))
+    return 1 < hotness <= min(MAX_SPLIT, max(2, slots))
 
 
 def _flat(keys: TensorType) -> list[int]:

@@ -8,11 +8,11 @@ import pytest
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.lookup import LARGEST_KEY, Embedding, SlotOffset
+from hugectr2onnx.ir.ops.lookup import MAX_KEY, Embedding, SlotOffset
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.printer import print_graph
 from hugectr2onnx.ir.types import N, i64
-from hugectr2onnx.passes.lookups.use_rows import use_rows
+from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 
 KEYS = np.array([70, 9, 1 << 40])
 VECTORS = np.float32([[1, 2], [3, 4], [5, 6]])
@@ -43,7 +43,7 @@ def test_the_keys_of_a_table_become_row_numbers() -> None:
     model = Model()
     model.look_up("e", SlotOffset((0, 7))(model.input))
     graph = model.done()
-    (entry,) = use_rows(graph, "indices")
+    (entry,) = row_number_inputs(graph, "indices")
     assert (entry.input, entry.table, entry.keys.tolist(), entry.offsets) == ("k", "e", KEYS.tolist(), (0, 7))
     assert print_graph(graph) == (
         "graph @g {\n"
@@ -61,7 +61,7 @@ def test_look_ups_of_one_table_take_the_same_rows_and_may_reshape_them() -> None
     model.look_up("one", model.input)
     model.look_up("two", Reshape((N, 1, 2))(model.input))
     graph = model.done()
-    assert [entry.table for entry in use_rows(graph, "indices")] == ["one"]
+    assert [entry.table for entry in row_number_inputs(graph, "indices")] == ["one"]
     found = evaluate(graph, {"k": np.array([[[2], [0]]])})
     np.testing.assert_array_equal(found["one"], [[[5, 6], [1, 2]]])
     np.testing.assert_array_equal(found["two"], [[[6, 8]]])
@@ -69,17 +69,17 @@ def test_look_ups_of_one_table_take_the_same_rows_and_may_reshape_them() -> None
 
 def test_offsets_one_after_the_other_are_added_and_saturate() -> None:
     model = Model()
-    model.look_up("e", Reshape((N, 1, 2))(SlotOffset((5, LARGEST_KEY))(SlotOffset((1, 1))(model.input))))
+    model.look_up("e", Reshape((N, 1, 2))(SlotOffset((5, MAX_KEY))(SlotOffset((1, 1))(model.input))))
     graph = model.done()
-    (entry,) = use_rows(graph, "indices")
-    assert entry.offsets == (6, LARGEST_KEY)
+    (entry,) = row_number_inputs(graph, "indices")
+    assert entry.offsets == (6, MAX_KEY)
     assert "slot_offset" not in print_graph(graph)
 
 
 def refused(model: Model, why: str, keys: object = "indices") -> None:
     before = print_graph(model.done())
     with pytest.raises(UnsupportedError, match=f'one cannot have keys="indices": .*{why}'):
-        use_rows(model.graph, keys)  # type: ignore[arg-type]
+        row_number_inputs(model.graph, keys)  # type: ignore[arg-type]
     assert print_graph(model.graph) == before
 
 

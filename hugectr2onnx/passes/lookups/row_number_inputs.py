@@ -13,12 +13,13 @@ import numpy as np
 
 from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
-from hugectr2onnx.ir.ops.lookup import LARGEST_KEY, Embedding, Lookup, SlotOffset
+from hugectr2onnx.ir.ops.lookup import Embedding, Lookup, SlotOffset
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.lookups.choose_key_map import wanted_strategy
-from hugectr2onnx.tables.key_index import KeyColumn, column
+from hugectr2onnx.passes.lookups.strategies import INDICES
+from hugectr2onnx.tables.key_index import MAX_KEY, KeyColumn, column
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +32,13 @@ class RowInput:
     offsets: tuple[int, ...]
 
 
-def use_rows(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowInput, ...]:
+def row_number_inputs(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowInput, ...]:
     """%o = slot_offset(%k); %e = embedding(%o, %keys, %vectors)  ->  %e = embedding(%k, [0, 1, ...], %vectors)
 
     Keys may be reshaped on their way. Raises UnsupportedError where one input feeds several tables or a look-up that takes
     keys, or a row depends on the slot too.
     """
-    wanted = [node for node in graph if isinstance(node.op, Lookup) and wanted_strategy(node, keys) == "indices"]
+    wanted = [node for node in graph if isinstance(node.op, Lookup) and wanted_strategy(node, keys) == INDICES.name]
     found: dict[Value, RowInput] = {}
     for node in wanted:
         source, entry = _row_input(node)
@@ -88,7 +89,7 @@ def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tup
 
 def _sum(offsets: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
     """Offsets one after the other: both saturate at the same number, so their order does not matter."""
-    return tuple(min(a + b, LARGEST_KEY) for a, b in zip(offsets, more, strict=True)) if offsets else more
+    return tuple(min(a + b, MAX_KEY) for a, b in zip(offsets, more, strict=True)) if offsets else more
 
 
 def _check_reader(node: Node, reader: Node, entry: RowInput, offsets: tuple[int, ...], takes_rows: bool) -> None:
@@ -121,4 +122,4 @@ def _without_offsets(graph: Graph, keys: Value) -> Value:
 
 def _refuse(node: Node, why: str) -> UnsupportedError:
     table = ", ".join(node.sources) or node.name
-    return UnsupportedError(f"{table} cannot have ", Setting("keys", "indices"), f": {why}; choose another strategy")
+    return UnsupportedError(f"{table} cannot have ", Setting("keys", INDICES.name), f": {why}; choose another strategy")
