@@ -10,8 +10,8 @@ from onnx import numpy_helper
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.tables import paging, row_format
-from hugectr2onnx.tables.row_format import FORMATS, RowFormat, dtype_of
+from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.row_format import FORMATS, RowFormat
 from hugectr2onnx.verification.traced_lookups import TracedLookup
 
 
@@ -35,7 +35,7 @@ class StoredTable:
 
     @property
     def row_bytes(self) -> int:
-        return row_format.row_bytes(self.format, self.width)
+        return self.format.row_bytes(self.width)
 
     @property
     def nbytes(self) -> int:
@@ -57,24 +57,23 @@ class StoredTable:
 
     def encode(self, rows: Array) -> Array:
         """float32 rows [n, width] as the file stores them."""
-        scales = row_format.scales_of(rows) if self.format == "int8" else None
-        return _joined(row_format.encode(rows, self.format), scales)
+        return _joined(self.format.encode(rows), self.format.scales(rows))
 
     def decode(self, stored: Array) -> Array:
         """float32 rows from stored ones."""
         numbers, scales = stored, None
-        if self.format == "int8":
+        if self.format.has_scales:
             numbers, tail = stored[:, : self.width], stored[:, self.width :]
             scales = np.ascontiguousarray(tail).view("<f4")
-        dtype = dtype_of(self.format).newbyteorder("<")
-        return row_format.decode(np.ascontiguousarray(numbers).view(dtype).reshape(len(stored), self.width), scales)
+        dtype = self.format.dtype.newbyteorder("<")
+        return self.format.decode(np.ascontiguousarray(numbers).view(dtype).reshape(len(stored), self.width), scales)
 
 
 def stored_table(artifact: Artifact, lookup: TracedLookup) -> StoredTable:
     """The table that answers a look-up; external data is mapped, not read."""
     numbers = tensor_of(artifact, lookup.tensor)
     scales = tensor_of(artifact, lookup.scales) if lookup.scales is not None else None
-    format = next(format for format in FORMATS if dtype_of(format) == numbers.dtype)
+    format = next(format for format in FORMATS if format.dtype == numbers.dtype)
     return StoredTable(_columns(numbers), None if scales is None else _columns(scales), format)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hugectr2onnx.tables.row_format import RowFormat
-
 
 @dataclass(frozen=True)
 class RowDifference:
@@ -32,7 +30,7 @@ class TableComparison:
 
     table: str
     tensor: str = ""
-    format: RowFormat | None = None
+    format: str | None = None
     rows: int = 0
     keys: int = 0
     width: int = 0

@@ -88,7 +88,7 @@ class _Comparer:
         return TableComparison(
             table=table_label(self.lookup.node),
             tensor=self.lookup.tensor,
-            format=self.stored.format,
+            format=self.stored.format.name,
             rows=len(self.stored),
             keys=int(asked.sum()),
             width=self.stored.width,

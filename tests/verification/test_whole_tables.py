@@ -14,7 +14,7 @@ import hugectr2onnx
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.frontend.loading import load
 from hugectr2onnx.options import Options
-from hugectr2onnx.passes.lookups.use_rows import use_rows
+from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.verification.table_comparison import TableComparison
 from hugectr2onnx.verification.whole_tables import compare_tables
 
@@ -26,7 +26,7 @@ ROWS = "emb.vectors.rows"
 
 def compare(model: TablesModel, path: Path, keys: str = "auto", **options: Any) -> tuple[TableComparison, ...]:
     graph = load(model.graph, model.write(), Options(**options)).graph
-    use_rows(graph, keys)
+    row_number_inputs(graph, keys)
     return compare_tables(graph, as_artifact(read_model(path), path))
 
 

@@ -20,6 +20,7 @@ from hugectr2onnx.ir.ops.lookup import Embedding, LocalizedEmbedding, SlotOffset
 from hugectr2onnx.ir.types import N, i64
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map, expect_key_maps
+from hugectr2onnx.passes.lookups.strategies import hash_bytes
 from hugectr2onnx.tables.key_index import column
 
 MOST, LEAST = 2**63 - 1, -(2**63)
@@ -294,3 +295,22 @@ def test_repeated_keys_of_localized_tables(strategy: str, default: float) -> Non
     absent = [default] * 2
     expected = [[[0, 1], [4, 5], [0, 1]], [[2, 3], absent, [0, 0]], [absent, [6, 7], absent]]
     np.testing.assert_array_equal(run(graph, keys), np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [
+        (1000, 1251 * 12 + 256 * 8),  # 1000 / 0.8 + 1 slots of a key and an int32, 2^8 buckets of a uint64
+        (4, 6 * 12 + 2 * 8),  # two buckets at least
+        (0, 1 * 12 + 2 * 8),
+    ],
+)
+def test_the_bytes_of_a_perfect_hash(count: int, size: int) -> None:
+    assert hash_bytes(count) == size
+    (expected,) = expect_key_maps(model(np.arange(count) << 30), "perfect-hash")
+    assert expected.map_bytes == size
+    assert choose_key_map(model(np.arange(count) << 30), "perfect-hash")[0].map_bytes == size
+
+
+def test_row_numbers_beyond_int32_take_eight_bytes() -> None:
+    assert hash_bytes(1 << 31) == (int((1 << 31) / 0.8) + 1) * 16 + 8 * (1 << 29)
