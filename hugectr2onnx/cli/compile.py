@@ -66,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
+    from hugectr2onnx.tables.row_format import FORMATS
+
     given = given_options(arguments)
     if arguments.options is not None:
         options = _replayed(arguments.options, os.path.basename(arguments.output), given)
@@ -82,7 +84,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.budget and not arguments.samples:
         raise UsageError("--budget needs --samples FILE.npz to judge by")
     # A budget begins with the smallest rows, unless told where to begin.
-    formats = given.get("embedding", "int8" if arguments.budget else "fp32")
+    formats = given.get("embedding", (FORMATS[-1] if arguments.budget else FORMATS[0]).name)
     options = options.changed(embedding=formats)
     _require_room(arguments, weights, options)
     compiled = _compile(arguments, weights, options, output)

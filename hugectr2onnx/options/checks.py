@@ -160,16 +160,16 @@ def _listed(value: object) -> object:
 
 def row_formats(value: object, name: str) -> str | dict[str, str]:
     """A row format, or {embedding top: row format}."""
-    from hugectr2onnx.tables.row_format import FORMATS
+    from hugectr2onnx.tables.row_format import BY_NAME
 
-    return _per_table(value, name, FORMATS, "a row format is")
+    return _per_table(value, name, [*BY_NAME], "a row format is")
 
 
 def key_maps(value: object, name: str) -> str | dict[str, str]:
     """A key-map strategy, or {embedding top: strategy}."""
-    from hugectr2onnx.passes.lookups.choose_key_map import STRATEGIES
+    from hugectr2onnx.passes.lookups.strategies import STRATEGY_NAMES
 
-    return _per_table(value, name, STRATEGIES, "it must be")
+    return _per_table(value, name, STRATEGY_NAMES, "it must be")
 
 
 def _per_table(value: object, name: str, known: Sequence[str], must: str) -> str | dict[str, str]:

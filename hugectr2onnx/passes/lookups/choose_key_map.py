@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from hugectr2onnx.errors import OptionError, UnsupportedError
+from hugectr2onnx.errors import OptionError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.key_maps import Direct, KeyMap
 from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
-from hugectr2onnx.passes.lookups.strategies import AUTO, LABEL_ENCODER, STRATEGY_NAMES, Choice, Table, strategy_for
+from hugectr2onnx.passes.lookups.strategies import AUTO, LABEL_ENCODER, Choice, Table, strategy_for
 
 
 def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
