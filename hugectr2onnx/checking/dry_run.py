@@ -235,7 +235,7 @@ class _Check:
     def _look_up(self, clause: EmbeddingClause, source: SparseInput, table: SparseTable) -> None:
         """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
         scratch = Graph()
-        keys = scratch.input(clause.bottom, i64(N, source.slot_num, source.max_nnz))
+        keys = scratch.input(clause.bottom, i64(N, source.slot_num, embedding.key_width(source)))
         format = table_options.format_of(self.options.embedding, clause.top, clause.vec_size)
         options = TableOptions(self.options.n_gpus, format, self.resolved.keep_keys.get(clause.top))
         with scratch.building(clause.top):

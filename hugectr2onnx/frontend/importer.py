@@ -182,7 +182,8 @@ class Importer:
         slot_sizes = tuple(self.options.slot_size_array or ())
         self._collect(self._check_slot_sizes)
         if self.options.convert_embedding:
-            keys = embedding.declare_keys(self.graph, self.clauses.data, read, slot_sizes)
+            fixed = embedding_collection.bottoms_of_fixed_width(self.resolved.collection)
+            keys = embedding.declare_keys(self.graph, self.clauses.data, read, slot_sizes, fixed)
         for clause in clauses:
             try:
                 with self.graph.building(clause.top):

@@ -10,10 +10,13 @@ import numpy as np
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
 from hugectr2onnx.ir.ops.shape import Slice, Take
-from hugectr2onnx.ir.types import Array, Batch, DType
+from hugectr2onnx.ir.types import Array, Batch, DType, Width
 
 EXTREMES = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, -1, 1 << 31, (1 << 32) - 1], np.int64)
 SAMPLED_KEYS = 4096
+FED_WIDTHS = (1, 3, 9, 33)
+"""Widths of inputs whose width is free; a feed takes one by its seed, so that the feeds of a proof differ in it."""
+PADDING = -1
 
 
 def smallest_batch(graph: Graph) -> int:
@@ -38,7 +41,10 @@ def feeds_for(graph: Graph, batch: int, seed: int, scales: Sequence[float] = ())
     multiplied by them in turn: units that are dead on small features wake up on large ones.
     """
     generator = np.random.default_rng(seed)
-    feeds = {value.node.name: _feed(value, batch, generator) for value in graph.inputs}
+    feeds = {
+        value.node.name: _feed(value, batch, generator, FED_WIDTHS[(seed + place) % len(FED_WIDTHS)])
+        for place, value in enumerate(graph.inputs)
+    }
     return {name: _scaled(array, scales) for name, array in feeds.items()}
 
 
@@ -51,13 +57,23 @@ def _scaled(array: Array, scales: Sequence[float]) -> Array:
     return array * factors.reshape(-1, *[1] * (array.ndim - 1))
 
 
-def _feed(value: Value, batch: int, generator: np.random.Generator) -> Array:
+def _feed(value: Value, batch: int, generator: np.random.Generator, free_width: int) -> Array:
     shape = value.type.concrete(batch)
     if value.type.dtype is DType.I64:
-        return _keys(value, shape, generator)
+        if not isinstance(value.shape[-1], Width):
+            return _keys(value, shape, generator)
+        return _emptied(_keys(value, (*shape[:-1], free_width), generator), generator)
     normal = generator.normal(0, 1, shape)
     whole = generator.integers(0, 12, shape)
     return np.where(generator.random(shape) < 0.8, normal, whole).astype(np.float32)
+
+
+def _emptied(keys: Array, generator: np.random.Generator) -> Array:
+    """Keys with the hotness of real data: most slots hold a few, some none, some all places, and padding follows."""
+    width = keys.shape[-1]
+    count = np.minimum(generator.geometric(0.4, (*keys.shape[:-1], 1)) - 1, width)
+    count = np.where(generator.random(count.shape) < 0.05, width, count)
+    return np.where(np.arange(width) < count, keys, PADDING)
 
 
 def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
@@ -70,7 +86,7 @@ def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) 
             if len(mine):
                 keys[:, position] = generator.choice(mine, keys[:, position].shape)
     kind = generator.random(shape)
-    keys = np.where(kind < 0.1, -1, keys)
+    keys = np.where(kind < 0.1, PADDING, keys)
     keys = np.where((kind >= 0.1) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
     keys = np.where((kind >= 0.15) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
     repeated = (kind > 0.8)[..., :1]

@@ -59,6 +59,25 @@ class Batch:
         return length.numerator
 
 
+class Width(int):
+    """A dimension that the caller of the model chooses for each request; its value is the largest that training saw.
+
+    It is a symbol in the ONNX model. As a number it serves where a size is estimated; no op may count on it.
+    """
+
+    name: str
+
+    def __new__(cls, largest: int, name: str) -> Width:
+        width = super().__new__(cls, largest)
+        width.name = name
+        return width
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+
 Dim = int | Batch
 N = Batch()
 

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
-from hugectr2onnx.ir.types import Array, Batch, DType, TensorType
+from hugectr2onnx.ir.types import Array, Batch, DType, TensorType, Width
 from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 
 PRODUCER = "hugectr2onnx"
@@ -54,8 +54,8 @@ def emit(graph: Graph, *, graph_name: str, opset: int, version: str, metadata: M
 
 
 def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
-    """An interface entry; a dimension that carries the batch is symbolic: `N`, `26N`."""
-    shape = [str(dim) if isinstance(dim, Batch) else dim for dim in type.shape]
+    """An interface entry; one that carries the batch or that a caller chooses is symbolic: `N`, `26N`, `nnz_c`."""
+    shape = [str(dim) if isinstance(dim, Batch | Width) else dim for dim in type.shape]
     return helper.make_tensor_value_info(name, ELEMENT_TYPES[type.dtype], shape)
 
 

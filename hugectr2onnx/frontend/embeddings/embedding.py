@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
@@ -17,7 +17,7 @@ from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, 
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding, SlotOffset
-from hugectr2onnx.ir.types import Array, N, f32, i64
+from hugectr2onnx.ir.types import Array, N, Width, f32, i64
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.tables.vectors import vectors_of
@@ -26,8 +26,13 @@ CHUNK_BYTES = 1 << 20
 LARGE = 32 << 20
 
 
-def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...]) -> dict[str, Value]:
-    """An input i64[N, slot_num, max_nnz] for each sparse top that an embedding reads, in Data order.
+def declare_keys(
+    graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...], fixed: Collection[str] = ()
+) -> dict[str, Value]:
+    """An input i64[N, slot_num, nnz] for each sparse top that an embedding reads, in Data order.
+
+    nnz is 1 for a top whose slots hold one key at most, else a symbol `nnz_<top>` that each request chooses. Tops in `fixed`
+    keep the nnz of the graph JSON: it is part of the shape of what is made of them.
 
     With the reader's `slot_size_array` the inputs are raw keys and slot g gets the sum of the sizes before it added;
     slots beyond the list get 0 (formats 4.1).
@@ -37,7 +42,7 @@ def declare_keys(graph: Graph, data: DataClause, read: set[str], slot_size_array
     first = 0
     for sparse in data.sparse:
         if sparse.top in read:
-            keys[sparse.top] = graph.input(sparse.top, i64(N, sparse.slot_num, sparse.max_nnz))
+            keys[sparse.top] = graph.input(sparse.top, i64(N, sparse.slot_num, key_width(sparse, fixed)))
     for sparse in data.sparse:
         if sparse.top in read and slot_size_array:
             own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
@@ -54,6 +59,13 @@ def check_slot_sizes(sizes: Sequence[int], data: DataClause) -> str | None:
     if 0 < len(sizes) < slots:
         return f"slot_size_array has {len(sizes)} entries for {slots} slots: nothing is added to the keys of the others"
     return None
+
+
+def key_width(sparse: SparseInput, fixed: Collection[str] = ()) -> int:
+    """The third dimension of an input of keys."""
+    if sparse.max_nnz == 1 or sparse.top in fixed:
+        return sparse.max_nnz
+    return Width(sparse.max_nnz, f"nnz_{sparse.top}")
 
 
 def look_up(

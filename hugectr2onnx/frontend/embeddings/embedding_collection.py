@@ -156,6 +156,13 @@ def check_lookups(collection: Collection, data: DataClause) -> None:
                 )
 
 
+def bottoms_of_fixed_width(collection: Collection | None) -> set[str]:
+    """The bottoms of "concat" look-ups, whose top has a vector for each place of a key: nnz is part of its shape."""
+    lookups = collection.lookups if collection else ()
+    pairs = (pair for lookup in lookups for pair in zip(lookup.bottoms, lookup.combiners, strict=True))
+    return {bottom for bottom, combiner in pairs if combiner == "concat"}
+
+
 def check_formats(collection: Collection | None, named: Iterable[str], tops: Sequence[str]) -> None:
     """Raise UnsupportedError for a name of `embedding` that is no top of an embedding or a look-up, nor a table."""
     looked_up = [lookup.top for lookup in collection.lookups] if collection else []

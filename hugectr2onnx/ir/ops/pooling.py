@@ -11,7 +11,7 @@ from typing import Any
 from hugectr2onnx.ir.op import Emitter
 from hugectr2onnx.ir.ops.key_maps import rank3
 from hugectr2onnx.ir.ops.stored_rows import StoredRows
-from hugectr2onnx.ir.types import Batch, DType, TensorType
+from hugectr2onnx.ir.types import Batch, DType, TensorType, Width
 
 MAX_SPLIT = 8
 
@@ -50,7 +50,7 @@ def _emit_pooled(out: Emitter, rows: str, table: StoredRows, width: int, keys_ty
     if width == 1:
         return out.node("ReduceSum", table.emit_gather(out, rows), out.const([2], "i64"), keepdims=1)
     if not _is_split(keys_type):
-        gathered = table.emit_gather(out, rows, [*_flat(keys_type), hotness])
+        gathered = table.emit_gather(out, rows, None if isinstance(hotness, Width) else [*_flat(keys_type), hotness])
         return out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)
     total = _emit_rows(out, rows, table, keys_type)
     return out.node("Reshape", total, out.const([*_flat(keys_type), width], "i64"))
@@ -73,7 +73,8 @@ def _is_split(keys: TensorType) -> bool:
     """Whether the keys of a slot are few enough to be gathered one by one."""
     _, slots, hotness = keys.shape
     assert isinstance(slots, int) and isinstance(hotness, int)
-    return 1 < hotness <= min(MAX_SPLIT, max(2, slots))
+    # A Split needs the number of its parts.
+    return not isinstance(hotness, Width) and 1 < hotness <= min(MAX_SPLIT, max(2, slots))
 
 
 def _flat(keys: TensorType) -> list[int]:

@@ -27,20 +27,23 @@ class StoredRows:
     width: int
     is_fused: bool = False
 
-    def emit_gather(self, out: Emitter, rows: str, shape: Sequence[int] = ()) -> str:
-        """f32 rows by number: in the shape of the row numbers, or in `shape` where they are fused."""
+    def emit_gather(self, out: Emitter, rows: str, shape: Sequence[int] | None = ()) -> str:
+        """f32 rows by number: in the shape of the row numbers; fused ones in `shape`, where None is that shape too."""
         if self.is_fused:
             return self._emit_fused(out, rows, shape)
         found = out.node("Gather", self.numbers, rows, axis=0)
         scales = None if self.scales is None else out.node("Gather", self.scales, rows, axis=0)
         return self.format.emit_float32(out, found, scales)
 
-    def _emit_fused(self, out: Emitter, rows: str, shape: Sequence[int]) -> str:
+    def _emit_fused(self, out: Emitter, rows: str, shape: Sequence[int] | None) -> str:
         flat = out.node("Reshape", rows, out.const([-1], "i64"))
         found = out.node("Gather", self.numbers, flat, axis=0)
         assert self.scales is not None
         scales = out.node("Gather", self.scales, flat, axis=0)
         wide = self.format.emit_fused(out, found, scales)
+        if shape is None:
+            dims = out.node("Concat", out.node("Shape", rows), out.const([self.width], "i64"), axis=0)
+            return out.node("Reshape", wide, dims, allowzero=1)
         return wide if list(shape) == [-1] else out.node("Reshape", wide, out.const([*shape, self.width], "i64"))
 
 
