@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from hugectr2onnx.checking.forecast import KEY_MEMORY, MEMORY, expected_tables, forecast
+from hugectr2onnx.checking.forecast import MEMORY, expected_tables, forecast
 from hugectr2onnx.checking.report import FLOAT_BYTES
 from hugectr2onnx.checking.table_sizes import table_sizes
 from hugectr2onnx.errors import OptionError, Setting
 from hugectr2onnx.frontend.weights.snapshot import resolve
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.options import Options
+from hugectr2onnx.passes.lookups.strategies import BY_NAME as STRATEGIES
 
 
 def check_least_memory(graph: str | os.PathLike[str] | Mapping[str, object], weights: object, options: Options) -> None:
@@ -25,7 +26,9 @@ def check_least_memory(graph: str | os.PathLike[str] | Mapping[str, object], wei
         dense = 0  # opening it tells what is wrong
     sizes = table_sizes(graph, files, options)
     rows = sum(size // (FLOAT_BYTES * width) for top, size, _, width in sizes if top not in options.keep_keys)
-    _check(MEMORY + dense + min(KEY_MEMORY.values()) * rows, options.max_memory, "at least")
+    _check(
+        MEMORY + dense + min(each.memory_per_key for each in STRATEGIES.values()) * rows, options.max_memory, "at least"
+    )
 
 
 def check_memory(graph: Graph, dense_bytes: int, options: Options, *, automatic: bool) -> None:

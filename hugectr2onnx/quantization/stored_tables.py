@@ -63,7 +63,7 @@ def stored_tables(graph: Graph) -> Iterator[StoredTable]:
         yield _stored(nodes[0], op.row_format, tops)
 
 
-def format_warnings(tables: Iterable[tuple[str, RowFormat, int]], asked: str | Mapping[str, str]) -> Iterator[str]:
+def format_warnings(tables: Iterable[tuple[str, str, int]], asked: str | Mapping[str, str]) -> Iterator[str]:
     """Tell where one format was asked for all tables and a table (its name, format and width) has another one."""
     if not isinstance(asked, str):
         return

@@ -254,7 +254,7 @@ def test_a_refused_table_leaves_the_others_their_format(monkeypatch: pytest.Monk
     def play(*_: object, embedding: Any, **__: object) -> Any:
         tried.append(embedding)
         if embedding == "int8":
-            raise FormatRefusedError("wide cannot be int8", "int8", ("wide",))
+            raise FormatRefusedError("wide cannot be int8", format="int8", tops=("wide",))
         report = SimpleNamespace(stored=tables, trials=(), warnings=[])
         return SimpleNamespace(report=report)
 
