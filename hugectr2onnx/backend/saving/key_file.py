@@ -126,7 +126,7 @@ def _list(value: object) -> list[object]:
 
 
 def _natural(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_KEY:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_KEY:
         raise ValueError(f"its head holds {shown(value)} for a number of 0 or more")
     return value
 
@@ -184,7 +184,7 @@ class KeyMapper:
         if keys.ndim < 2 or keys.shape[-2] != len(self._offsets):
             raise FeedError(f"keys are {list(keys.shape)}; the map wants [..., {len(self._offsets)} slots, max_nnz]")
         offsets = np.array(self._offsets, np.int64)[:, None]
-        return np.where(keys < 0, keys, np.minimum(keys, LARGEST_KEY - offsets) + offsets)
+        return np.where(keys < 0, keys, np.minimum(keys, MAX_KEY - offsets) + offsets)
 
 
 def _map_of(path: str | os.PathLike[str], input: str | None) -> str | os.PathLike[str]:
