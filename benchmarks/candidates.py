@@ -1,4 +1,4 @@
-"""What competes in a case: the model at each level, and any other ONNX file for it."""
+"""Candidates of a case: the model at each level, and any other ONNX file for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Candidate:
     open: Callable[[Any], Any] = field(repr=False)
     adapt: Callable[[Feed], Feed] = field(repr=False, default=lambda feed: feed)
     seconds: float | None = None
-    """What compiling it took."""
+    """Seconds that compiling took."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from benchmarks.records import CandidateLine, Case, FloorLine
 from benchmarks.sessions import Array, BoundCalls, Feed, Settings
 
 FLOOR_SHARE = 0.3
-"""How much of a case's time goes into its floor."""
+"""The share of a case's time that its floor gets."""
 SLOWEST = 10
 MICRO = 1e6
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure a case: `seconds` for all candidates and the floor together, over so many rounds.
+    """The time to spend on a case: `seconds` for all candidates and the floor together, over so many rounds.
 
     `sessions` is how often everything is opened anew, in another order: where the weights happen to lie in memory makes
     the same model several per cent faster or slower for as long as its session lives.
@@ -51,7 +51,7 @@ class Medians:
 
 @dataclass(frozen=True)
 class CaseRun:
-    """What takes part in a case."""
+    """The candidates, the floor and the inputs of a case."""
 
     case: Case
     candidates: Sequence[Candidate]

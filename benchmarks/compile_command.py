@@ -1,4 +1,4 @@
-"""What `compile` prints and writes."""
+"""Run `compile`: print its table and write its files."""
 
 from __future__ import annotations
 

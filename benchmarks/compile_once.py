@@ -59,7 +59,7 @@ def peak_bytes() -> int | None:
 
 
 def _child_peak_bytes() -> int | None:
-    """Of the process in which onnxsim runs; None where there is none."""
+    """Peak memory of the process in which onnxsim runs; None without such a process."""
     from hugectr2onnx.backend.simplify.worker import SHARED
 
     return _high_water_mark(str(SHARED.pid)) if SHARED.pid is not None else None

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class CompilePlan:
-    """What to compile; `rows` None means the sample's own tables (WDL: 10,000 and 300,000 rows)."""
+    """The models and levels to compile; `rows` None means the sample's own tables (WDL: 10,000 and 300,000 rows)."""
 
     models: Sequence[str] = ()
     levels: Sequence[int] = (0, 1, 2, 3)

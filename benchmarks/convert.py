@@ -23,17 +23,17 @@ SMALL_ROWS = 1000
 LIMITS = {"dense": 16, "hashed": 48}
 """Bytes of memory a key, beside 300 MB."""
 MAP_BYTES = 24
-"""Of the largest key map, for each row; for the room on the disk only."""
+"""Bytes of the largest key map for each row; used to find out whether the disk has room."""
 SPARE_BYTES = 1 << 30
 MUCH = 1 << 26
 """Bytes of a file that a disk takes some time to take back."""
 GATHER = "gather"
-"""What stands for a strategy where rows are known."""
+"""The name that stands for a strategy where row numbers are known."""
 
 
 @dataclass(frozen=True)
 class ConvertPlan:
-    """What to measure; `hotness` are the keys of each slot, `manifest` says whether checksums are written."""
+    """The tables and strategies to measure; `hotness` are the keys of each slot, `manifest` asks for checksums."""
 
     rows: Sequence[int]
     widths: Sequence[int]

@@ -1,4 +1,4 @@
-"""What `convert` prints and writes."""
+"""Run `convert`: print its tables, write its files and draw its plots."""
 
 from __future__ import annotations
 

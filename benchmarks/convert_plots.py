@@ -135,7 +135,7 @@ def _variant(line: Line) -> str:
 
 
 def _group(line: Line) -> tuple[str, str, str]:
-    """What one curve of rates is about; `auto` may choose otherwise for more rows."""
+    """Identify the curve of rates that a line belongs to; `auto` may choose another strategy for more rows."""
     return line["asked"], line["format"], f"rows of {line['width']}"
 
 

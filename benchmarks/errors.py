@@ -1,4 +1,4 @@
-"""What the benchmarks refuse."""
+"""The error for requests that the benchmarks refuse."""
 
 from __future__ import annotations
 

@@ -62,14 +62,17 @@ Part = Product | TableGather
 
 @dataclass(frozen=True)
 class FloorParts:
-    """How often the model does each part; `uncounted` names operators that may hide products and are not counted."""
+    """The parts of a floor, and how often the model does each.
+
+    `uncounted` names operators that may hide products and are not counted.
+    """
 
     counts: Mapping[Part, int]
     uncounted: tuple[str, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
-        """Of all products together."""
+        """Bytes of the weights of all products together."""
         return sum(count * part.weight_bytes for part, count in self.counts.items() if isinstance(part, Product))
 
 

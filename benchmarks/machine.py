@@ -1,4 +1,4 @@
-"""What a measurement ran on: the processor and the versions; no host names and no paths."""
+"""Describe the machine of a measurement: processor, versions and date; no host names and no paths."""
 
 from __future__ import annotations
 

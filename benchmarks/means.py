@@ -9,7 +9,7 @@ from benchmarks.summary import geometric_mean
 
 
 def over_models(lines: Sequence[Line]) -> list[MeanLine]:
-    """Of each candidate's ratio to level 0, for every thread count and batch."""
+    """Take the geometric mean of each candidate's ratio to level 0, for every thread count and batch."""
     groups: dict[tuple[str, int, int], list[float]] = {}
     for line in lines:
         if isinstance(line, CandidateLine):

@@ -14,7 +14,7 @@ Rounds = list[list[float]]
 
 WARM_CALLS = 3
 WARM_SHARE = 0.1
-"""How much of a participant's time goes into warming up."""
+"""The share of a participant's time that goes into warming up."""
 
 
 def in_turn(

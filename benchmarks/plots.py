@@ -18,7 +18,7 @@ BAR_BATCH = 64
 SPEEDUP_BATCHES = (1, 64, 1024)
 MEAN = "geometric\nmean"
 RUNTIME_OPS = {"FusedGemm": "Gemm with activation", "FusedMatMul": "MatMul with transpose"}
-"""What onnxruntime makes of operators of the file, in words that the file's reader knows."""
+"""Operators that onnxruntime makes by fusion, in words that a reader of the file knows."""
 FLOOR_COLOUR, OTHER_COLOUR = "0.35", "0.85"
 SPEEDUP_COLOURS = ("#9ecae1", "#4292c6", "#08519c")
 # A hash salt and no date: the same figures give the same file.
@@ -170,7 +170,7 @@ def _operators(plt: Any, lines: Sequence[CandidateLine]) -> Any:
 
 
 def _grouped_places(models: Sequence[str]) -> list[float]:
-    """Where bars stand: those of one model side by side, a gap before the next model."""
+    """Place the bars: those of one model side by side, a gap before the next model."""
     places: list[float] = []
     for number, model in enumerate(models):
         gap = 0.55 if number and models[number - 1] != model else 0.0

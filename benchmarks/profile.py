@@ -1,4 +1,4 @@
-"""Where the time goes: onnxruntime's own profiler, summed by operator and by node."""
+"""Sum the times of onnxruntime's profiler by operator and by node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Profile:
 
     @property
     def nodes(self) -> int:
-        """How many nodes onnxruntime runs."""
+        """The number of nodes that onnxruntime runs."""
         return len(self.by_node)
 
     @property

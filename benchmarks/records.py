@@ -14,7 +14,7 @@ from benchmarks.summary import Ratio
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: a model, its size, the batch and the threads."""
+    """One case to measure: a model, its size, the batch and the threads."""
 
     model: str
     scale: str

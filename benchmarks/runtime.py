@@ -23,7 +23,7 @@ MOST_SAMPLES = 8192
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure."""
+    """The models, levels, batches and threads to measure."""
 
     models: Sequence[str] = ()
     levels: Sequence[int] = (0, 2, 3)

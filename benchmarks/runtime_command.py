@@ -1,4 +1,4 @@
-"""What `runtime` prints and writes."""
+"""Run `runtime`: print its tables, write its files and draw its plots."""
 
 from __future__ import annotations
 

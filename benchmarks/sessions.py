@@ -46,7 +46,7 @@ class Settings:
         return options
 
     def to_dict(self) -> dict[str, Any]:
-        """What is the same in every case; the threads are part of the case."""
+        """The settings that all cases share; the threads are part of the case."""
         chosen = {name: value for name, value in asdict(self).items() if name != "threads"}
         return {**chosen, "calls": "run_with_iobinding, inputs and outputs bound beforehand", "execution": "CPU"}
 

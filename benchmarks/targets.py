@@ -1,4 +1,4 @@
-"""What level 2 and 3 are meant to reach; a run lists what falls short, and nothing fails because of it."""
+"""Targets of levels 2 and 3. A run lists those that it misses; nothing fails because of them."""
 
 from __future__ import annotations
 
