@@ -53,7 +53,7 @@ def _workplace(folder: str | None) -> Iterator[Path]:
         return
     from hugectr2onnx.sample_models.writer import staged
 
-    with fresh(Path(folder), f"{SAMPLE}.json"), staged(Path(folder)) as scratch:
+    with fresh(Path(folder)), staged(Path(folder)) as scratch:
         yield scratch
 
 

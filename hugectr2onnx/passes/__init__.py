@@ -188,6 +188,11 @@ def _dump(graph: Graph, folder: Path | None, number: int, name: str) -> None:
     if folder is not None:
         path = folder / f"{number:03d}_{name}.txt"
         try:
+            # Dumps of an earlier run are replaced, other files are not.
+            if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith("graph @"):
+                raise OutputError(
+                    f"cannot write the IR text {path}: it is there already and not an IR text; give another folder"
+                )
             path.write_text(f"{graph}\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(

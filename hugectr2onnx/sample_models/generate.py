@@ -45,7 +45,7 @@ def generate_weights(
     `save_params_to_files` (formats 5). The same arguments give the same bytes.
 
     Raises HugeCTR2ONNXError: for a graph that cannot be imported, arguments that do not fit it, and OutputError for a
-    folder that cannot be written; a snapshot appears whole or not at all.
+    folder that cannot be written; a snapshot appears whole or not at all, and replaces nothing.
     """
     clauses = reader.read(graph, REGISTRY.keys())
     plans = plan_tables(clauses, rows, keys, slot_size_array)
@@ -54,7 +54,7 @@ def generate_weights(
     target = Path(folder) / head
     dense_name = f"{name}_dense_{iteration}.model"
     tables = {f"{name}{plan.place}_sparse_{iteration}.model": plan for plan in plans}
-    with writer.staged(target, replaces=f"{dense_name}.ntp.json") as scratch:
+    with writer.staged(target, without=f"{dense_name}.ntp.json") as scratch:
         writer.write_array(scratch / dense_name, dense.array(), "<f4")
         if statistics.entries:
             writer.write_text(scratch / f"{dense_name}.ntp.json", writer.ntp_text(statistics.entries))

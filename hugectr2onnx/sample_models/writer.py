@@ -18,10 +18,10 @@ CHUNK_ROWS = 1 << 16
 
 
 @contextmanager
-def staged(folder: Path, replaces: str = "") -> Iterator[Path]:
+def staged(folder: Path, without: str = "") -> Iterator[Path]:
     """A scratch folder whose entries move to `folder` when the block ends well, and vanish otherwise.
 
-    A file named `replaces` that lies in `folder` goes even where no new one takes its place.
+    Nothing that lies in `folder` is replaced: raises OutputError where it has an entry of such a name, or one named `without`.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,18 +29,16 @@ def staged(folder: Path, replaces: str = "") -> Iterator[Path]:
     try:
         yield scratch
         with writing(folder):
-            if replaces:
-                (folder / replaces).unlink(missing_ok=True)
-            for entry in sorted(scratch.iterdir()):
-                _move(entry, folder / entry.name)
+            entries = sorted(scratch.iterdir())
+            for name in (*(entry.name for entry in entries), *([without] if without else [])):
+                if os.path.lexists(folder / name):
+                    raise OutputError(
+                        f"cannot write {folder / name}: it is there already; choose a folder that is empty or new"
+                    )
+            for entry in entries:
+                os.rename(entry, folder / entry.name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _move(entry: Path, target: Path) -> None:
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    os.replace(entry, target)
 
 
 @contextmanager
@@ -53,7 +51,7 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as failure:
         why = getattr(failure, "strerror", None) or str(failure)
         raise OutputError(
-            f"Cannot write {path}: {why}. Choose a folder that you may write to and that has room."
+            f"cannot write {path}: {why}; choose a folder that you may write to and that has room"
         ) from failure
 
 

@@ -32,17 +32,19 @@ def test_rows(run: Any, tmp_path: Path) -> None:
     assert (tmp_path / "wdl0_sparse_0.model" / "key").stat().st_size == 12 * 8
 
 
-def test_two_samples_in_one_folder(run: Any, tmp_path: Path) -> None:
-    assert run("sample", "wdl", tmp_path).code == 0
-    assert run("sample", "dcn", tmp_path).code == 0
+def test_an_empty_folder_will_do(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("sample", "wdl", tmp_path / "empty").code == 0
 
 
-def test_nothing_is_overwritten(run: Any, tmp_path: Path) -> None:
-    (tmp_path / "wdl.json").write_text("mine")
+@pytest.mark.parametrize("name", ["wdl.json", "wdl_dense_0.model", "wdl0_sparse_0.model/key", ".hidden"])
+def test_a_folder_that_holds_anything_is_left_as_it_is(run: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
     result = run("sample", "wdl", tmp_path)
     assert result.code == 3
-    assert "it is there already" in result.err
-    assert contents(tmp_path) == {"wdl.json": b"mine"}
+    assert "there are files in it; choose a folder that is empty or new" in result.err
+    assert contents(tmp_path) == {name: b"mine"}
 
 
 @pytest.mark.parametrize(
