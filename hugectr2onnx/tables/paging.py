@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import mmap
 import os
@@ -21,12 +22,15 @@ ROWS_AT_ONCE = 64
 
 
 def chunks(array: Array, size: int = CHUNK_BYTES) -> Iterator[Array]:
-    """The rows in order, some bytes at a time, pages given back behind them; of an array that is not mapped, just rows."""
+    """The rows in order, some bytes at a time, pages given back behind them; of an array that is not mapped, just rows.
+
+    Raises WeightsError where the file of a mapped one has become shorter.
+    """
     step = max(1, size * len(array) // max(array.nbytes, 1))
     pages = Pages(array)
     for start in range(0, len(array), step):
         chunk = array[start : start + step]
-        yield chunk
+        yield copied(chunk)
         pages.passed(chunk)
     pages.release()
 
@@ -76,6 +80,47 @@ def read(array: Array, out: Array) -> None:
         _read(file.descriptor, out, file.offset)
 
 
+def copied(array: Array) -> Array:
+    """The same rows in memory of our own where they are mapped: to touch what somebody cuts off ends the process (SIGBUS).
+
+    Raises WeightsError where the file has become shorter.
+    """
+    mapped = map_of(array)
+    if mapped is None or not array.nbytes or not array.flags.c_contiguous:
+        return array
+    if _file_of(array) is not None:
+        found = buffer(array.shape, array.dtype)
+        read(array, found)
+    else:
+        found = _copied_by_the_system(array)
+    # The system fills the rest of a last page with zeros.
+    if mapped.size() < len(mapped):
+        raise _shortened()
+    return found
+
+
+def _copied_by_the_system(array: Array) -> Array:
+    """A copy by way of a file in memory: where a page is missing, the system refuses to read it, and nobody is killed."""
+    if not hasattr(os, "memfd_create"):
+        return array
+    descriptor = os.memfd_create("hugectr2onnx")
+    try:
+        data = array.reshape(-1).view(np.uint8).data
+        while data:
+            data = data[os.write(descriptor, data) :]
+        return np.frombuffer(mmap.mmap(descriptor, array.nbytes), array.dtype).reshape(array.shape)
+    except OSError as error:
+        if error.errno != errno.EFAULT:
+            raise
+        raise _shortened() from None
+    finally:
+        os.close(descriptor)
+
+
+def _shortened() -> WeightsError:
+    return WeightsError("a weight file became shorter while it was read: convert a copy that nobody writes to")
+
+
 def take(array: Array, rows: Array) -> Array:
     """Some rows by number (0 and up), one by one where they lie in a large file: a touched page brings its neighbours."""
     found = np.empty((len(rows), *array.shape[1:]), array.dtype)
@@ -118,7 +163,7 @@ def _read(descriptor: int, out: Array, offset: int) -> None:
     while len(data):
         count = os.preadv(descriptor, [data], offset)
         if not count:
-            raise WeightsError("a weight file became shorter while it was read: convert a copy that nobody writes to")
+            raise _shortened()
         data, offset = data[count:], offset + count
 
 

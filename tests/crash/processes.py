@@ -163,6 +163,7 @@ def shrinking(folder: Path, count: int, seed: int = 0) -> Counter[str]:
     """Cut the source of a table short while it is written: a model that is whole, or an error of ours."""
     from hugectr2onnx.frontend.weights.mapped_file import map_file
     from hugectr2onnx.tables.gathered import Converted, Gathered
+    from hugectr2onnx.tables.row_format import FP16
     from tests.backend.saving.test_save import one_table
 
     generator, found = random.Random(seed), Counter[str]()
@@ -183,12 +184,12 @@ def shrinking(folder: Path, count: int, seed: int = 0) -> Counter[str]:
             part = {
                 "as it is": source,
                 "in another order": Gathered(source, order),
-                "converted": Converted(source, "fp16"),
+                "converted": Converted(source, FP16),
             }
             save(one_table(part[kind]), folder / "m.onnx", external=True)
 
         process = child(work, (WeightsError,))
-        time.sleep(generator.random() * (0.02 + rows / 3e7))
+        time.sleep(generator.random() * (0.2 + rows / 1e7))
         os.truncate(table, generator.randrange(rows * 12))
         code = ended(process)
         found[{SAVED: "saved", REFUSED: "error of ours"}.get(code, f"{kind}: exit {code}")] += 1

@@ -37,6 +37,8 @@ SUFFIX = ".keys"
 KEYS_METADATA = "hugectr2onnx.keys."
 """With the name of an input: the metadata key under which a model names its key map."""
 CHUNK = 1 << 19
+MAX_COPIED = 192 << 20
+"""Bytes of keys up to which they are copied before they are sorted, so that nobody can cut them short."""
 _WHAT = "a key map of hugectr2onnx"
 _ESCAPES = {ord(sign): f"%{ord(sign):02X}" for sign in "%/\\"}
 """What no file name may hold, and the sign that begins an escape."""
@@ -76,7 +78,7 @@ class KeyFile:
     def pieces(self) -> Iterator[bytes]:
         """The bytes of the file, front to back."""
         yield self.head
-        keys = np.asarray(self.keys)
+        keys = paging.copied(np.asarray(self.keys)) if self.keys.nbytes <= MAX_COPIED else np.asarray(self.keys)
         order = np.argsort(keys, kind="stable")[len(keys) - self._count :]
         checksum = 0
         for column_of in (lambda some: keys[some], lambda some: some):

@@ -135,7 +135,7 @@ class ModelFile:
         self._written(len(piece))
 
     def _append_tensor(self, blob: Blob) -> None:
-        for part in blob.parts:
+        for part in map(_safe, blob.parts):
             if isinstance(part, Gathered) and part.nbytes > SMALL and POSITIONAL:
                 self._write_in_order(part)
             else:
@@ -153,6 +153,17 @@ class ModelFile:
             self._hashing.result()
         if self._digest is not None:
             self._hashing = self._thread.submit(self._digest.update, piece)
+
+
+def _safe(part: TensorData) -> TensorData:
+    """The same with a source in memory of our own, as far as memory allows: a file may be cut short while it is read."""
+    source = part.source if isinstance(part, Gathered | Converted) else part
+    if source.nbytes > reorder.AT_RANDOM:
+        return part
+    own = paging.copied(source)
+    if own is source:
+        return part
+    return replace(part, source=own) if isinstance(part, Gathered | Converted) else own
 
 
 def _chunks(part: TensorData) -> Iterator[memoryview]:

@@ -98,12 +98,12 @@ def _remove(folder: Path, files: Iterable[OwnedFile], dead: list[SaveRecord]) ->
 def _needless(dead: list[SaveRecord]) -> Iterator[SaveRecord]:
     """Records that tell of no file any more, or of none that another does not tell of."""
     told: set[str] = set()
-    for record in dead:
+    # Those with the latest mark first, since a mark must not be lost.
+    for record in sorted(dead, key=lambda record: -(record.superseded or 0.0)):
         names = {file.name for file in record.beside}
         if any(path.exists() for path in record.new_files):
             continue
-        is_told = not names or (names <= told and record.superseded is None)
-        if is_told and not record.waits_for_manifest:
+        if names <= told and not record.waits_for_manifest:
             yield record
         told |= names
 

@@ -213,3 +213,14 @@ def test_records_do_not_pile_up(tmp_path: Path) -> None:
         save_outside(tmp_path / "m", 1)
     tidy_folder(tmp_path)
     assert len(read_records(tmp_path)) == 1
+
+
+def test_one_record_is_enough_for_files_that_several_list(tmp_path: Path) -> None:
+    """A save that marked the model before it as superseded, and died before its commit."""
+    for _ in range(2):
+        save_outside(tmp_path / "m", 1)
+    for record in read_records(tmp_path):
+        record.mark_superseded()
+    clean_folder(tmp_path)
+    assert len(read_records(tmp_path)) == 1
+    assert run_file(tmp_path / "m") == 1
