@@ -24,6 +24,7 @@ from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError
 from hugectr2onnx.frontend.graph_json import data_metadata
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
+from hugectr2onnx.frontend.weights.overflow import overflow_error
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
 from hugectr2onnx.ir.ops.key_maps import Direct, LabelEncoded
@@ -94,11 +95,18 @@ class _Compilation:
             return self.run(level)
         except ParityError as missed:
             if level <= EXACT_LEVEL:
-                raise
+                raise self._overflow() or missed from missed
             why = f"level {level} missed the tolerance on these weights, so this is level {EXACT_LEVEL}: {missed}"
-        compiled = self.run(EXACT_LEVEL)
+        try:
+            compiled = self.run(EXACT_LEVEL)
+        except ParityError as missed:
+            raise self._overflow() or missed from missed
         compiled.report.warnings.append(why)
         return compiled
+
+    def _overflow(self) -> HugeCTR2ONNXError | None:
+        """Why nothing can be proven, where the weights overflow float32."""
+        return overflow_error(load(self.graph, self.weights, self.resolved).graph)
 
     def run(self, level: int) -> CompiledModel:
         """The model at a level; the key maps are those of the level that was asked for."""

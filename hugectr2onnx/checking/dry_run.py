@@ -275,7 +275,8 @@ class _Check:
         hybrid = [clause for clause in clauses.embeddings if clause.type == HYBRID and self._is_converted(clause)]
         stand_ins = {clause.top: ("N", sparse[clause.bottom].slot_num, clause.vec_size) for clause in hybrid}
         tables = {clause.top: _stand_in(clause) for clause in clauses.embeddings}
-        resolved = self.resolved.changed(input_shapes={**self.options.input_shapes, **stand_ins})
+        # The stand-ins of tables have no slot ids; `_look_up` has judged n_gpus on the tables themselves.
+        resolved = self.resolved.changed(input_shapes={**self.options.input_shapes, **stand_ins}, n_gpus=None)
         importer = Importer(clauses, Sources(DenseCounter(), CountedStatistics(), tables), resolved)
         importer.run()
         self.problems += without_echoes(importer, self._unrecovered)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.saving.writable import existing_folder
-from hugectr2onnx.errors import OutputError
+from hugectr2onnx.errors import OutputError, Setting
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.passes.lookups.choose_key_map import expect_key_maps
@@ -139,8 +139,9 @@ def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:
         return None
     return OutputError(
         f"The keys of {', '.join(table.table for table in encoded)} take {needed:,} bytes as a LabelEncoder, which lies in the "
-        f'model file itself, and protobuf allows that 2 GiB: give keys="{PERFECT_HASH.name}", or leave the '
-        "choice to level 2 or 3."
+        "model file itself, and protobuf allows that 2 GiB: give ",
+        Setting("keys", PERFECT_HASH.name),
+        ", or leave the choice to level 2 or 3",
     )
 
 
@@ -158,5 +159,7 @@ def no_room(output: str | os.PathLike[str], needed: int, free: int | None) -> Ou
         return None
     return OutputError(
         f"Cannot write {os.fspath(output)}: the model needs {needed:,} bytes and the disk has {free:,} left. Free space "
-        'there, choose another disk, or a smaller row format (embedding="fp16" or "int8").'
+        "there, choose another disk, or a smaller row format: ",
+        Setting("embedding", "fp16"),
+        " or int8",
     )

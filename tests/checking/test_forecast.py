@@ -107,7 +107,7 @@ def test_a_label_encoder_of_more_than_2_gib() -> None:
     error = too_many_encoded([small, small])
     assert error is not None
     assert "take 3,200,000,000 bytes as a LabelEncoder" in str(error)
-    assert 'give keys="perfect-hash"' in str(error)
+    assert "give keys='perfect-hash'" in str(error)
 
 
 def test_least_bytes_of_a_table() -> None:

@@ -99,7 +99,7 @@ def test_offsets_of_slots_are_added_by_the_mapper(tmp_path: Path) -> None:
 def test_one_input_cannot_hold_the_rows_of_two_tables(tmp_path: Path) -> None:
     weights = files(tmp_path, write(tmp_path), write(tmp_path, "1_sparse_0.model", KEYS[::-1]))
     two = graph(embedding("one"), embedding("two"))
-    with pytest.raises(UnsupportedError, match=r"one cannot have keys=\"indices\": its input data1 feeds two too"):
+    with pytest.raises(UnsupportedError, match="one cannot have keys='indices': its input data1 feeds two too"):
         hugectr2onnx.compile(two, weights, keys="indices")
 
 

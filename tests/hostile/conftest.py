@@ -110,15 +110,6 @@ class Model:
         raise AssertionError(f"compiled: {compiled!r}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of defects that are known and not mended yet; the list goes when they are."""
-    pending = Path(__file__).parent / "pending.txt"
-    names = set(pending.read_text().splitlines()) if pending.exists() else set()
-    for item in items:
-        if item.nodeid in names:
-            item.add_marker(pytest.mark.xfail(strict=True, reason="known, see pending.txt"))
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     folder = tmp_path / "snapshot"

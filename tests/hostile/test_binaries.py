@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from hugectr2onnx.errors import WeightsError
 
 DENSE = "model_dense_0.model"
 DISTRIBUTED = "model0_sparse_0.model"
@@ -103,10 +106,17 @@ def test_a_gru_with_a_weight_that_is_no_number(model: Any) -> None:
 
 @pytest.mark.parametrize("value", [3.4e38, -3.4e38, 1e-45, 1e30])
 @pytest.mark.parametrize("name", [DENSE, f"{DISTRIBUTED}/emb_vector", f"{LOCALIZED}/emb_vector"])
-def test_numbers_at_the_ends_of_float32_give_a_model(model: Any, name: str, value: float) -> None:
+def test_numbers_at_the_ends_of_float32_give_a_model_or_are_named(model: Any, name: str, value: float) -> None:
+    """Where float32 overflows, HugeCTR's own predictions are undefined, and no model can be proven."""
     size = model.path(name).stat().st_size // 4
     model.write(name, np.full(size, value, "<f4"))
-    assert list(model.compile(2).run(model.feeds())) == ["label"]
+    try:
+        assert list(model.compile(2).run(model.feeds())) == ["label"]
+    except WeightsError as error:
+        assert abs(value) > 1
+        assert re.search(
+            r"hold numbers up to (3\.4e\+38|1e\+30), and sums and products of such numbers overflow", str(error)
+        )
 
 
 def test_tables_in_the_other_order(model: Any) -> None:

@@ -81,7 +81,7 @@ def test_a_folder_lists_its_graphs_and_snapshots(folder: Path) -> None:
     )
     assert whole.problem is None
     assert broken.problem is not None
-    assert "0 is missing" in broken.problem
+    assert "wdl0_sparse_5.model is missing" in broken.problem
 
 
 def test_the_verb_says_how_to_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

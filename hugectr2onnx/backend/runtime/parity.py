@@ -15,7 +15,7 @@ from onnx import helper
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import touched_rows
-from hugectr2onnx.errors import ParityError, UnsupportedError
+from hugectr2onnx.errors import ParityError, Setting, UnsupportedError
 from hugectr2onnx.ir import expectation, tolerance
 from hugectr2onnx.ir.expectation import Expectation as Expectation
 from hugectr2onnx.ir.expectation import wakes_more
@@ -139,7 +139,8 @@ def _batches(graph: Graph) -> list[int]:
         raise UnsupportedError(
             f"this model takes batches of {unit} samples or a multiple of it, because Reshape, GRU or Gather layers count "
             f"samples, and then has a tensor of {int(unit * widest):,} numbers: too many to check. If its sizes are "
-            "right, compile it with check=False"
+            "right, compile it with ",
+            Setting("check", False),
         )
     return [unit * batch for batch in BATCHES if batch == 1 or unit * batch * widest <= MOST_ELEMENTS]
 

@@ -21,7 +21,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, located_tensor
 from hugectr2onnx.backend.onnx.protobuf_stream import without
 from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.backend.runtime.temporary_folder import TemporaryFolder
-from hugectr2onnx.errors import CompilerError, OutputError
+from hugectr2onnx.errors import CompilerError, OutputError, Setting
 from hugectr2onnx.ir.types import Array
 
 LARGE = 16 << 20
@@ -44,7 +44,8 @@ def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: 
     except OSError as error:
         raise OutputError(
             f"cannot check the model in {tempfile.gettempdir()}: {error.strerror or error}; set TMPDIR to a folder whose "
-            "file system has room, or compile with check=False"
+            "file system has room, or compile with ",
+            Setting("check", False),
         ) from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, external_tensor, located_tensor
-from hugectr2onnx.errors import OutputError
+from hugectr2onnx.errors import OutputError, Setting
 from hugectr2onnx.tables.regular_file import shown
 
 ALIGNMENT = 4096
@@ -61,7 +61,8 @@ class Layout:
             raise OutputError(
                 f"cannot write {shown(self.target)}: {self.message:,} bytes of the model are keys and small tensors, which "
                 f"cannot lie beside it, and one protobuf message holds at most {limit:,}; leave out keys that are not "
-                'used, or use keys="perfect-hash"'
+                "used, or use ",
+                Setting("keys", "perfect-hash"),
             )
 
     def located(self, artifact: Artifact, content_id: str) -> dict[str, onnx.TensorProto]:

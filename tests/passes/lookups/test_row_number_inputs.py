@@ -78,7 +78,7 @@ def test_offsets_one_after_the_other_are_added_and_saturate() -> None:
 
 def refused(model: Model, why: str, keys: object = "indices") -> None:
     before = print_graph(model.done())
-    with pytest.raises(UnsupportedError, match=f'one cannot have keys="indices": .*{why}'):
+    with pytest.raises(UnsupportedError, match=f"one cannot have keys='indices': .*{why}"):
         row_number_inputs(model.graph, keys)  # type: ignore[arg-type]
     assert print_graph(model.graph) == before
 
