@@ -142,7 +142,7 @@ class _Compilation:
         if progress is not None:
             progress("done", 1.0)
         report.onnx_nodes = len(artifact.skeleton.graph.node)
-        key_files = [KeyFile(each.input, each.table, each.keys, each.offsets) for each in row_inputs]
+        key_files = [KeyFile(each.input, each.table, each.keys, each.offsets, each.padding_key) for each in row_inputs]
         return CompiledModel(artifact, ir, report, loaded.ignored_feeds, key_files, sources)
 
     def _metadata(self, level: int, loaded: Loaded) -> dict[str, str]:

@@ -31,6 +31,7 @@ from hugectr2onnx.checking.weights import judge_size, judge_statistics, layers_w
 from hugectr2onnx.errors import HugeCTR2ONNXError, OptionError, WeightsError
 from hugectr2onnx.frontend import loading
 from hugectr2onnx.frontend.embeddings import embedding, table_options
+from hugectr2onnx.frontend.embeddings.keys import Keys, key_width
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, SparseInput
@@ -235,11 +236,12 @@ class _Check:
     def _look_up(self, clause: EmbeddingClause, source: SparseInput, table: SparseTable) -> None:
         """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
         scratch = Graph()
-        keys = scratch.input(clause.bottom, i64(N, source.slot_num, embedding.key_width(source)))
+        keys = scratch.input(clause.bottom, i64(N, source.slot_num, key_width(source)))
+        own = Keys(keys, padding_key=self.options.padding_key)
         format = table_options.format_of(self.options.embedding, clause.top, clause.vec_size)
         options = TableOptions(self.options.n_gpus, format, self.resolved.keep_keys.get(clause.top))
         with scratch.building(clause.top):
-            scratch.output({clause.top: embedding.look_up(scratch, clause, keys, table, options, self.warnings.append)})
+            scratch.output({clause.top: embedding.look_up(scratch, clause, own, table, options, self.warnings.append)})
         if self._has_sound_keys:
             self._expect(scratch)
             self._try(row_number_inputs, scratch, self.keys)

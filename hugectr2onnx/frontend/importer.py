@@ -21,6 +21,7 @@ from hugectr2onnx.errors import (
 )
 from hugectr2onnx.frontend import extra_inputs, outputs, unresolved
 from hugectr2onnx.frontend.embeddings import embedding, embedding_collection, table_options
+from hugectr2onnx.frontend.embeddings.keys import Keys
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
 from hugectr2onnx.frontend.graph_json.embedding import HYBRID
@@ -178,12 +179,14 @@ class Importer:
         sparse = {entry.top: entry for entry in self.clauses.data.sparse}
         read = {clause.bottom for clause in clauses if clause.type != HYBRID} | self._collected_bottoms()
         self._failed.update(clause.top for clause in clauses)
-        keys: dict[str, Value] = {}
+        keys: dict[str, Keys] = {}
         slot_sizes = tuple(self.options.slot_size_array or ())
         self._collect(self._check_slot_sizes)
         if self.options.convert_embedding:
             fixed = embedding_collection.bottoms_of_fixed_width(self.resolved.collection)
-            keys = embedding.declare_keys(self.graph, self.clauses.data, read, slot_sizes, fixed)
+            keys = embedding.declare_keys(
+                self.graph, self.clauses.data, read, slot_sizes, fixed, self.options.padding_key
+            )
         for clause in clauses:
             try:
                 with self.graph.building(clause.top):
@@ -205,7 +208,7 @@ class Importer:
         lookups = self.resolved.collection.lookups if self.resolved.collection else ()
         return {bottom for lookup in lookups for bottom in lookup.bottoms}
 
-    def _declare_collection(self, sparse: Mapping[str, SparseInput], keys: Mapping[str, Value]) -> None:
+    def _declare_collection(self, sparse: Mapping[str, SparseInput], keys: Mapping[str, Keys]) -> None:
         collection = self.resolved.collection
         if collection is None:
             return
@@ -220,7 +223,7 @@ class Importer:
             value.node.name = value.node.name or top
             self.values[top] = value
 
-    def _embed(self, clause: EmbeddingClause, sparse: SparseInput, keys: Mapping[str, Value]) -> Value:
+    def _embed(self, clause: EmbeddingClause, sparse: SparseInput, keys: Mapping[str, Keys]) -> Value:
         if not self.options.convert_embedding:
             return embedding.vector_input(self.graph, clause, sparse)
         if clause.type == HYBRID:

@@ -62,5 +62,5 @@ def resolve_options(options: Options | None = None) -> ResolvedOptions:
     options = options or Options()
     kept = read_all(options.keep_keys)
     described = options.embedding_collection
-    collection = open_collection(described, kept) if described is not None else None
+    collection = open_collection(described, kept, options.padding_key) if described is not None else None
     return ResolvedOptions(options, collection, kept)

@@ -14,6 +14,7 @@ from hugectr2onnx.ir.types import Array, Batch, DType, Width
 
 EXTREMES = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, -1, 1 << 31, (1 << 32) - 1], np.int64)
 SAMPLED_KEYS = 4096
+MIN_KEY = int(np.iinfo(np.int64).min)
 FED_WIDTHS = (1, 3, 9, 33)
 """Widths of inputs whose width is free; a feed takes one by its seed, so that the feeds of a proof differ in it."""
 PADDING = -1
@@ -62,31 +63,47 @@ def _feed(value: Value, batch: int, generator: np.random.Generator, free_width: 
     if value.type.dtype is DType.I64:
         if not isinstance(value.shape[-1], Width):
             return _keys(value, shape, generator)
-        return _emptied(_keys(value, (*shape[:-1], free_width), generator), generator)
+        padding_key = padding_key_of(value)
+        filled = _keys(value, (*shape[:-1], free_width), generator)
+        return _emptied(filled, PADDING if padding_key is None else padding_key, generator)
     normal = generator.normal(0, 1, shape)
     whole = generator.integers(0, 12, shape)
     return np.where(generator.random(shape) < 0.8, normal, whole).astype(np.float32)
 
 
-def _emptied(keys: Array, generator: np.random.Generator) -> Array:
+def padding_key_of(value: Value) -> int | None:
+    """The one key that is padding for the look-ups behind an input of keys; None where any negative key is."""
+    for use in value.uses:
+        op = use.node.op
+        found = op.padding_key if isinstance(op, Lookup) else None
+        if not isinstance(op, Lookup):
+            found = next((key for each in use.node.results if (key := padding_key_of(each)) is not None), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _emptied(keys: Array, padding: int, generator: np.random.Generator) -> Array:
     """Keys with the hotness of real data: most slots hold a few, some none, some all places, and padding follows."""
     width = keys.shape[-1]
     count = np.minimum(generator.geometric(0.4, (*keys.shape[:-1], 1)) - 1, width)
     count = np.where(generator.random(count.shape) < 0.05, width, count)
-    return np.where(np.arange(width) < count, keys, PADDING)
+    return np.where(np.arange(width) < count, keys, padding)
 
 
 def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """Mostly keys of the tables behind the input; a tenth padding, a tenth unknown or extreme, some repeated in a slot."""
+    padding_key = padding_key_of(value)
     keys = generator.integers(0, 1 << 40, shape)
     for slots, table_keys, offsets in _tables_behind(value, tuple(range(shape[1])), (0,) * shape[1]):
         known = _sample(table_keys, generator)
+        lowest = MIN_KEY if padding_key is not None else 0
         for position, offset in zip(slots, offsets, strict=True):
-            mine = known[known >= offset] - offset
+            mine = known[known >= lowest + offset] - offset
             if len(mine):
                 keys[:, position] = generator.choice(mine, keys[:, position].shape)
     kind = generator.random(shape)
-    keys = np.where(kind < 0.1, PADDING, keys)
+    keys = np.where(kind < 0.1, PADDING if padding_key is None else padding_key, keys)
     keys = np.where((kind >= 0.1) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
     keys = np.where((kind >= 0.15) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
     repeated = (kind > 0.8)[..., :1]
@@ -102,7 +119,7 @@ def _tables_behind(
         if isinstance(op, Lookup) and use.slot == 0:
             table_keys = node.inputs[1].const
             assert table_keys is not None
-            yield slots, table_keys, offsets
+            yield slots, table_keys, tuple(map(sum, zip(offsets, op.offsets, strict=True))) if op.offsets else offsets
         elif isinstance(op, SlotOffset):
             yield from _tables_behind(node.results[0], slots, tuple(map(sum, zip(offsets, op.offsets, strict=True))))
         elif isinstance(op, Slice | Take) and op.axis == 1:

@@ -149,6 +149,19 @@ class Options:
         Flag("--plugins", constant=True, help="load the layers that other installed packages register"),
         is_recorded=False,
     )
+    padding_key: int | None = option(
+        None,
+        checks.key,
+        "model",
+        "The one key that pads a slot; every other 64-bit number, negative ones too, is then a key. None: any negative key is "
+        "padding, and a table that holds negative keys is refused.",
+        Flag(
+            "--padding-key",
+            "K",
+            parse=flag_text.integer,
+            help="the one key that pads a slot: every other number, negative ones too, is then a key",
+        ),
+    )
     embedding: PerTable = option(
         "fp32",
         checks.row_formats,

@@ -88,6 +88,13 @@ def bytes_allowed(value: object, name: str) -> int | None:
     return Fields({name: value}, "the options", OptionError).integer(name, minimum=1, maximum=INT64_MAX)
 
 
+def key(value: object, name: str) -> int | None:
+    """A key, which is any 64-bit integer; None where none is given."""
+    if value is None:
+        return None
+    return Fields({name: value}, "the options", OptionError).integer(name, minimum=-INT64_MAX - 1, maximum=INT64_MAX)
+
+
 def slot_sizes(value: Any, name: str) -> tuple[int, ...] | None:
     """The reader's `slot_size_array`, whose sum is a 64-bit integer; None where it is empty."""
     if value is None:

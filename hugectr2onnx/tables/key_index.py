@@ -41,30 +41,33 @@ class KeyIndex(Protocol):
 class KeyColumn(np.ndarray[Any, Any]):
     """The keys of a table, int64 [n], with their index; a view, never a copy: `keys.view(KeyColumn)`."""
 
+    signed = False
+    """Whether negative numbers are keys like any other. If not, they are padding and can never be asked for."""
+
     @cached_property
     def index(self) -> KeyIndex:
         return build_index(self)
 
     @cached_property
     def low(self) -> int:
-        """The smallest key of 0 and more, 0 where there is none."""
+        """The smallest key that can be asked for, 0 where there is none."""
         return self._range[0]
 
     @cached_property
     def high(self) -> int:
-        """The largest key, -1 where none is 0 or more."""
+        """The largest key that can be asked for, -1 where there is none."""
         return self._range[1]
 
     @cached_property
     def count(self) -> int:
-        """How many keys are 0 or more; the others can never be asked for."""
+        """How many keys can be asked for: all if `signed`, else those of 0 and more."""
         return self._range[2]
 
     @cached_property
     def _range(self) -> tuple[int, int, int]:
-        low, high, count = MAX_KEY, -1, 0
+        low, high, count = MAX_KEY, -MAX_KEY - 1, 0
         for chunk in paging.chunks(np.asarray(self)):
-            if chunk.min() < 0:
+            if not self.signed and chunk.min() < 0:
                 chunk = chunk[chunk >= 0]
             if chunk.size:
                 low, high, count = min(low, int(chunk.min())), max(high, int(chunk.max())), count + chunk.size
@@ -74,6 +77,13 @@ class KeyColumn(np.ndarray[Any, Any]):
 def column(keys: Array) -> KeyColumn:
     """The keys with their index, which is the same one each time where `keys` are a KeyColumn already."""
     return keys if isinstance(keys, KeyColumn) else np.asarray(keys).view(KeyColumn)
+
+
+def signed_column(keys: Array) -> KeyColumn:
+    """The keys with an index that takes negative numbers for keys like any other."""
+    known = np.asarray(keys).view(KeyColumn)
+    known.signed = True
+    return known
 
 
 def is_dense(keys: Array) -> bool:
@@ -127,23 +137,25 @@ class SortedIndex:
     known: Array
     order: Array | None
     unique: bool
+    signed: bool = False
 
     @staticmethod
     def of(keys: KeyColumn) -> SortedIndex:
         known: Array = np.asarray(keys)
         if _increases(known):
-            return SortedIndex(known, None, True)
+            return SortedIndex(known, None, True, keys.signed)
         order = np.argsort(known, kind="stable")
         known = known[order]
-        first = int(np.searchsorted(known, 0))
-        return SortedIndex(known[first:], order[first:], _increases(known[first:]))
+        first = 0 if keys.signed else int(np.searchsorted(known, 0))
+        return SortedIndex(known[first:], order[first:], _increases(known[first:]), keys.signed)
 
     def rows(self, keys: Array) -> Array:
         if not len(self.known):
             return np.full(keys.shape, -1, np.int64)
         at = np.minimum(np.searchsorted(self.known, keys), len(self.known) - 1)
         rows = at if self.order is None else self.order[at]
-        return np.where((self.known[at] == keys) & (keys >= 0), rows, -1)
+        found = self.known[at] == keys
+        return np.where(found if self.signed else found & (keys >= 0), rows, -1)
 
 
 def _increases(keys: Array) -> bool:

@@ -390,13 +390,13 @@ def test_a_lost_collection_is_what_is_wrong(tmp_path: Path) -> None:
 
 def test_tables_of_a_collection(tmp_path: Path) -> None:
     graph, description = collection_model(tmp_path, np.array([5, -7, 6]))
-    report = check(graph, {}, Options(embedding_collection=description))
+    report = check(graph, {}, Options(embedding_collection=description, padding_key=-7))
     assert report.ok
     (table,) = report.tables
     assert (table.index, table.top, table.bottom, table.vec_size) == (None, "vec (user)", "k", 2)
     assert (table.rows, table.smallest_key, table.largest_key, table.found_bytes) == (3, -7, 6, 24)
     assert report.warnings == (
-        "table user: 1 rows have negative keys and can never be asked for: a negative key is padding",
+        "table user: the padding key -7 is a key of the table, whose row can then not be asked for",
     )
 
 

@@ -2,8 +2,8 @@
 
 8 bytes     b"h2okeys3"
 8 bytes     number of bytes before the keys, a multiple of 4096, int64 little-endian
-            JSON: rows of the table, keys in the map, what each slot adds to its keys; padded with spaces
-8 n bytes   the keys of 0 and more, ascending, int64 little-endian
+            JSON: rows of the table, keys in the map, what each slot adds to its keys, a padding key; padded with spaces
+8 n bytes   the keys (without a padding key those of 0 and more), ascending, int64 little-endian
 8 n bytes   the row of each
 8 bytes     CRC-32 of the 16 n bytes before, int64 little-endian
 """
@@ -32,7 +32,8 @@ _OLDER = (b"h2okeys1", b"h2okeys2")
 PAGE = 4096
 MAX_HEAD = 64 << 20
 INT64 = np.dtype("<i8")
-MAX_KEY = np.iinfo(np.int64).max
+MAX_KEY = int(np.iinfo(np.int64).max)
+MIN_KEY = -MAX_KEY - 1
 SUFFIX = ".keys"
 KEYS_METADATA = "hugectr2onnx.keys."
 """With the name of an input: the metadata key under which a model names its key map."""
@@ -52,6 +53,8 @@ class KeyFile:
     table: str
     keys: NDArray[Any]
     offsets: tuple[int, ...] = ()
+    padding_key: int | None = None
+    """The one key that is padding; None: any negative key."""
 
     @property
     def suffix(self) -> str:
@@ -61,7 +64,9 @@ class KeyFile:
     @cached_property
     def head(self) -> bytes:
         """What stands before the keys, whole pages of it."""
-        facts = {"input": self.input, "table": self.table, "rows": len(self.keys), "keys": self._count}
+        facts: dict[str, Any] = {"input": self.input, "table": self.table, "rows": len(self.keys), "keys": self._count}
+        if self.padding_key is not None:
+            facts["padding_key"] = self.padding_key
         text = json.dumps({**facts, "offsets": list(self.offsets)}).encode()
         size = -(-(2 * INT64.itemsize + len(text)) // PAGE) * PAGE
         return (MAGIC + _int64(size) + text).ljust(size)
@@ -102,6 +107,7 @@ class _Head:
     count: int
     offsets: tuple[int, ...]
     size: int
+    padding_key: int | None = None
 
     @staticmethod
     def read(file: BinaryIO) -> _Head:
@@ -118,13 +124,19 @@ class _Head:
         rows, count, *offsets = (
             _natural(each) for each in (facts.get("rows"), facts.get("keys"), *_list(facts.get("offsets")))
         )
-        return _Head(facts["input"], rows, count, tuple(offsets), size)
+        return _Head(facts["input"], rows, count, tuple(offsets), size, _key(facts.get("padding_key")))
 
 
 def _list(value: object) -> list[object]:
     if not isinstance(value, list):
         raise ValueError("its head is damaged")
     return value
+
+
+def _key(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and MIN_KEY <= value <= MAX_KEY):
+        return value
+    raise ValueError(f"its head holds {shown(value)} for a key")
 
 
 def _natural(value: object) -> int:
@@ -140,8 +152,17 @@ class KeyMapper:
     session.run(None, {"dense": x, "data1": mapper.rows(keys)})
     """
 
-    def __init__(self, keys: NDArray[Any], rows: NDArray[Any], missing: int, offsets: tuple[int, ...], input: str):
+    def __init__(
+        self,
+        keys: NDArray[Any],
+        rows: NDArray[Any],
+        missing: int,
+        offsets: tuple[int, ...],
+        input: str,
+        padding_key: int | None = None,
+    ):
         self._keys, self._rows, self._missing, self._offsets = keys, rows, missing, offsets
+        self._padding_key = padding_key
         self.input = input
         """The model input that takes the rows."""
 
@@ -162,23 +183,25 @@ class KeyMapper:
                 raise FeedError(f"{shown(file_path)}: cannot be read: {error.strerror}; expected {_WHAT}") from error
             except (ValueError, TypeError, RecursionError, OverflowError) as error:
                 raise FeedError(f"{shown(file_path)}: is not {_WHAT}: {error}") from error
-        return cls(both[0], both[1], head.rows, head.offsets, head.input)
+        return cls(both[0], both[1], head.rows, head.offsets, head.input, head.padding_key)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def rows(self, keys: Any) -> NDArray[np.int64]:
-        """int64 of the same shape: the row of each key, -1 for padding (negative keys), the table's length for a key that
-        it lacks. Where slots add offsets, keys are [..., slot, max_nnz]."""
+        """The row of each key, int64 of the same shape: -1 for padding (negative keys, or the one padding key), the table's
+        length for a key that it lacks. Where slots add offsets, keys are [..., slot, nnz]."""
         wanted = np.asarray(keys)
         if wanted.dtype.kind not in "iu" or wanted.dtype == np.uint64:
             raise FeedError(f"keys are {wanted.dtype}; the map takes signed integers")
-        moved = self._moved(wanted.astype(np.int64, copy=False))
+        asked = wanted.astype(np.int64, copy=False)
+        padding = asked < 0 if self._padding_key is None else asked == self._padding_key
+        moved = self._moved(asked)
         if not len(self._keys):
-            return np.where(moved < 0, -1, self._missing)
+            return np.where(padding, -1, self._missing)
         at = np.minimum(np.searchsorted(self._keys, moved), len(self._keys) - 1)
         found = np.where(self._keys[at] == moved, self._rows[at], self._missing)
-        return np.where(moved < 0, -1, found)
+        return np.where(padding, -1, found)
 
     def _moved(self, keys: NDArray[Any]) -> NDArray[Any]:
         if not self._offsets:
@@ -186,7 +209,8 @@ class KeyMapper:
         if keys.ndim < 2 or keys.shape[-2] != len(self._offsets):
             raise FeedError(f"keys are {list(keys.shape)}; the map wants [..., {len(self._offsets)} slots, max_nnz]")
         offsets = np.array(self._offsets, np.int64)[:, None]
-        return np.where(keys < 0, keys, np.minimum(keys, MAX_KEY - offsets) + offsets)
+        moved = np.minimum(keys, MAX_KEY - offsets) + offsets
+        return moved if self._padding_key is not None else np.where(keys < 0, keys, moved)
 
 
 def _map_of(path: str | os.PathLike[str], input: str | None) -> str | os.PathLike[str]:
@@ -224,9 +248,9 @@ def _end(file: BinaryIO) -> bytes:
 
 def _check(both: NDArray[Any], head: _Head, checksum: int) -> None:
     """Raise ValueError where a look-up could answer with a wrong row."""
-    found, last = 0, -1
+    found, last = 0, MIN_KEY - 1 if head.padding_key is not None else -1
     for chunk in paging.chunks(both[0]):
-        if chunk[0] <= last or not bool(np.all(chunk[1:] > chunk[:-1])):
+        if int(chunk[0]) <= last or not bool(np.all(chunk[1:] > chunk[:-1])):
             raise ValueError("its keys do not ascend; save the model again")
         last, found = int(chunk[-1]), zlib.crc32(chunk.view(np.uint8).data, found)
     for chunk in paging.chunks(both[1]):

@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from hugectr2onnx.errors import HugeCTR2ONNXError, OptionError, Setting, UnsupportedError, WeightsError
+from hugectr2onnx.frontend.embeddings.keys import Keys, check_padding, key_width, table_column
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.graph_json.embedding import HYBRID, LOCALIZED, ONE_HOT
@@ -16,10 +17,9 @@ from hugectr2onnx.frontend.weights.key_filter import few_kept, keep
 from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, infer_gpus
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding, SlotOffset
-from hugectr2onnx.ir.types import Array, N, Width, f32, i64
+from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding
+from hugectr2onnx.ir.types import Array, N, f32, i64
 from hugectr2onnx.tables import paging
-from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.tables.vectors import vectors_of
 
 CHUNK_BYTES = 1 << 20
@@ -27,26 +27,31 @@ LARGE = 32 << 20
 
 
 def declare_keys(
-    graph: Graph, data: DataClause, read: set[str], slot_size_array: tuple[int, ...], fixed: Collection[str] = ()
-) -> dict[str, Value]:
+    graph: Graph,
+    data: DataClause,
+    read: set[str],
+    slot_size_array: tuple[int, ...],
+    fixed: Collection[str] = (),
+    padding_key: int | None = None,
+) -> dict[str, Keys]:
     """An input i64[N, slot_num, nnz] for each sparse top that an embedding reads, in Data order.
 
     nnz is 1 for a top whose slots hold one key at most, else a symbol `nnz_<top>` that each request chooses. Tops in `fixed`
-    keep the nnz of the graph JSON: it is part of the shape of what is made of them.
-
-    With the reader's `slot_size_array` the inputs are raw keys and slot g gets the sum of the sizes before it added;
-    slots beyond the list get 0 (formats 4.1).
+    keep the nnz of the graph JSON: it is part of the shape of what is made of them. With the reader's `slot_size_array` the
+    inputs are raw keys and slot g gets the sum of the sizes before it added; slots beyond the list get 0 (formats 4.1).
     """
     offsets = _exclusive_sum(slot_size_array)
-    keys: dict[str, Value] = {}
+    inputs = {
+        sparse.top: graph.input(sparse.top, i64(N, sparse.slot_num, key_width(sparse, fixed)))
+        for sparse in data.sparse
+        if sparse.top in read
+    }
+    keys: dict[str, Keys] = {}
     first = 0
     for sparse in data.sparse:
+        own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
         if sparse.top in read:
-            keys[sparse.top] = graph.input(sparse.top, i64(N, sparse.slot_num, key_width(sparse, fixed)))
-    for sparse in data.sparse:
-        if sparse.top in read and slot_size_array:
-            own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
-            keys[sparse.top] = SlotOffset(own)(keys[sparse.top]) if any(own) else keys[sparse.top]
+            keys[sparse.top] = Keys.of(inputs[sparse.top], own, padding_key)
         first += sparse.slot_num
     return keys
 
@@ -61,17 +66,10 @@ def check_slot_sizes(sizes: Sequence[int], data: DataClause) -> str | None:
     return None
 
 
-def key_width(sparse: SparseInput, fixed: Collection[str] = ()) -> int:
-    """The third dimension of an input of keys."""
-    if sparse.max_nnz == 1 or sparse.top in fixed:
-        return sparse.max_nnz
-    return Width(sparse.max_nnz, f"nnz_{sparse.top}")
-
-
 def look_up(
     graph: Graph,
     clause: EmbeddingClause,
-    keys: Value,
+    keys: Keys,
     table: SparseTable,
     options: TableOptions,
     warn: Callable[[str], None],
@@ -79,28 +77,26 @@ def look_up(
     """The pooled vectors f32[N, slot, vec] of one embedding layer."""
     with ThreadPoolExecutor(1) as pool:
         damaged = pool.submit(has_nan, table.vectors)
-        unique = column(table.keys).index.unique
-    slots = keys.type.shape[1]
-    assert isinstance(slots, int)
-    _check_table(clause, table, slots, damaged.result(), warn)
+        unique = table_column(table.keys, keys.padding_key).index.unique
+    slots = keys.slots
+    _check_table(clause, table, keys, damaged.result(), warn)
     # Which row a repeated key means is found out from all rows, those that nobody asks for among them.
     by_slot = not unique or (clause.type == LOCALIZED and (options.n_gpus or 1) > 1)
     gpus = _gpus(clause, table, slots, options.n_gpus, warn) if by_slot else 1
     if options.keep is not None:
         table = _kept(clause, table, options.keep, warn)
     if clause.type == ONE_HOT:
-        keys = SlotOffset(tuple(_exclusive_sum(clause.slot_size_array or ())))(keys)
+        keys = keys.moved(_exclusive_sum(clause.slot_size_array or ()))
     operands = [
-        keys,
-        graph.const(table.keys, f"{clause.top}.keys"),
+        keys.column(graph, table.keys, f"{clause.top}.keys"),
         graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
     ]
     format = options.row_format
     if not by_slot:
-        return Embedding(clause.combiner, clause.default_value, row_format=format)(*operands)
+        return keys.look_up(Embedding(clause.combiner, clause.default_value, row_format=format), *operands)
     operands.append(graph.const(np.asarray(table.slot_ids), f"{clause.top}.slot_ids"))
     op = LocalizedEmbedding(clause.combiner, clause.default_value, gpus, tuple(range(slots)), row_format=format)
-    return op(*operands)
+    return keys.look_up(op, *operands)
 
 
 def vector_input(graph: Graph, clause: EmbeddingClause, sparse: SparseInput) -> Value:
@@ -146,23 +142,15 @@ def _where(clause: EmbeddingClause) -> str:
 
 
 def _check_table(
-    clause: EmbeddingClause, table: SparseTable, slots: int, damaged: bool, warn: Callable[[str], None]
+    clause: EmbeddingClause, table: SparseTable, keys: Keys, damaged: bool, warn: Callable[[str], None]
 ) -> None:
     where = _where(clause)
     if table.slot_ids is not None:
-        check_slot_ids(table.slot_ids, slots, where)
-    if doubt := never_asked(table):
-        warn(f"{where}: {doubt}")
+        check_slot_ids(table.slot_ids, keys.slots, where)
+    if doubt := check_padding(table.keys, keys.padding_key, where):
+        warn(doubt)
     if damaged:
         warn(f"{where}: the vectors in {table.path} hold NaN or infinite numbers")
-
-
-def never_asked(table: SparseTable) -> str | None:
-    """What to warn of where a table holds keys that no model looks up."""
-    negative = len(table.keys) - column(table.keys).count
-    if not negative:
-        return None
-    return f"{negative} rows have negative keys and can never be asked for: a negative key is padding"
 
 
 def has_nan(array: Array) -> bool:

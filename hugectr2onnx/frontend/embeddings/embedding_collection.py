@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from hugectr2onnx.errors import GraphJsonError, OptionError
-from hugectr2onnx.frontend.embeddings.embedding import never_asked
+from hugectr2onnx.frontend.embeddings.keys import Keys, check_padding, table_column
 from hugectr2onnx.frontend.embeddings.table_options import check_tops, format_of
 from hugectr2onnx.frontend.graph_json import json_text
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, SparseInput
@@ -60,9 +60,12 @@ class Collection:
     names: Mapping[int, str]
     warnings: tuple[str, ...] = ()
     """About the keys of the tables that are read."""
+    padding_key: int | None = None
 
 
-def open_collection(description: object, keep_keys: Mapping[str, Array] = NOTHING_NAMED) -> Collection:
+def open_collection(
+    description: object, keep_keys: Mapping[str, Array] = NOTHING_NAMED, padding_key: int | None = None
+) -> Collection:
     """Read a description (a mapping, or the path of a JSON file) and map its dump.
 
     Tables that `keep_keys` names (`keep_keys.read_all`) come without the rows of all other keys. Raises GraphJsonError for a
@@ -83,10 +86,11 @@ def open_collection(description: object, keep_keys: Mapping[str, Array] = NOTHIN
     named = {id: name for name, id in names.items()}
     named = {table: named.get(table, str(table)) for lookup in lookups for table in lookup.tables}
     kept = {id: keep(tables[id], keep_keys[name]) for id, name in named.items() if name in keep_keys}
-    doubts = {id: never_asked(tables[id]) for id in named}
+    doubts = {id: check_padding(tables[id].keys, padding_key, f"table {named[id]}") for id in named}
     few = {id: few_kept(tables[id], table, keep_keys[named[id]]) for id, table in kept.items()}
-    warnings = (f"table {named[id]}: {doubt}" for each in (doubts, few) for id, doubt in each.items() if doubt)
-    return Collection(lookups, {**tables, **kept}, named, tuple(warnings))
+    warnings = [doubt for doubt in doubts.values() if doubt]
+    warnings += [f"table {named[id]}: {doubt}" for id, doubt in few.items() if doubt]
+    return Collection(lookups, {**tables, **kept}, named, tuple(warnings), padding_key)
 
 
 def _check_names(names: Mapping[str, int], tables: Mapping[int, SparseTable]) -> None:
@@ -194,7 +198,7 @@ def declare(
     graph: Graph,
     collection: Collection,
     sparse: Mapping[str, SparseInput],
-    keys: Mapping[str, Value] | None,
+    keys: Mapping[str, Keys] | None,
     formats: PerTable = "fp32",
     defaults: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Value]:
@@ -212,7 +216,7 @@ def declare(
                     opened = collection.tables[table]
                     name = _tensor_name(table, collection.names[table])
                     operands[table] = (
-                        graph.const(opened.keys, f"{name}.keys"),
+                        graph.const(table_column(opened.keys, collection.padding_key), f"{name}.keys"),
                         graph.const(vectors_of(opened.vectors), f"{name}{VECTORS}"),
                     )
                 width = collection.tables[table].vectors.shape[1]
@@ -227,12 +231,14 @@ def _tensor_name(table: int, name: str) -> str:
     return f"table{table}" if name == str(table) else name
 
 
-def _look_up(keys: Value, table_keys: Value, vectors: Value, combiner: str, format: RowFormat, default: float) -> Value:
+def _look_up(keys: Keys, table_keys: Value, vectors: Value, combiner: str, format: RowFormat, default: float) -> Value:
     """[N, 1, nnz] keys -> [N, 1, width]; concat leaves zeros where keys are missing, so they go in the order given."""
     if combiner != "concat":
-        return Embedding(combiner, default, row_format=format)(keys, table_keys, vectors)
-    batch, _, nnz = keys.shape
-    apart = Embedding("sum", default, row_format=format)(Reshape((batch, nnz, 1))(keys), table_keys, vectors)
+        return keys.look_up(Embedding(combiner, default, row_format=format), table_keys, vectors)
+    batch, _, nnz = keys.value.shape
+    # Each place of a key becomes a slot of its own, which adds what the slot added.
+    places = replace(keys, value=Reshape((batch, nnz, 1))(keys.value), offsets=keys.offsets * _whole(nnz))
+    apart = places.look_up(Embedding("sum", default, row_format=format), table_keys, vectors)
     return Reshape((batch, 1, _whole(nnz) * _whole(vectors.shape[1])))(apart)
 
 

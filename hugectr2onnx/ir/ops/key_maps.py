@@ -7,7 +7,7 @@ or, where padding must be told from missing keys (`apart`), `missing + 1`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.key_index import MAX_KEY
 
 NO_OFFSETS: tuple[int, ...] = ()
+MIN_KEY = -MAX_KEY - 1
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class KeyMap:
     def emit_rows(
         self, out: Emitter, keys: str, offsets: tuple[int, ...], known: Array, rows: Array, missing: int, apart: bool
     ) -> str:
-        """`rows[i]` where the key is `known[i]` (0 and more, each once)."""
+        """`rows[i]` where the key is `known[i]` (each once; 0 and more, for negative keys are padding)."""
         moved = emit_offsets(out, keys, offsets) if any(offsets) else keys
         found = self.emit_found(out, moved, known, rows, missing)
         if not apart:
@@ -35,8 +36,12 @@ class KeyMap:
         return out.node("Where", is_padding(out, keys), rank3(out, missing + 1), found)
 
     def emit_found(self, out: Emitter, keys: str, known: Array, rows: Array, missing: int) -> str:
-        """The same for keys with their offsets; padding is a key like any other that the table lacks."""
+        """The same for keys with their offsets and for any int64; padding is a key like any other that the table lacks."""
         raise NotImplementedError
+
+    def row_type(self, missing: int) -> np.dtype[Any]:
+        """The integers that `emit_found` gives."""
+        return np.dtype(np.int64)
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,8 +82,12 @@ class Direct(KeyMap):
         if any(offsets) and self.low == 0 and self.high < MAX_KEY:
             return self._emit_moved(out, keys, offsets)
         moved = emit_offsets(out, keys, offsets) if any(offsets) else keys
-        above = min(self.high + 1, MAX_KEY)
-        bounded = out.node("Clip", moved, out.const(self.low - 1, "i64"), out.const(above, "i64"))
+        return self._emit_bounded(out, moved)
+
+    def _emit_bounded(self, out: Emitter, moved: str) -> str:
+        # At the ends of int64 nothing lies beyond, and the bound is the key itself.
+        below, above = max(self.low - 1, MIN_KEY), min(self.high + 1, MAX_KEY)
+        bounded = out.node("Clip", moved, out.const(below, "i64"), out.const(above, "i64"))
         return out.node("Sub", bounded, rank3(out, self.low)) if self.low else bounded
 
     def _emit_moved(self, out: Emitter, keys: str, offsets: tuple[int, ...]) -> str:
@@ -90,11 +99,26 @@ class Direct(KeyMap):
     def emit_rows(
         self, out: Emitter, keys: str, offsets: tuple[int, ...], known: Array, rows: Array, missing: int, apart: bool
     ) -> str:
-        size = np.int32 if missing + 1 < 1 << 31 else np.int64
-        table = np.full(self.width + (2 if apart else 1), missing, size)
+        table = np.full(self.width + (2 if apart else 1), missing, self.row_type(missing))
         table[known - self.low] = rows
         table[self.width :] = [missing, missing + 1][: 2 if apart else 1]
         return out.node("Gather", out.stacked("row_of_key", table), self.emit_position(out, keys, offsets), axis=0)
+
+    def emit_found(self, out: Emitter, keys: str, known: Array, rows: Array, missing: int) -> str:
+        table = np.full(self.width + 1, missing, self.row_type(missing))
+        table[known - self.low] = rows
+        return out.node("Gather", out.stacked("row_of_key", table), self._emit_bounded(out, keys), axis=0)
+
+    def emit_any_position(self, out: Emitter, keys: str, *, apart: bool) -> str:
+        """The position of any int64, with its offset: `width` or -1 for those that lie outside, with `apart` always `width`."""
+        position = self._emit_bounded(out, keys)
+        if not apart:
+            return position
+        below = out.node("Less", keys, rank3(out, self.low))
+        return out.node("Where", below, rank3(out, self.width), position)
+
+    def row_type(self, missing: int) -> np.dtype[Any]:
+        return np.dtype(np.int32 if missing + 1 < 1 << 31 else np.int64)
 
     def __repr__(self) -> str:
         return f"direct[{self.low}, {self.high}]{'' if self.ordered else ' through rows'}"
@@ -117,8 +141,17 @@ def emit_map(out: Emitter, keys: str, known: Array, values: Array, default: int)
     return out.node("LabelEncoder", keys, domain="ai.onnx.ml", **tensors)
 
 
-def is_padding(out: Emitter, keys: str) -> str:
-    return out.node("Less", keys, rank3(out, 0))
+def emit_signed_offsets(out: Emitter, keys: str, offsets: tuple[int, ...]) -> str:
+    """`key + offsets[slot]` for any key, saturating at the largest int64."""
+    column = np.array(offsets, np.int64).reshape(1, -1, 1)
+    return out.node("Add", out.node("Min", keys, out.const(MAX_KEY - column, "i64")), out.const(column, "i64"))
+
+
+def is_padding(out: Emitter, keys: str, padding_key: int | None = None) -> str:
+    """Which keys are padding: one key, or all negative ones."""
+    if padding_key is None:
+        return out.node("Less", keys, rank3(out, 0))
+    return out.node("Equal", keys, rank3(out, padding_key))
 
 
 def rank3(out: Emitter, number: int) -> str:

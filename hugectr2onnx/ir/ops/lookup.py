@@ -1,14 +1,14 @@
 """Embedding look-ups: from keys [N, slot, max_nnz] to pooled vectors [N, slot, vec] (formats 3.2 to 3.4).
 
-A negative key is padding: it adds nothing and `mean` does not count it. Any other key that the table lacks gives the
-default vector, normally zeros, and is counted.
+A negative key is padding, or with a `padding_key` that key alone: it adds nothing and `mean` does not count it. Any other
+key that the table lacks gives the default vector, normally zeros, and is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from hugectr2onnx.ir.ops.key_maps import (
     LabelEncoded,
     emit_map,
     emit_offsets,
+    emit_signed_offsets,
     is_padding,
     rank3,
 )
@@ -76,6 +77,9 @@ class Lookup(Op):
     apart: bool = field(default=False, kw_only=True)
     """Whether the axis of a slot's keys stays, with length 1: what a gather gives before any Reshape."""
 
+    padding_key: int | None = field(default=None, kw_only=True)
+    """The one key that is padding, as it comes in, without its offset; None: any negative key."""
+
     def take_slots(self, slots: Sequence[int]) -> Self:
         """The look-up of some of its slots."""
         return replace(self, offsets=tuple(self.offsets[slot] for slot in slots) if self.offsets else NO_OFFSETS)
@@ -86,7 +90,34 @@ class Lookup(Op):
 
     def moved(self, keys: Array) -> Array:
         """The keys with their offsets."""
-        return SlotOffset(self.offsets).evaluate(keys) if self.offsets else keys
+        if not self.offsets:
+            return keys
+        if self.padding_key is None:
+            return SlotOffset(self.offsets).evaluate(keys)
+        offsets = np.array(self.offsets, np.int64).reshape(1, -1, 1)
+        return np.asarray(np.minimum(keys, MAX_KEY - offsets) + offsets)
+
+    def is_padding(self, keys: Array) -> Array:
+        """Which keys are padding, as they come in."""
+        return np.asarray(keys < 0 if self.padding_key is None else keys == self.padding_key)
+
+    def emit_moved(self, out: Emitter, keys: str) -> str:
+        """The keys with their offsets, where one key alone is padding: the padding key moves too."""
+        return emit_signed_offsets(out, keys, self.offsets) if any(self.offsets) else keys
+
+    def emit_padding(self, out: Emitter, keys: str, rows: str, row: int, table_keys: Array, type: np.dtype[Any]) -> str:
+        """`row` where one key alone is padding and would find another row; elsewhere `rows`, integers of a type."""
+        assert self.padding_key is not None
+        if self.default == 0 and not any(self.offsets) and not _holds(table_keys, self.padding_key):
+            # The table lacks the padding key, and what is missing adds as little as padding.
+            return rows
+        padding = is_padding(out, keys, self.padding_key)
+        return out.node("Where", padding, out.stacked("padding_row", np.array([[[row]]], type)), rows)
+
+    @property
+    def padding_row_beyond(self) -> int:
+        """How far behind the row of missing keys that of padding lies."""
+        return 0 if self.default == 0 else 1
 
     def pooled_type(self, keys: TensorType, table_keys: TensorType, vectors: TensorType) -> TensorType:
         """`f32[N, slot, vec]`, `apart` f32[N, slot, 1, vec]; raises ShapeError where keys and table do not fit."""
@@ -103,7 +134,7 @@ class Lookup(Op):
             gathered[...] = self.row_format.round_trip(self.tail(vectors)[:1])
         found = rows >= 0
         gathered[found] = self.row_format.round_trip(paging.take(vectors, rows[found]))
-        present = keys >= 0
+        present = ~self.is_padding(keys)
         gathered[~present] = 0.0
         total = gathered.sum(2)
         count = np.maximum(present.sum(2)[..., None], 1)
@@ -113,19 +144,20 @@ class Lookup(Op):
     def emit_plain_pool(self, out: Emitter, keys: str, rows: str, vectors: str) -> str:
         """Gather and reduce; `rows` holds the number of rows where the table lacks the key or the key is padding."""
         table = out.array(vectors)
-        if self.default != 0:
+        if self.default != 0 and self.padding_key is None:
             padding = out.node("Less", keys, out.const(0, "i64"))
             rows = out.node("Where", padding, out.const(len(table) + 1, "i64"), rows)
         gathered = store(out, vectors, table, self.tail(table), self.row_format).emit_gather(out, rows)
         total = out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)
-        pooled = out.node("Div", total, emit_count(out, keys)) if self.combiner == "mean" else total
+        pooled = out.node("Div", total, emit_count(out, keys, self.padding_key)) if self.combiner == "mean" else total
         return emit_apart(out, pooled, out.type(keys), table.shape[1]) if self.apart else pooled
 
     def emit_fast_pool(self, out: Emitter, keys: str, rows: str, vectors: str, part: Array | Gathered) -> str:
         """The same with the cheapest reduction; `part` holds the rows in the order that the map counts them in."""
         width = out.array(vectors).shape[1]
         table = store(out, vectors, part, self.tail(out.array(vectors)), self.row_format, fast=True)
-        return emit_pool(out, keys, rows, table, width, mean=self.combiner == "mean", apart=self.apart)
+        mean = self.combiner == "mean"
+        return emit_pool(out, keys, rows, table, width, mean=mean, apart=self.apart, padding_key=self.padding_key)
 
     def tail(self, table: Array) -> Array:
         """The rows behind a table: what a missing key gets, and zeros for padding where that is something else."""
@@ -146,6 +178,8 @@ class Embedding(Lookup):
 
     def emit(self, out: Emitter, keys: str, table_keys: str, vectors: str) -> str:
         table = out.array(vectors)
+        if self.padding_key is not None:
+            return self._emit_signed(out, keys, out.array(table_keys), vectors)
         if isinstance(self.key_map, Direct) and self.key_map.ordered:
             positions = self.key_map.emit_position(out, keys, self.offsets)
             return self.emit_fast_pool(out, keys, positions, vectors, self._ordered(table, out.array(table_keys)))
@@ -153,6 +187,23 @@ class Embedding(Lookup):
         if self.key_map is None:
             return self.emit_plain_pool(out, keys, emit_map(out, keys, known, rows, count), vectors)
         found = self.key_map.emit_rows(out, keys, self.offsets, known, rows, count, self.default != 0)
+        return self.emit_fast_pool(out, keys, found, vectors, table)
+
+    def _emit_signed(self, out: Emitter, keys: str, table_keys: Array, vectors: str) -> str:
+        table, moved = out.array(vectors), self.emit_moved(out, keys)
+        known, rows, missing = self.known(table_keys)
+        padding_row = missing + self.padding_row_beyond
+        if self.key_map is None:
+            found = emit_map(out, moved, known, rows, missing)
+            found = self.emit_padding(out, keys, found, padding_row, table_keys, np.dtype(np.int64))
+            return self.emit_plain_pool(out, keys, found, vectors)
+        if isinstance(self.key_map, Direct) and self.key_map.ordered:
+            position = self.key_map.emit_any_position(out, moved, apart=self.default != 0)
+            # The last row behind the table is that of padding, and -1 counts back from the end.
+            position = self.emit_padding(out, keys, position, -1, table_keys, np.dtype(np.int64))
+            return self.emit_fast_pool(out, keys, position, vectors, self._ordered(table, table_keys))
+        found = self.key_map.emit_found(out, moved, known, rows, missing)
+        found = self.emit_padding(out, keys, found, padding_row, table_keys, self.key_map.row_type(missing))
         return self.emit_fast_pool(out, keys, found, vectors, table)
 
     def known(self, table_keys: Array) -> tuple[Array, Array, int]:
@@ -194,11 +245,19 @@ class LocalizedEmbedding(Lookup):
         valid, rows = _valid(table)
         places = np.full((count + 1, self.n_gpus), len(table), np.int64)
         places[np.searchsorted(unique, valid), gpu[rows]] = rows
-        if self.key_map is None:
+        if self.padding_key is not None:
+            key_map = self.key_map or LabelEncoded()
+            key_id = key_map.emit_found(out, self.emit_moved(out, keys), unique, ids, count)
+        elif self.key_map is None:
             key_id = emit_map(out, keys, unique, ids, count)
         else:
             key_id = self.key_map.emit_rows(out, keys, self.offsets, unique, ids, count, False)
         row = self._emit_row(out, key_id, slot_ids, places)
+        if self.padding_key is not None:
+            padding_row = len(table) + self.padding_row_beyond
+            row = self.emit_padding(out, keys, row, padding_row, table, np.dtype(np.int64))
+            if self.key_map is not None:
+                return self.emit_fast_pool(out, keys, row, vectors, out.array(vectors))
         if self.key_map is None:
             return self.emit_plain_pool(out, keys, row, vectors)
         if self.default != 0:
@@ -241,6 +300,10 @@ def order_by_key(table_keys: Array, direct: Direct) -> Array:
         known, rows = _valid(table_keys)
         order[known - direct.low] = rows
     return order
+
+
+def _holds(table_keys: Array, key: int) -> bool:
+    return bool(column(table_keys).index.rows(np.array([key], np.int64))[0] >= 0)
 
 
 def _counts_up(order: Array) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +30,17 @@ class PerfectHash(KeyMap):
         """For the keys of 0 and more and their rows; raises HashError where no seed works."""
         tables = perfect_hash.build(keys, missing)
         if len(rows) and (rows[0] != 0 or rows[-1] != len(rows) - 1):
-            taken = tables.keys != perfect_hash.EMPTY
+            # Not by EMPTY: -1 may be a key of the table.
+            taken = tables.rows != missing
             tables.rows[taken] = rows[tables.rows[taken]]
         return PerfectHash(len(keys), tables)
 
     @property
     def nbytes(self) -> int:
         return self.tables.nbytes
+
+    def row_type(self, missing: int) -> np.dtype[Any]:
+        return self.tables.rows.dtype
 
     def emit_rows(
         self, out: Emitter, keys: str, offsets: tuple[int, ...], known: Array, rows: Array, missing: int, apart: bool

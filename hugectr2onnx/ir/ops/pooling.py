@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hugectr2onnx.ir.op import Emitter
-from hugectr2onnx.ir.ops.key_maps import rank3
+from hugectr2onnx.ir.ops.key_maps import is_padding, rank3
 from hugectr2onnx.ir.ops.stored_rows import StoredRows
 from hugectr2onnx.ir.types import Batch, DType, TensorType, Width
 
@@ -22,7 +22,17 @@ def is_apart_for_free(keys: TensorType, width: int, mean: bool) -> bool:
     return width > 1 and (hotness == 1 or (not mean and _is_split(keys)))
 
 
-def emit_pool(out: Emitter, keys: str, rows: str, table: StoredRows, width: int, *, mean: bool, apart: bool) -> str:
+def emit_pool(
+    out: Emitter,
+    keys: str,
+    rows: str,
+    table: StoredRows,
+    width: int,
+    *,
+    mean: bool,
+    apart: bool,
+    padding_key: int | None = None,
+) -> str:
     """f32[N, slot, width] from row numbers [N, slot, max_nnz] of a table: [rows, width], or [rows] where width is 1.
 
     `apart` gives [N, slot, 1, width].
@@ -32,7 +42,7 @@ def emit_pool(out: Emitter, keys: str, rows: str, table: StoredRows, width: int,
         return _emit_rows(out, rows, table, keys_type)
     pooled = _emit_pooled(out, rows, table, width, keys_type)
     if mean and keys_type.shape[2] != 1:
-        pooled = out.node("Div", pooled, emit_count(out, keys))
+        pooled = out.node("Div", pooled, emit_count(out, keys, padding_key))
     return emit_apart(out, pooled, keys_type, width) if apart else pooled
 
 
@@ -82,8 +92,15 @@ def _flat(keys: TensorType) -> list[int]:
     return [-1 if isinstance(dim, Batch) else dim for dim in keys.shape[:2]]
 
 
-def emit_count(out: Emitter, keys: str) -> str:
+def emit_count(out: Emitter, keys: str, padding_key: int | None = None) -> str:
     """f32[N, slot, 1]: how many keys of a slot are no padding, at least 1."""
-    present = out.node("Cast", out.node("GreaterOrEqual", keys, rank3(out, 0)), to=DType.F32)
+    present = out.node("Cast", emit_present(out, keys, padding_key), to=DType.F32)
     count = out.node("ReduceSum", present, out.const([2], "i64"), keepdims=1)
     return out.node("Max", count, out.const([[[1.0]]]))
+
+
+def emit_present(out: Emitter, keys: str, padding_key: int | None) -> str:
+    """Which keys are no padding."""
+    if padding_key is None:
+        return out.node("GreaterOrEqual", keys, rank3(out, 0))
+    return out.node("Not", is_padding(out, keys, padding_key))

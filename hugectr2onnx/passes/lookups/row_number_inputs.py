@@ -7,12 +7,13 @@ saved as a key map. It runs before the reference is computed: the model, and the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.ops.key_maps import NO_OFFSETS
 from hugectr2onnx.ir.ops.lookup import Embedding, Lookup, SlotOffset
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.structural import Input
@@ -30,6 +31,7 @@ class RowInput:
     table: str
     keys: Array
     offsets: tuple[int, ...]
+    padding_key: int | None = None
 
 
 def row_number_inputs(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowInput, ...]:
@@ -54,7 +56,7 @@ def row_number_inputs(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowI
 def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
     """Where the keys of a look-up come from, and what each slot adds to them on the way."""
     source = node.inputs[0]
-    offsets: tuple[int, ...] = ()
+    offsets: tuple[int, ...] = node.op.offsets if isinstance(node.op, Lookup) else ()
     while isinstance(source.op, SlotOffset | Reshape):
         offsets = _sum(offsets, source.op.offsets) if isinstance(source.op, SlotOffset) else offsets
         source = source.inputs[0]
@@ -70,7 +72,7 @@ def _row_input(node: Node) -> tuple[Value, RowInput]:
         raise _refuse(node, "its keys are no input of the model")
     const = node.inputs[1].const
     assert const is not None
-    return source, RowInput(source.node.name, ", ".join(node.sources), const, offsets)
+    return source, RowInput(source.node.name, ", ".join(node.sources), const, offsets, node.op.padding_key)
 
 
 def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tuple[Node, tuple[int, ...]]]:
@@ -78,7 +80,7 @@ def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tup
     for use in value.uses:
         op = use.node.op
         if isinstance(op, Lookup):
-            yield use.node, offsets
+            yield use.node, _sum(offsets, op.offsets) if op.offsets else offsets
         elif isinstance(op, SlotOffset):
             yield from _readers(node, use.node.results[0], _sum(offsets, op.offsets))
         elif isinstance(op, Reshape):
@@ -106,7 +108,9 @@ def _replace(graph: Graph, node: Node, rows: dict[Value, Value]) -> None:
         numbers: KeyColumn = column(np.arange(table_keys.type.concrete(1)[0]))
         rows[table_keys] = graph.const(numbers, f"{table_keys.node.name}.rows")
     with graph.building(*node.sources):
-        replaced = graph.add(node.op, _without_offsets(graph, node.inputs[0]), rows[table_keys], *node.inputs[2:])
+        assert isinstance(node.op, Lookup)
+        op = replace(node.op, offsets=NO_OFFSETS, padding_key=None)
+        replaced = graph.add(op, _without_offsets(graph, node.inputs[0]), rows[table_keys], *node.inputs[2:])
     graph.replace(node.results[0], replaced)
     graph.erase_dead(node)
 

@@ -61,6 +61,11 @@ class Table:
         return Table(table_label(node), column(keys), node.op, width)
 
     @property
+    def begins_at_zero(self) -> bool:
+        """Whether the range of direct keys must begin at 0."""
+        return self.op.default != 0 and self.op.padding_key is None
+
+    @property
     def row_bytes(self) -> int:
         return self.op.row_format.row_bytes(self.width)
 
@@ -111,13 +116,14 @@ class DirectStrategy(Strategy):
 
     def suits(self, table: Table) -> bool:
         keys = table.keys
-        # A missing key below the lowest must not be taken for padding: with a default vector the range begins at 0.
-        dense = is_dense(keys) if table.op.default == 0 else keys.high < max(SPREAD * keys.count, MAX_SMALL_RANGE)
+        # If negative keys are padding, a missing key below the lowest must not be taken for it: with a default vector the
+        # range begins at 0.
+        dense = is_dense(keys) if not table.begins_at_zero else keys.high < max(SPREAD * keys.count, MAX_SMALL_RANGE)
         return dense and keys.count > 0
 
     def build(self, table: Table, wanted: str) -> tuple[KeyMap, Choice]:
         keys = table.keys
-        low = 0 if table.op.default != 0 or self._is_cheap_below(table) else keys.low
+        low = 0 if table.begins_at_zero or self._is_cheap_below(table) else keys.low
         span = keys.high + 1 - low
         if span > min(max(self.max_forced_spread * keys.count, self.max_small_forced), self.max_forced_range):
             raise self.refusal(table, low, span)
@@ -149,7 +155,7 @@ class DirectStrategy(Strategy):
     def _is_cheap_below(self, table: Table) -> bool:
         """Whether rows for the numbers below the lowest key cost less than subtracting it at every look-up."""
         keys = table.keys
-        return keys.low * table.row_bytes <= max(keys.count * table.row_bytes // 4, self.min_waste)
+        return 0 <= keys.low * table.row_bytes <= max(keys.count * table.row_bytes // 4, self.min_waste)
 
 
 class IndicesStrategy(DirectStrategy):
