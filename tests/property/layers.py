@@ -81,7 +81,7 @@ def add_concat(g: Growing) -> None:
 
 def add_elementwise(g: Growing) -> None:
     first = g.pick(lambda tensor: True)
-    type = g.one_of("Add", "Sub", "ElementwiseMultiply")
+    type = g.one_of("Add", "Sub", "ElementwiseMultiply", "DotProduct")
     count = 1 if type == "Sub" else g.number(1, 2)
     others = [g.pick(lambda t: (t.rows, t.dims) == (first.rows, first.dims)) for _ in range(count)]
     g.same(type, first, *others)
@@ -139,6 +139,16 @@ def add_folding(g: Growing) -> None:
         g.reshape(x, x.rows, x.width // part, part)
 
 
+def add_shaping(g: Growing) -> None:
+    """A Reshape by `shape`, which graph_to_json loses, to what any rank may be."""
+    x = g.pick(flat)
+    first = g.one_of(*divisors(x.width))
+    second = g.one_of(*divisors(x.width // first))
+    dims = g.one_of((x.width,), (first, x.width // first), (first, second, x.width // first // second))
+    attrs = {"shape": [-1, *dims]}
+    g.add("Reshape", [x], (x.rows, dims), attrs=attrs, leading_dim=0, time_step=0)
+
+
 def add_merging(g: Growing) -> None:
     """A Reshape that makes one row of two: where rows are samples, half as many as there are in the batch."""
     x = g.pick(lambda t: flat(t) and t.rows.denominator == 1 and 2 * t.width <= WIDEST)
@@ -155,7 +165,8 @@ def add_unfolding(g: Growing) -> None:
 def add_weight_multiply(g: Growing) -> None:
     x, length = g.pick(flat), g.number(1, 3)
     if x.width * length <= WIDEST:
-        g.add("WeightMultiply", [x], (x.rows, (x.width * length,)), weight_dims=[x.width, length])
+        type = g.one_of("WeightMultiply", "Multiply")
+        g.add(type, [x], (x.rows, (x.width * length,)), weight_dims=[x.width, length])
 
 
 def add_fm(g: Growing) -> None:
@@ -239,6 +250,7 @@ GROWTH: list[Growth] = [
     add_normalised_product,
     add_one_of("ReLU", "Sigmoid", "Softmax"),
     add_one_of("Dropout", rate=0.5),
+    add_one_of("Cast"),
     add_one_of("ELU", elu_param={"alpha": 0.5}),
     add_one_of("LayerNorm", ln_param={"eps": EPS}),
     add_dice,
@@ -255,6 +267,7 @@ GROWTH: list[Growth] = [
     add_flattening,
     add_selection,
     add_folding,
+    add_shaping,
     add_merging,
     add_unfolding,
     add_weight_multiply,

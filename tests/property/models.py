@@ -41,6 +41,8 @@ class Model:
 
     json: dict[str, Any]
     layer_attrs: dict[str, dict[str, Any]]
+    lookups: tuple[dict[str, Any], ...] = ()
+    """The calls of an EmbeddingCollection (formats 3.6), whose tables are numbers."""
 
     @property
     def layers(self) -> list[dict[str, Any]]:
@@ -51,11 +53,16 @@ class Model:
 def models(draw: Callable[[Any], Any], motif: Motif | None = None) -> Model:
     """Random layers around the given motif, or around one or two of any."""
     g = Growing(draw)
-    width, losses = g.number(1, 6), g.one_of(0, 0, 0, 1, 2)  # without a loss, nothing is pruned
+    sparse = [draw_embedding(g, i) for i in range(g.number(0, 2))]
+    return grow(g, sparse, motif)
+
+
+def grow(g: Growing, sparse: list[dict[str, Any]], motif: Motif | None = None) -> Model:
+    """The dense part of a model, around what its embeddings give."""
+    width, losses = g.number(1, 6), g.one_of(0, 0, 0, 1, 2, 3)  # without a loss, nothing is pruned
     labels = [f"label{i}" for i in range(max(losses, 1))]
     dims = [g.number(1, 3) for _ in labels]
-    g.tensors.append(Tensor("dense", Fraction(1), (width,)))
-    sparse = [draw_embedding(g, i) for i in range(g.number(0, 2))]
+    g.tensors.insert(0, Tensor("dense", Fraction(1), (width,)))
     if sparse and g.chance():
         add_columns_of_slots(g)
     motifs = [motif] if motif else [g.one_of(*MOTIFS.values()) for _ in range(g.number(0, 2))]
