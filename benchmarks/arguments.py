@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convert_command, redraw
+from benchmarks import convert_command, redraw, thresholds_command
 
 BATCHES = "1,16,64,256,1024,4096"
 
@@ -17,6 +17,9 @@ def parser() -> argparse.ArgumentParser:
     _add_runtime(verbs.add_parser("runtime", help="latency of every level, beside the floor of each model"))
     _add_compile(verbs.add_parser("compile", help="seconds and peak memory of compiling, by stage"))
     convert_command.add_arguments(verbs.add_parser("convert", help="tables of any size against cp, and their look-ups"))
+    thresholds_command.add_arguments(
+        verbs.add_parser("thresholds", help="the tuned thresholds of the passes, measured")
+    )
     redraw.add_arguments(verbs.add_parser("redraw", help="the plots of earlier measurements; nothing is measured"))
     return top
 

@@ -121,7 +121,7 @@ FINISHING: Mapping[int, tuple[Pass, ...]] = {
     3: LAST,
 }
 """What a level runs where its other passes have nothing left to do: they do not know the forms that these choose."""
-MOST_ROUNDS = 50
+MAX_ROUNDS = 50
 
 log = logging.getLogger("hugectr2onnx.passes")
 
@@ -155,7 +155,7 @@ def run(graph: Graph, level: int, *, validate: bool = False, dump: Path | None =
                 _dump(graph, dump, len(runs), done.name)
         return len(runs) > before
 
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         if not changed(PIPELINES[level]) and not changed(FINISHING[level]):
             return tuple(runs)
     busiest = Counter({name: n for each in runs[-20:] for name, n in each.fires.items()})

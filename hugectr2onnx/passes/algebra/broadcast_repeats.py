@@ -11,11 +11,9 @@ from __future__ import annotations
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Repeat, Reshape, Slice
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
-
-FEWEST_REPEATS = 8
-"""Below, setting up each short run costs a broadcast more than the copies cost."""
 
 X, Y = Var("x"), Var("y")
 REPEATED = P(Repeat, X, name="repeated", shared=True)
@@ -29,7 +27,7 @@ def _broadcast(x: Value, y: Value, repeated: Value, root: Value, *, swapped: boo
     if not alike or isinstance(y.op, Repeat):
         return None
     rows, width = x.shape
-    pays = op.factor >= FEWEST_REPEATS if op.axis == 1 else width == 1
+    pays = cost.is_worth_broadcasting(op.factor) if op.axis == 1 else width == 1
     if not pays:
         return None
     if op.axis == 1 and width == 1:

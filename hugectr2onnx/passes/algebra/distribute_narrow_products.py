@@ -16,13 +16,10 @@ from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.elementwise import Mul
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Concat
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
-
-RATIO = 4
-"""How many times longer than the result a row of the operand must be."""
-MOST_PARTS = 3
 
 
 def _narrow(root: Value) -> Product | None:
@@ -30,14 +27,14 @@ def _narrow(root: Value) -> Product | None:
     if product is None or not product.is_plain or product.x.type.rank != 2:
         return None
     k, n = product.shape
-    return product if n * RATIO <= k else None
+    return product if cost.is_narrow_product(k, n) else None
 
 
 def _distribute(joined: Value, root: Value) -> Value | None:
     product = _narrow(root)
     op, parts = joined.op, joined.inputs
     assert isinstance(op, Concat)
-    if product is None or op.axis != 1 or root.inputs[0] != joined or len(parts) > MOST_PARTS:
+    if product is None or op.axis != 1 or root.inputs[0] != joined or not cost.is_worth_distributing(len(parts)):
         return None
     lengths = [part.type.shape[1] for part in parts]
     ends = list(accumulate(length for length in lengths if isinstance(length, int)))

@@ -12,11 +12,9 @@ from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Batch, Dim, scale
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
-
-LONGEST = 512
-"""Numbers a sample of the result up to which Gemm is faster at a batch of 4,096."""
 
 
 @rule(P(Linear, Var("x"), Var("w"), Var("b")))
@@ -26,7 +24,7 @@ def flatten_linear(x: Value, w: Value, b: Value, root: Value) -> Value | None:
     size = root.type.elements
     if x.type.rank < 3 or not isinstance(k, int) or not isinstance(n, int) or n > k:
         return None
-    if not isinstance(size, Batch) or size.factor > LONGEST:
+    if not isinstance(size, Batch) or not cost.is_worth_flattening(float(size.factor)):
         return None
     rows: Dim = scale(size, Fraction(1, n))
     return Reshape(root.shape)(root.op(Reshape((rows, k))(x), w, b))

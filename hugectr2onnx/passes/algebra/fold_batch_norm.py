@@ -16,7 +16,7 @@ from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 X, W, B = Var("x"), Var("w", const=True), Var("b", const=True)
 PARAMETERS = tuple(Var(name, const=True) for name in ("gamma", "beta", "mean", "var"))
-FARTHEST_MEAN = 64.0
+MAX_MEAN_DEVIATIONS = 64.0
 """Standard deviations from 0 beyond which `x * s` cancels against `mean * s` too much to be moved before the product."""
 
 
@@ -41,7 +41,7 @@ def fold_norm_before_linear(x: Value, w: Value, b: Value, norm: Value, root: Val
     """linear(norm(x), w, b)  ->  linear(x, s * w, b + (beta - mean * s) @ w)"""
     assert isinstance(norm.op, BatchNormalization)
     mean, var = _of(norm.inputs[3]), _of(norm.inputs[4])
-    if np.any(np.abs(mean) > FARTHEST_MEAN * np.sqrt(var + norm.op.epsilon)):
+    if np.any(np.abs(mean) > MAX_MEAN_DEVIATIONS * np.sqrt(var + norm.op.epsilon)):
         return None
     scale, shift = _scale_and_shift(norm)
     return _linear(root.op, x, scale[:, None] * _of(w), _of(b) + shift @ _of(w))

@@ -22,11 +22,9 @@ from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
 from hugectr2onnx.ir.ops.normalization import LayerNormalization, UnitLength
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product, exact, multiply, plus, rounded
 from hugectr2onnx.passes.rewriter import Fires
-
-WIDEST = 64
-"""Columns up to which onnxruntime divides by a length faster than it normalizes."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,14 @@ def _fold(normal: Value) -> bool:
     op, (x, gamma, beta) = normal.op, normal.inputs
     assert isinstance(op, LayerNormalization)
     n = x.shape[-1]
-    if x.type.rank != 2 or not isinstance(n, int) or not 1 < n <= WIDEST or gamma.const is None or beta.const is None:
+    # The weights of products take the affine part in, so it must be known, and the products must be of matrices.
+    if x.type.rank != 2 or gamma.const is None or beta.const is None:
+        return False
+    if not isinstance(n, int) or not cost.is_worth_unit_length(n):
         return False
     readings = _all_readings(normal, n)
     rest = math.sqrt(n * op.epsilon)
+    # An epsilon that is 0 in float32 would leave rows of equal numbers with a length of 0 to divide by.
     if not readings or not np.float32(rest):
         return False
     with normal.graph.building(*normal.node.sources) as added:

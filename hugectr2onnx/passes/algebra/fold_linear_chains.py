@@ -18,7 +18,7 @@ from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 X, C = Var("x"), Var("c", const=True)
-FARTHEST_SHIFT = 64.0
+MAX_SHIFT = 64.0
 """Up to where `x @ W` and `t @ W` may be rounded apart from one another: they cancel where x is about -t."""
 
 
@@ -103,7 +103,7 @@ def _begin(x: Value, c: Value, before: Value, root: Value) -> Value | None:
 
 
 def _shift(x: Value, row: Array, product: Product) -> Value | None:
-    if np.abs(row).max() > FARTHEST_SHIFT:
+    if np.abs(row).max() > MAX_SHIFT:
         return None
     weight = product.weight
     return multiply(x, weight, plus(product.bias, row @ weight), product.activation)

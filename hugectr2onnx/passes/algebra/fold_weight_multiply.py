@@ -12,6 +12,7 @@ from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.linear import Linear, MatMul
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.columns import Part, columns_of, rows, side_by_side
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.pattern import P
@@ -19,8 +20,6 @@ from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 READERS = (Linear, MatMul, ReduceSum, Reshape)
 """What can do without a Concat of multiplied columns; a Reshape leads to a factorization machine."""
-WORTH_A_COPY = 16
-"""Columns of a product that pay for joining the features a second time, where something else still needs the Concat."""
 
 
 @rule(P(Linear))
@@ -40,7 +39,7 @@ def _fold(root: Value) -> Value | None:
     if product is None or product.x.type.rank != 2:
         return None
     parts = columns_of(product.x)
-    if not _has_expansion(parts) or not (_is_dispensable(product.x) or product.shape[1] >= WORTH_A_COPY):
+    if not _has_expansion(parts) or not (_is_dispensable(product.x) or cost.is_worth_joining_again(product.shape[1])):
         return None
     return product.on(side_by_side(parts), rows(parts, product.weight), product.bias)
 

@@ -11,13 +11,9 @@ from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.linear import Linear, MatMul
 from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.rewriter import Fires
-
-NARROW = 8
-"""Columns of products that are worth merging: wider ones gain nothing, as splitting the result costs more."""
-WIDEST_MERGED = 64
-SHORTEST_OPERAND = 64
 
 
 def merge_narrow_products(graph: Graph) -> Fires:
@@ -41,17 +37,18 @@ def _groups(x: Value) -> list[list[Product]]:
 
 def _is_mergeable(product: Product) -> bool:
     k, n = product.shape
-    return product.is_plain and n <= NARROW and k >= SHORTEST_OPERAND
+    return product.is_plain and cost.is_worth_merging(k, n)
 
 
 def _fill(products: list[Product]) -> list[list[Product]]:
+    """Groups in order, each as long as its columns fit one product."""
     groups: list[list[Product]] = []
-    room = 0
+    columns = 0
     for product in products:
-        room -= product.shape[1]
-        if room < 0:
+        columns += product.shape[1]
+        if not groups or not cost.fits_merged_product(columns):
             groups.append([])
-            room = WIDEST_MERGED - product.shape[1]
+            columns = product.shape[1]
         groups[-1].append(product)
     return groups
 

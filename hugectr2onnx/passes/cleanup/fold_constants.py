@@ -12,7 +12,7 @@ from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.rewriter import Fires
 
-LARGEST = 1 << 24
+MAX_FOLDED_ELEMENTS = 1 << 24
 """Elements above which a result is not worth its place in the model."""
 
 
@@ -36,7 +36,7 @@ def _is_foldable(node: Node) -> bool:
     if not all(isinstance(operand.op, Const) for operand in node.inputs):
         return False
     sizes = [type.elements for type in node.types]
-    return all(isinstance(size, int) and size <= LARGEST for size in sizes)
+    return all(isinstance(size, int) and size <= MAX_FOLDED_ELEMENTS for size in sizes)
 
 
 def _replace_by_constants(graph: Graph, node: Node) -> int:

@@ -6,7 +6,7 @@ from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.passes.rewriter import Fires
 
-SMALL = 4096
+MAX_COMPARED_BYTES = 4096
 """Bytes up to which constants are compared by content."""
 
 
@@ -31,7 +31,7 @@ def merge_duplicates(graph: Graph) -> Fires:
 def _key(node: Node) -> object:
     if isinstance(node.op, Const):
         array = node.op.array
-        return (array.dtype, array.shape, array.tobytes()) if array.nbytes <= SMALL else node
+        return (array.dtype, array.shape, array.tobytes()) if array.nbytes <= MAX_COMPARED_BYTES else node
     operands = node.inputs
     if node.op.commutative:
         operands = tuple(sorted(operands, key=_identity))

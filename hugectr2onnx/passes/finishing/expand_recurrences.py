@@ -17,11 +17,8 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul
 from hugectr2onnx.ir.ops.linear import MatMul, TransposedLinear
 from hugectr2onnx.ir.ops.reduce import ProductsOfRows
 from hugectr2onnx.ir.ops.split import Split
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.rewriter import Fires, inherit_sources
-
-FEWEST_STEPS = 6
-"""Operations from which on the products are faster up to some hundred samples."""
-MOST_FACTORS = 16
 
 
 def expand_recurrences(graph: Graph) -> Fires:
@@ -51,7 +48,7 @@ class _Recurrence:
 def _expand(split: Node) -> int:
     op, product = split.op, split.inputs[0]
     assert isinstance(op, Split)
-    if op.axis != 0 or set(op.sizes) != {1} or len(op.sizes) > MOST_FACTORS:
+    if op.axis != 0 or set(op.sizes) != {1}:
         return 0
     if not isinstance(product.op, TransposedLinear) or not product.has_one_use:
         return 0
@@ -84,7 +81,7 @@ def _recurrence(split: Node) -> _Recurrence | None:
     while _step(so_far, pieces):
         pass
     whole = len(so_far.products[0][1]) == len(pieces)
-    return so_far if whole and so_far.steps >= FEWEST_STEPS else None
+    return so_far if whole and cost.is_worth_expanding(so_far.steps, len(pieces)) else None
 
 
 def _step(so_far: _Recurrence, pieces: dict[Value, int]) -> bool:

@@ -23,15 +23,12 @@ from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.split import Split
 from hugectr2onnx.ir.types import Array, Batch, DType
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product, exact, rounded
 from hugectr2onnx.passes.rewriter import Fires, inherit_sources
 
-SHORTEST = 480
-"""Numbers a sample that the products of a column must read to pay, at a batch of 1, for each Reshape that turning it takes."""
 MAX_DEPTH = 64
 """Operations on top of one another that turn; longer chains stay."""
-MOST_PIECES = 16
-"""Columns of one product that are taken apart: as many as cost no more than one."""
 
 
 def transpose_single_column_products(graph: Graph) -> Fires:
@@ -46,7 +43,7 @@ def _transpose(root: Value) -> int:
     if _is_transposed_with_reader(root):
         return 0
     read, reshapes = _cost(root)
-    if read < SHORTEST * (1 + reshapes):
+    if not cost.is_worth_transposing(read, reshapes):
         return 0
     with root.graph.building() as added:
         back = Reshape(root.shape)(_Transposer(root.graph).turn(root))
@@ -104,7 +101,7 @@ def _is_transposed_with_reader(column: Value) -> bool:
 def _is_piece(column: Value) -> bool:
     """Whether a column is one of those that a product is split into, all of which turn."""
     op = column.op
-    if not isinstance(op, Split) or set(op.sizes) != {1} or len(op.sizes) > MOST_PIECES:
+    if not isinstance(op, Split) or set(op.sizes) != {1} or not cost.is_worth_splitting_rows(len(op.sizes)):
         return False
     product = _product(column.inputs[0])
     alone = product is not None and product.is_plain and column.inputs[0].has_one_use

@@ -13,10 +13,8 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul
 from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.shape import Concat, Reshape
 from hugectr2onnx.ir.ops.split import Split
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.rewriter import Fires, inherit_sources
-
-FEWEST, MOST = 6, 256
-"""Products of a weight and a matrix for which the matrices are joined."""
 
 
 def batch_expert_products(graph: Graph) -> Fires:
@@ -28,7 +26,7 @@ def batch_expert_products(graph: Graph) -> Fires:
 def _mix(split: Node) -> int:
     weights, op = split.inputs[0], split.op
     assert isinstance(op, Split)
-    if op.axis != 1 or weights.type.rank != 2 or set(op.sizes) != {1} or not FEWEST <= len(op.sizes) <= MOST:
+    if op.axis != 1 or weights.type.rank != 2 or set(op.sizes) != {1} or not cost.is_worth_batching(len(op.sizes)):
         return 0
     sums = list(dict.fromkeys(_sum_of(piece) for piece in split.results))
     experts = _experts(sums, split.results)
@@ -67,7 +65,7 @@ def _experts(sums: Sequence[Value | None], pieces: Sequence[Value]) -> list[Valu
     count = len(pieces) // len(sums)
     found: list[Value] = []
     for number, total in enumerate(sums):
-        terms = dict(islice(_terms(total), MOST + 1)) if total is not None else {}
+        terms = dict(islice(_terms(total), len(pieces) + 1)) if total is not None else {}
         mine = pieces[number * count :][:count]
         if set(terms) != set(mine):
             return None

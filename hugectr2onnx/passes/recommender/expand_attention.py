@@ -15,14 +15,10 @@ from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.sequence_mask import SequenceBias, SequenceMask
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
 from hugectr2onnx.ir.types import Dim, scale
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.pattern import P
 from hugectr2onnx.passes.rewriter import Fires, Rule, apply, rule
-
-WIDEST_NARROW = 16
-"""Width of a head up to which its steps are moved to the end."""
-LARGEST_NARROW = 512
-"""Numbers of a head up to which that pays: longer sequences scatter over the caches."""
 
 
 @rule(P(Attention))
@@ -36,12 +32,7 @@ def expand_heads(root: Value) -> Value | None:
         return None
     width = head_width(q.type, op.heads)
     keys, divisor = _scale_keys(k, width**0.5)
-    return (_steps_last if is_narrow(width, *lengths) else _heads_first)(op, q, keys, v, mask, divisor)
-
-
-def is_narrow(width: int, *lengths: int) -> bool:
-    """Whether heads of this width have their steps moved to the end."""
-    return width <= WIDEST_NARROW and width * max(lengths) <= LARGEST_NARROW
+    return (_steps_last if cost.is_worth_moving_steps(width, *lengths) else _heads_first)(op, q, keys, v, mask, divisor)
 
 
 def _scale_keys(k: Value, divisor: float) -> tuple[Value, float]:

@@ -21,15 +21,11 @@ from hugectr2onnx.ir.ops.factorization import FactorizationMachine
 from hugectr2onnx.ir.ops.reduce import ReduceSum
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.columns import Part, columns_of, expanded, flatten, side_by_side
 from hugectr2onnx.passes.analysis.products import multiply
 from hugectr2onnx.passes.pattern import P
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
-
-WIDEST = 12
-"""Numbers a slot up to which adding slots by a product beats a reduction."""
-WIDEST_WITH_FEATURES = 16
-"""The same where the reduction would need multiplied features."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,7 @@ class _Sums:
         if sum(part.length for part in parts) < 2 * width:
             return None
         features = [part for part in parts if part.vectors is not None]
-        limit = WIDEST_WITH_FEATURES if features else WIDEST
-        if width > limit and len(features) < len(parts):
+        if not cost.is_worth_adding_by_product(width, features=bool(features)) and len(features) < len(parts):
             return None
         return _Sums(side_by_side(parts), np.vstack([_matrix(part, width) for part in parts]))
 

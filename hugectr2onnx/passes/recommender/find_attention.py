@@ -11,14 +11,14 @@ from hugectr2onnx.ir.ops.linear import MatMul
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
 from hugectr2onnx.ir.types import Dim
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.pattern import P, Var
-from hugectr2onnx.passes.recommender.expand_attention import is_narrow
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 HEADS_FIRST = Transpose((0, 2, 1, 3))
 WIDTH_FIRST = Transpose((0, 2, 3, 1))
 SWAP_LAST = Transpose((0, 1, 3, 2))
-SCALE_ERROR = 1e-6
+SCALE_TOLERANCE = 1e-6
 """By how much, relatively, a scale may differ from 1 / sqrt(d) that is meant to be it."""
 
 
@@ -26,7 +26,8 @@ SCALE_ERROR = 1e-6
 def find_heads(weights: Value, values: Value, root: Value) -> Value | None:
     """reshape(transpose(softmax(q @ k^T / sqrt(d), mask) @ v))  ->  attention(q, k, v, mask), heads still together"""
     lengths, width = weights.shape[-2:], values.shape[-1]
-    if not isinstance(width, int) or not is_narrow(width, *(length for length in lengths if isinstance(length, int))):
+    known = [length for length in lengths if isinstance(length, int)]
+    if not isinstance(width, int) or not cost.is_worth_moving_steps(width, *known):
         return None  # expand_attention would give back what is here, and so on without end
     return attention_of(weights, values, root)
 
@@ -47,7 +48,7 @@ def attention_of(weights: Value, values: Value, root: Value) -> Value | None:
     heads, width = weights.shape[1], product.inputs[0].shape[3]
     if not isinstance(heads, int) or not isinstance(width, int):
         return None
-    if not math.isclose(factor / divisor, 1 / math.sqrt(width), rel_tol=SCALE_ERROR):
+    if not math.isclose(factor / divisor, 1 / math.sqrt(width), rel_tol=SCALE_TOLERANCE):
         return None
     return Attention(heads, masked=bool(mask))(q, k, v, *mask)
 

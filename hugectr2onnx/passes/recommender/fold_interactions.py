@@ -17,13 +17,12 @@ from hugectr2onnx.ir.ops.interaction import DotInteraction
 from hugectr2onnx.ir.ops.linear import Linear, MatMul
 from hugectr2onnx.ir.ops.shape import Concat, Reshape, Take, Transpose
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
 RUNS = (4, 3, 2)
-MOST_COLUMNS = 1.1
-"""Columns taken for each product needed: beyond, the longer product costs more than the shorter copy saves."""
 INTERACTION = P(DotInteraction, Var("x"), Var("e"), name="interaction", shared=True)
 
 
@@ -39,7 +38,7 @@ class _Triangle:
         """The longest run that suits so many vectors."""
         needed = count * (count - 1) // 2
         candidates = [_Triangle(count, run) for run in RUNS if count % run == 0]
-        return next((t for t in candidates if len(t.runs) * t.run <= MOST_COLUMNS * needed), _Triangle(count, 1))
+        return next((t for t in candidates if cost.is_worth_taking(len(t.runs) * t.run, needed)), _Triangle(count, 1))
 
     @property
     def places(self) -> Array:

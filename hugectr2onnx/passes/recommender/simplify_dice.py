@@ -22,7 +22,7 @@ from hugectr2onnx.passes.analysis.products import exact, rounded
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
-NEAREST_TO_ONE = 1e-3
+MIN_DISTANCE_FROM_ONE = 1e-3
 """How close to 1 alpha may be: nearer, r would swamp p."""
 
 W, B = Var("w", const=True), Var("b", const=True)
@@ -55,7 +55,7 @@ def expand_frozen_dice(root: Value) -> Value | None:
 def _before_linear(dice: Value, w: Value, b: Value, root: Value) -> Value | None:
     op = dice.op
     assert isinstance(op, Dice | FrozenDice)
-    if abs(1 - op.alpha) < NEAREST_TO_ONE or not _is_usable(dice):
+    if abs(1 - op.alpha) < MIN_DISTANCE_FROM_ONE or not _is_usable(dice):
         return None
     weight, ratio = rounded((1 - op.alpha) * exact(w)), op.alpha / (1 - op.alpha)
     if weight is None:

@@ -25,14 +25,12 @@ from hugectr2onnx.ir.ops.elementwise import Add, Mul, Sub
 from hugectr2onnx.ir.ops.linear import Linear
 from hugectr2onnx.ir.ops.shape import Concat, Repeat, Reshape, Transpose
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import exact, rounded
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
-FEWEST_REPEATS = 4
-"""Below, computing the target's part once saves less than the further operators cost."""
-MOST_PRODUCTS = 3
-LARGEST_DIFFERENCE = 32.0
+MAX_WEIGHT_RATIO = 32.0
 """How many times larger than those of its operands the weights of a difference may be: beyond, folding them cancels."""
 
 W, B = Var("w", const=True), Var("b", const=True)
@@ -51,7 +49,7 @@ def split_linear(joined: Value, w: Value, b: Value, root: Value) -> Value | None
     terms = _terms(joined.inputs, exact(w))
     finite = all(rounded(weight) is not None for weight in terms.values())
     repeated = {value: weight for value, weight in terms.items() if _is_repeat(value)}
-    if not repeated or not finite or len(terms) - len(repeated) > MOST_PRODUCTS:
+    if not repeated or not finite or not cost.is_worth_splitting_product(len(terms) - len(repeated)):
         return None
     rest = {value: weight for value, weight in terms.items() if value not in repeated}
     parts = _scores(rest) if w.shape[1] == 1 else []
@@ -85,12 +83,12 @@ def _folds(value: Value, block: Array, direct: Terms) -> bool:
     if any(isinstance(operand.op, Add | Sub) for operand in value.inputs):
         return False
     size = sum(np.abs(direct[operand]).max() for operand in value.inputs if operand in direct)
-    return bool(np.abs(block).max() <= LARGEST_DIFFERENCE * size)
+    return bool(np.abs(block).max() <= MAX_WEIGHT_RATIO * size)
 
 
 def _is_repeat(value: Value) -> bool:
     op = value.op
-    return isinstance(op, Repeat) and op.axis == 0 and op.factor >= FEWEST_REPEATS and value.type.rank == 2
+    return isinstance(op, Repeat) and op.axis == 0 and cost.is_worth_sharing(op.factor) and value.type.rank == 2
 
 
 def _scores(rest: Terms) -> list[Value]:

@@ -24,14 +24,11 @@ from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask, SequenceSides
 from hugectr2onnx.ir.ops.shape import Concat, Reshape, Transpose
 from hugectr2onnx.ir.types import Array, Dim, scale
+from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.analysis.products import Product, multiply
 from hugectr2onnx.passes.pattern import P
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
-PER_HEAD = 20_000
-"""How many multiplications take as long as the two products of a head of their own."""
-PER_NUMBER = 64
-"""And how many as long as to move a number of queries, keys, values and results."""
 MAX_SUMMED_AT_ONCE = 128
 """Terms of a product that onnxruntime adds up one after the other; longer ones are added up in pieces."""
 
@@ -117,7 +114,7 @@ def _pays(steps: int, n: int, width: int, heads: int) -> bool:
     """Whether the multiplications that come on top cost less than products of single heads and moving numbers."""
     stacked = 2 * heads * n * steps * (n + steps)
     apart = 2 * steps * width * (n + steps)
-    return stacked - apart <= PER_HEAD * heads + PER_NUMBER * steps * width
+    return cost.is_worth_stacking(stacked - apart, heads, steps * width)
 
 
 def _scoring(
