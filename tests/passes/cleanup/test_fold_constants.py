@@ -100,7 +100,7 @@ def test_not_the_batch(graph, sound):
 
 
 def test_not_what_would_blow_up_the_model(graph, x, sound, monkeypatch):
-    monkeypatch.setitem(fold_constants.__globals__, "LARGEST", 16)
+    monkeypatch.setitem(fold_constants.__globals__, "MAX_FOLDED_ELEMENTS", 16)
     graph.output({"x": x, "y": Repeat(1, 2)(graph.const(W)), "z": Repeat(1, 3)(graph.const(W))})
     assert sound(fold_constants, graph) == {"fold_constants": 1}
 

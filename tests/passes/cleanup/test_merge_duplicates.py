@@ -8,7 +8,7 @@ import pytest
 from hugectr2onnx.ir.ops.elementwise import Add, Elu, Mul, Relu, Sigmoid, Sub
 from hugectr2onnx.ir.ops.shape import Concat, Slice
 from hugectr2onnx.ir.ops.structural import Const
-from hugectr2onnx.passes.cleanup.merge_duplicates import SMALL, merge_duplicates
+from hugectr2onnx.passes.cleanup.merge_duplicates import MAX_COMPARED_BYTES, merge_duplicates
 
 
 def constants(graph):
@@ -79,7 +79,7 @@ def test_another_element_type_with_the_same_bytes_stays(graph, x, sound):
 
 def test_large_constants_are_not_compared(graph, x, sound):
     """Nothing hashes a table."""
-    wide = np.zeros((4, SMALL // 16 + 1), np.float32)
+    wide = np.zeros((4, MAX_COMPARED_BYTES // 16 + 1), np.float32)
     graph.output({"y": x @ graph.const(wide), "z": x @ graph.const(wide.copy())})
     assert sound(merge_duplicates, graph) == {}
 
