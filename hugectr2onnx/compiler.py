@@ -33,6 +33,7 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.options import METADATA_KEY, Options, PerTable, Progress
 from hugectr2onnx.options.documentation import document
+from hugectr2onnx.passes import EXACT_LEVEL
 from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
 from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.passes.lookups.strategies import Choice
@@ -41,8 +42,6 @@ from hugectr2onnx.report import Report
 from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.version import __version__
 
-EXACT_LEVEL = 1
-"""The highest level whose passes round nothing."""
 _UNSET: Any = object()
 
 

@@ -121,6 +121,8 @@ FINISHING: Mapping[int, tuple[Pass, ...]] = {
     3: LAST,
 }
 """What a level runs where its other passes have nothing left to do: they do not know the forms that these choose."""
+EXACT_LEVEL = 1
+"""The highest level whose passes round nothing."""
 MAX_ROUNDS = 50
 
 log = logging.getLogger("hugectr2onnx.passes")
@@ -143,7 +145,7 @@ def run(graph: Graph, level: int, *, validate: bool = False, dump: Path | None =
     `dump` each change leaves a numbered IR text in that folder. Raises PassError that names the pass and what ran before.
     """
     runs: list[PassRun] = []
-    validation = Validation(graph, exact=level <= 1) if validate else None
+    validation = Validation(graph, exact=level <= EXACT_LEVEL) if validate else None
     _dump(graph, dump, 0, "imported")
 
     def changed(pipeline: tuple[Pass, ...]) -> bool:
@@ -200,4 +202,4 @@ def _dump(graph: Graph, folder: Path | None, number: int, name: str) -> None:
             ) from error
 
 
-__all__ = ["PIPELINES", "Fires", "Pass", "PassRun", "run"]
+__all__ = ["EXACT_LEVEL", "FINISHING", "PIPELINES", "Fires", "Pass", "PassRun", "run"]

@@ -68,6 +68,9 @@ def test_offsets_stay_in_front(graph, sound):
     emb = Embedding("sum")(keys, graph.const(TABLE_KEYS), graph.const(VECTORS))
     graph.output({"y": Take(1, (2,))(emb)})
     assert sound(prune_slots, graph) == {"prune_slots": 1}
+    taken = graph.outputs["y"].inputs[0].inputs[0]
+    assert taken.op == Take(1, (2,))
+    assert taken.inputs[0].op == SlotOffset((0, 10, 20)), "every slot still has the offset of its own number"
 
 
 def test_offsets_of_the_look_up_go_with_their_slots(graph, sound):
