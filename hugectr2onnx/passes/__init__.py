@@ -1,4 +1,4 @@
-"""What each level runs, and the loop that runs it.
+"""The pipelines of the levels, and the loop that runs them.
 
 A pass is a function from a Graph to its fires: how often each of its rules changed the graph. After every pass the graph
 is verified; the passes of a level repeat until none changes anything.
@@ -120,7 +120,7 @@ FINISHING: Mapping[int, tuple[Pass, ...]] = {
     2: LAST,
     3: LAST,
 }
-"""What a level runs where its other passes have nothing left to do: they do not know the forms that these choose."""
+"""Passes run after the main pipeline reaches a fixpoint. They produce forms that the other passes do not match."""
 EXACT_LEVEL = 1
 """The highest level whose passes round nothing."""
 MAX_ROUNDS = 50
@@ -174,7 +174,7 @@ def _run_one(each: Pass, graph: Graph, validation: Validation | None, runs: list
             if validation:
                 validation.check(graph, name)
     except MemoryError:
-        raise  # no fault of the pass
+        raise  # the machine is at fault, not the pass
     except Exception as error:
         ran = ", ".join(done.name for done in runs[-10:]) or "nothing"
         window = "\n".join(str(graph).splitlines()[:40])

@@ -1,6 +1,6 @@
-"""Softmax takes no notice of a number that is added to all its scores.
+"""Drop a number that is added to all scores of a Softmax, which does not change its result.
 
-softmax(x + c) = softmax(x), where c is the same along the last axis
+softmax(x + c) = softmax(x) if c is the same along the last axis
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ def drop_repeated_shift(x: Value, repeated: Value, scores: Value, root: Value) -
     """softmax(reshape(x + repeat(c)) [.., k])  ->  softmax(reshape(x)), c being repeated k times"""
     op = repeated.op
     assert isinstance(op, Repeat)
+    # The scores of one Softmax must share one number: a repetition of rows, as long as a Softmax is wide.
     one_a_group = op.axis == 0 and repeated.type == x.type and repeated.shape[1:] == (1,)
     if not one_a_group or op.factor != scores.shape[-1] or any(use.node is root.graph.sink for use in root.uses):
         return None

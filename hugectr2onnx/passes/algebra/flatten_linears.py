@@ -1,7 +1,7 @@
-"""A linear on [batch, s, k] as one on [batch * s, k]: Gemm adds the bias, and the activation with it, while it writes.
+"""Flatten a linear on [batch, s, k] to [batch * s, k], so that one Gemm adds the bias and applies the activation.
 
-Gemm lays the bias down first and adds the product to it. Where the result is long that is one pass too many over memory, so
-long results keep their MatMul and Add.
+Gemm first copies the bias into the result and then adds the product. For a long result that is one pass over memory more than
+MatMul and Add take, so long results keep these.
 """
 
 from __future__ import annotations

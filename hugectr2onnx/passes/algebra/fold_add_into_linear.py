@@ -1,7 +1,7 @@
-"""What a linear is added to becomes a part of it.
+"""Fold an addition into one of the linears that it adds up.
 
 x @ w + b + x = x @ (w + I) + b
-(c @ v + a) + (x @ w + b) = c @ v + (x @ w + (a + b)), one product being added to what the other one wrote
+(c @ v + a) + (x @ w + b) = c @ v + (x @ w + (a + b)): one product is added to the result of the other
 """
 
 from __future__ import annotations

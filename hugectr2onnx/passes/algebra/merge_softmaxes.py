@@ -21,9 +21,11 @@ def merge_softmaxes(graph: Graph) -> Fires:
 def _merge(split: Node) -> int:
     op, x = split.op, split.inputs[0]
     assert isinstance(op, Split)
+    # Pieces of one size are the rows of [N, pieces, size], over whose last axis one Softmax can go.
     if op.axis != 1 or x.type.rank != 2 or len(set(op.sizes)) > 1:
         return 0
     softmaxes = [_only_reader(piece) for piece in split.results]
+    # A piece that is read otherwise too would keep the Split, and its Softmax would save nothing.
     if not all(softmaxes):
         return 0
     graph, batch, pieces = split.graph, x.shape[0], [p for s in softmaxes if s for p in _pieces(s)]
@@ -35,7 +37,7 @@ def _merge(split: Node) -> int:
     for old, new in zip(pieces, merged, strict=True):
         graph.replace(old, new)
     for old in pieces:
-        if old.node in graph:
+        if old.node in graph:  # several pieces can come from one Split, which goes with the first
             graph.erase_dead(old.node)
     return len(readers) - 1
 

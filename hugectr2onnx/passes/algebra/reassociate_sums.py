@@ -1,6 +1,6 @@
-"""Order a sum so that as many matrix products as can be are each added to what is there already.
+"""Order the terms of a sum so that each matrix product is added to the sum before it.
 
-onnxruntime makes one Gemm of a MatMul and the Add of its result, where the sum of two MatMuls makes one of only one.
+onnxruntime fuses a MatMul and the Add of its result into one Gemm. In a sum of two MatMuls it can fuse only one of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reshapes sink below what works element by element, to where they meet others and cancel.
+"""Move Reshapes behind element-wise operations, where they meet other Reshapes and cancel.
 
-Where one operand is a matrix inside, the operation takes place on the matrix: what follows (normalizations, linears) wants
-matrices.
+If one operand was reshaped from a matrix, the operation is done on the matrix, because the normalizations and linears that
+follow take matrices.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.rewriter import Fires
 
 MAX_FOLDED_ELEMENTS = 1 << 24
-"""Elements above which a result is not worth its place in the model."""
+"""Largest result in elements: a larger one would cost more space in the model than it saves time."""
 
 
 def fold_constants(graph: Graph) -> Fires:

@@ -45,18 +45,22 @@ class _Reader:
 
     @staticmethod
     def of(use: Use, slots: int, width: int) -> _Reader | None:
+        """Return the slots that a use takes, or None if it may take all of them."""
         op = use.node.op
         if isinstance(op, Take) and op.axis == 1:
             return _Reader(use.node, op.indices)
         if isinstance(op, Slice) and op.axis == 1:
             return _Reader(use.node, range(op.start, op.end))
+        # Otherwise a Reshape must put all slots of a sample side by side, so that columns belong to slots.
         flat = use.node.results[0] if isinstance(op, Reshape) else None
         if flat is None or flat.type.rank != 2 or flat.type.shape[1] != slots * width:
             return None
+        # Each of its readers must cut columns out: any other reader needs every slot.
         cuts = [other.node.op for other in flat.uses]
         taken = [cut for cut in cuts if isinstance(cut, Slice) and cut.axis == 1]
         if not cuts or len(taken) < len(cuts):
             return None
+        # A cut that begins or ends inside a slot needs the whole slot.
         return _Reader(use.node, sorted({s for c in taken for s in range(c.start // width, (c.end - 1) // width + 1)}))
 
 

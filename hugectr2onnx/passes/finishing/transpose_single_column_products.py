@@ -1,10 +1,11 @@
-"""One number a sample worked out as one row for all samples: [1, N] in place of [N, 1].
+"""Compute a [N, 1] column as a [1, N] row.
 
-    x @ w + c  =  (w^T @ x^T + c^T)^T          w being [k, 1]
+    x @ w + c  =  (w^T @ x^T + c^T)^T          w is [k, 1]
 
-onnxruntime packs the weight of a product and pads it to 16 columns, so that one column costs as much as 16. Turned round,
-the weight is the left operand and the product one of a vector with rows, which it knows. What is added to a product and what
-is made of the sum turn with it, and one Reshape at the end turns them back.
+onnxruntime packs the weight of a product and pads it to 16 columns, so that one column costs as much as 16. Transposed, the
+weight is the left operand, and the product is one of a vector and a matrix, for which onnxruntime has a kernel of its own.
+The operands that are added to a product, and the activations of the sum, are transposed with it; one Reshape at the end
+restores the column.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from hugectr2onnx.passes.analysis.products import Product, exact, rounded
 from hugectr2onnx.passes.rewriter import Fires, inherit_sources
 
 MAX_DEPTH = 64
-"""Operations on top of one another that turn; longer chains stay."""
+"""Operations of a chain that are transposed together; a longer chain stays as it is."""
 
 
 def transpose_single_column_products(graph: Graph) -> Fires:
@@ -59,7 +60,7 @@ def _is_column(value: Value) -> bool:
 
 
 def _parts(column: Value) -> list[Value]:
-    """The columns that a column is made of number by number."""
+    """The columns of which a column is an element-wise function."""
     if isinstance(column.op, Accumulate):
         return [column.inputs[2]] if column.inputs[1].const is not None else []
     if not isinstance(column.op, Binary | Relu | Sigmoid | Elu):
@@ -93,13 +94,13 @@ def _is_transposable(column: Value) -> bool:
 
 
 def _is_transposed_with_reader(column: Value) -> bool:
-    """Whether the only reader of a column turns, and the column with it."""
+    """Whether the only reader of a column is transposed, and the column with it."""
     reader = column.uses[0].node if column.has_one_use else None
     return reader is not None and any(column in _parts(result) for result in reader.results if _is_column(result))
 
 
 def _is_piece(column: Value) -> bool:
-    """Whether a column is one of those that a product is split into, all of which turn."""
+    """Whether a column is one piece of a product that is split into columns, all of which are transposed."""
     op = column.op
     if not isinstance(op, Split) or set(op.sizes) != {1} or not cost.is_worth_splitting_rows(len(op.sizes)):
         return False
@@ -109,16 +110,23 @@ def _is_piece(column: Value) -> bool:
 
 
 def _cost(column: Value, room: int = MAX_DEPTH) -> tuple[int, float]:
-    """How many numbers a sample the products of single columns read, and how many operands take a Reshape."""
+    """Return the values that products of single columns read per sample, and the operands that need a Reshape.
+
+    The number of Reshapes is infinite if the column cannot be transposed.
+    """
     if not room:
-        return 0, inf
+        return 0, inf  # the recursion would get too deep
     if parts := _parts(column):
+        # A part that others read stays a column for them, so it costs a Reshape here.
         found = [_cost(part, room - 1) if part.has_one_use else (0, 1) for part in parts]
+        # An Accumulate is a sum and a product at once: the product's operand counts here.
         own = _width(column.inputs[0]) if isinstance(column.op, Accumulate) else 0
         reshapes = sum(reshapes for _, reshapes in found)
+        # A sum adds its constants up into one, which must be finite in float32.
         overflows = reshapes < inf and _is_sum(column) and _Sum().take_apart(column).shift is None
         return own + sum(read for read, _ in found), inf if overflows else reshapes
     product = _product(column)
+    # What is no product, and no sum over rows or piece of one either, stays a column behind a Reshape.
     return product.shape[0] if product else 0, not _is_transposable(column)
 
 
@@ -128,10 +136,10 @@ def _is_sum(column: Value) -> bool:
 
 @dataclass
 class _Sum:
-    """What a sum adds up, sums inside it taken apart."""
+    """The terms of a sum, with nested sums flattened."""
 
     products: list[Value] = field(default_factory=list)
-    """Products without what they may stand on top of, and sums over rows."""
+    """Bare products (no added operand) and row sums."""
     numbers: list[Value] = field(default_factory=list)
     others: list[Value] = field(default_factory=list)
 
@@ -156,21 +164,21 @@ class _Sum:
 
     @property
     def shift(self) -> Array | None:
-        """The numbers and the biases, added up, as [1, 1]; None where that overflows."""
+        """The sum of the numbers and the biases as [1, 1]; None if it overflows."""
         known = [_product(product) for product in self.products]
         biases = [product.bias for product in known if product and product.bias is not None]
         return rounded(np.sum([each.sum() for each in (*biases, *map(exact, self.numbers))]).reshape(1, 1))
 
 
 class _Transposer:
-    """Columns as rows; the pieces of a product are made together, once."""
+    """Builds rows for columns. The pieces of one product are built together, once."""
 
     def __init__(self, graph: Graph):
         self._graph = graph
         self._pieces: dict[Value, Value] = {}
 
     def turn(self, column: Value) -> Value:
-        """A column that turns; what it is made of need not."""
+        """Transpose `column`; operands that cannot be transposed are reshaped."""
         if _is_sum(column):
             return self._sum(_Sum().take_apart(column))
         if _parts(column):
@@ -189,7 +197,7 @@ class _Transposer:
         return self.turn(operand) if turns else Reshape((1, operand.shape[0]))(operand)
 
     def _sum(self, terms: _Sum) -> Value:
-        """The products one on top of the other, on top of all else."""
+        """Add the products one after the other to the sum of the other terms."""
         others, shift = [self._operand(other) for other in terms.others], terms.shift
         assert shift is not None
         total = reduce(add, others) if others else None
@@ -199,7 +207,7 @@ class _Transposer:
         return reduce(lambda row, product: self._on(product, row), terms.products, total)
 
     def _on(self, product: Value, row: Value) -> Value:
-        """A product on top of a row; a sum is a product with ones."""
+        """Add a product to a row; a row sum is a product with ones."""
         x, *others = product.inputs
         weight = np.ones(_width(x)) if _is_row_sum(product) else exact(others[0])
         return TransposedLinear()(self._graph.const(_row(weight)), x, row)

@@ -33,7 +33,8 @@ def find_heads(weights: Value, values: Value, root: Value) -> Value | None:
 
 
 def attention_of(weights: Value, values: Value, root: Value) -> Value | None:
-    """`root` as one operation, if it is attention whose `weights` and `values` these are."""
+    """Return attention for `root = merge_heads(weights @ values)`, or None if that is not what it computes."""
+    # Weights that somebody else reads would have to be computed a second time.
     if not isinstance(weights.op, Softmax | MaskedSoftmax) or not weights.has_one_use or weights.type.rank != 4:
         return None
     scores, *mask = weights.inputs
@@ -41,10 +42,12 @@ def attention_of(weights: Value, values: Value, root: Value) -> Value | None:
     product, divisor = _divided(scores)
     if product is None or divisor == 0:
         return None
+    # Attention takes [B, s, h * d], so the heads of all three operands must have been split from that.
     split = [_split_heads(product.inputs[0]), _split_keys(product.inputs[1]), _split_heads(values)]
     q, k, v = (_together(each) for each in split)
     if q is None or k is None or v is None or not (k.type == v.type and root.type == q.type):
         return None
+    # The op has no scale of its own: it divides by sqrt(d), so the factor and the divisor must come to that.
     heads, width = weights.shape[1], product.inputs[0].shape[3]
     if not isinstance(heads, int) or not isinstance(width, int):
         return None
