@@ -163,14 +163,18 @@ def test_in_float32_it_errs_no_more_than_the_plain_expansion(slots, features, wi
     rng = np.random.default_rng(seed)
     graph = Graph()
     x = graph.input("x", f32(N, features))
-    columns = multiplied(x, (10.0**scale * rng.normal(size=(features, width))).astype(np.float32))
+    vectors = (10.0**scale * rng.normal(size=(features, width))).astype(np.float32)
+    columns = multiplied(x, vectors)
     feeds = {"x": rng.normal(size=(64, features)).astype(np.float32)}
+    z = feeds["x"][:, :, None] * vectors.astype(np.float64)
     if slots:
         columns = Concat(1)(graph.input("e", f32(N, slots * width)), columns)
         feeds["e"] = rng.normal(size=(64, slots * width)).astype(np.float32)
+        z = np.concatenate([feeds["e"].reshape(64, slots, width), z], 1)
     y = machine(columns, width)
     graph.output({"y": ReduceSum(1)(y) if summed else y})
-    exact, rounded = evaluate(graph, feeds)["y"], evaluate(graph, feeds, precision=np.float32)["y"]
+    exact, rounded = (z.sum(1) ** 2 - (z**2).sum(1)) / 2, evaluate(graph, feeds, precision=np.float32)["y"]
+    exact = exact.sum(1, keepdims=True) if summed else exact
     assert expand_factorization_machines(graph)
     found = evaluate(graph, feeds, precision=np.float32)["y"]
     noise = 8 * np.abs(rounded - exact).max()
