@@ -12,7 +12,7 @@ from hugectr2onnx.tables.vectors import vectors_of
 TYPE = "EmbeddingCollection"
 
 
-def collected_tables(collection: Collection, data: DataClause, *, is_needed: bool) -> Iterator[TableCheck]:
+def collection_tables(collection: Collection, data: DataClause, *, is_needed: bool) -> Iterator[TableCheck]:
     """Each table that a look-up reads, as it lies in the dump: rows that `keep_keys` drops are among it."""
     hotness = {entry.top: entry.max_nnz for entry in data.sparse}
     for id, name in collection.names.items():

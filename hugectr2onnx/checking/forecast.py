@@ -126,12 +126,12 @@ def _map_bytes(choice: Choice, readers: Sequence[Node]) -> int:
     return sum(sizes.values())
 
 
-def least_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, int]]) -> int:
+def minimum_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, int]]) -> int:
     """What a model takes at least, from (bytes of the float32 vectors, format, width) of each table: no file is opened."""
     return dense_bytes + sum(size // (4 * width) * format.row_bytes(width) for size, format, width in vector_files)
 
 
-def too_many_encoded(tables: Iterable[TableForecast]) -> OutputError | None:
+def encoder_size_error(tables: Iterable[TableForecast]) -> OutputError | None:
     """The error of keys that the model file cannot hold."""
     encoded = [table for table in tables if STRATEGIES[table.strategy].is_in_model_file]
     needed = sum(table.map_bytes for table in encoded)
@@ -153,7 +153,7 @@ def free_bytes(output: str | os.PathLike[str]) -> int | None:
         return None
 
 
-def no_room(output: str | os.PathLike[str], needed: int, free: int | None) -> OutputError | None:
+def disk_space_error(output: str | os.PathLike[str], needed: int, free: int | None) -> OutputError | None:
     """The error of a disk that cannot hold so many bytes."""
     if free is None or needed <= free:
         return None

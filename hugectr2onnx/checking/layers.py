@@ -11,7 +11,7 @@ from hugectr2onnx.frontend.importer import Importer
 from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 
 
-def judge_layers(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
+def layer_checks(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
     """Every layer with its shapes and weights, or whether it is wrong or was not reached."""
     summaries = {summary.index: summary for summary in importer.summaries}
     wrong = {_place(error) for error in importer.errors}
@@ -35,7 +35,7 @@ def judge_layers(clauses: GraphClauses, importer: Importer) -> Iterator[LayerChe
         yield LayerCheck(clause.index, clause.type, clause.bottoms, clause.tops, status, expected_bytes=size)
 
 
-def without_echoes(importer: Importer, question: HugeCTR2ONNXError | None) -> list[HugeCTR2ONNXError]:
+def drop_consequential_errors(importer: Importer, question: HugeCTR2ONNXError | None) -> list[HugeCTR2ONNXError]:
     """The errors of the walk, without those that only follow from another.
 
     `question` is what should have been recovered from the dense file and was not.

@@ -26,9 +26,8 @@ def check_least_memory(graph: str | os.PathLike[str] | Mapping[str, object], wei
         dense = 0  # opening it tells what is wrong
     sizes = table_sizes(graph, files, options)
     rows = sum(size // (FLOAT_BYTES * width) for top, size, _, width in sizes if top not in options.keep_keys)
-    _check(
-        MEMORY + dense + min(each.memory_per_key for each in STRATEGIES.values()) * rows, options.max_memory, "at least"
-    )
+    least = min(each.memory_per_key for each in STRATEGIES.values())
+    _raise(memory_error(MEMORY + dense + least * rows, options.max_memory, "at least"))
 
 
 def check_memory(graph: Graph, dense_bytes: int, options: Options, *, automatic: bool) -> None:
@@ -36,14 +35,21 @@ def check_memory(graph: Graph, dense_bytes: int, options: Options, *, automatic:
     if options.max_memory is None:
         return
     tables = tuple(expected_tables(graph, options.keys, automatic=automatic))
-    _check(forecast(dense_bytes, tables).memory_bytes, options.max_memory, "about")
+    _raise(memory_error(forecast(dense_bytes, tables).memory_bytes, options.max_memory))
 
 
-def _check(needed: int, allowed: int, how_exactly: str) -> None:
-    if needed > allowed:
-        raise OptionError(
-            f"compiling takes {how_exactly} {needed:,} bytes of memory and ",
-            Setting("max_memory", allowed),
-            " allows less: raise it, keep fewer keys, or feed the vectors with ",
-            Setting("convert_embedding", False),
-        )
+def memory_error(needed: int, allowed: int | None, how_exactly: str = "about") -> OptionError | None:
+    """The error of a model that needs more bytes than `max_memory` allows."""
+    if allowed is None or needed <= allowed:
+        return None
+    return OptionError(
+        f"compiling takes {how_exactly} {needed:,} bytes of memory and ",
+        Setting("max_memory", allowed),
+        " allows less: raise it, keep fewer keys, or feed the vectors with ",
+        Setting("convert_embedding", False),
+    )
+
+
+def _raise(error: OptionError | None) -> None:
+    if error is not None:
+        raise error

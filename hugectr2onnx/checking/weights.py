@@ -15,7 +15,7 @@ from hugectr2onnx.frontend.weights.ntp_file import BatchNormStatistics
 CROSS = "MultiCross"
 
 
-def judge_size(dense: DenseCheck, layers: Sequence[LayerCheck]) -> Iterator[WeightsError]:
+def size_errors(dense: DenseCheck, layers: Sequence[LayerCheck]) -> Iterator[WeightsError]:
     """The error of a file that is too short or too long; none where layers of unknown size leave it open."""
     found = dense.found_bytes
     if found is None or found == dense.expected_bytes:
@@ -66,7 +66,7 @@ def _long(dense: DenseCheck, found: int, layers: Sequence[LayerCheck]) -> str:
     return text
 
 
-def layers_with_nan(file: DenseFile, layers: Sequence[LayerCheck]) -> Iterator[str]:
+def nan_warnings(file: DenseFile, layers: Sequence[LayerCheck]) -> Iterator[str]:
     """A warning for each layer whose weights are not all finite."""
     for layer in layers:
         if layer.offset is None or not layer.found_bytes:
@@ -76,7 +76,7 @@ def layers_with_nan(file: DenseFile, layers: Sequence[LayerCheck]) -> Iterator[s
             yield f"{layer.where}: its weights hold NaN or infinite numbers, and so will the predictions that they reach"
 
 
-def no_statistics(norms: Sequence[LayerClause], dense: object) -> WeightsError:
+def missing_statistics_error(norms: Sequence[LayerClause], dense: object) -> WeightsError:
     """The error of a model with BatchNorm and no ntp file."""
     name = f"{dense}.ntp.json" if dense is not None else "<dense file>.ntp.json"
     return WeightsError(
@@ -85,7 +85,7 @@ def no_statistics(norms: Sequence[LayerClause], dense: object) -> WeightsError:
     )
 
 
-def judge_statistics(
+def statistics_errors(
     norms: Sequence[LayerClause], widths: Mapping[int, int], entries: Sequence[BatchNormStatistics], path: str
 ) -> Iterator[HugeCTR2ONNXError]:
     """The errors of an ntp file; `widths` has the features of the layers that could be reached, by their index."""

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="the graph JSON that Model.graph_to_json wrote")
     add_weights(parser)
     add_flags(parser, "model", "tables", "lookups")
-    add_flags(parser, "result", only=("opt_level",))
+    add_flags(parser, "result", only=("opt_level", "max_memory"))
     parser.add_argument(
         "-o", "--output", metavar="OUT.onnx", help="where the model shall go: can it, and is there room for it?"
     )

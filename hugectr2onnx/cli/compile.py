@@ -141,12 +141,12 @@ def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, 
 
 def _require_room(arguments: argparse.Namespace, weights: Weights, options: Options) -> None:
     """Raise OutputError before the work where the disk cannot even hold the rows, by the sizes of the files alone."""
-    from hugectr2onnx.checking.forecast import free_bytes, least_bytes, no_room
+    from hugectr2onnx.checking.forecast import disk_space_error, free_bytes, minimum_bytes
     from hugectr2onnx.checking.table_sizes import table_sizes
 
     sizes = table_sizes(arguments.graph, weights, options)
-    needed = least_bytes(0, (entry[1:] for entry in sizes if entry[0] not in options.keep_keys))
-    error = no_room(arguments.output, needed, free_bytes(arguments.output))
+    needed = minimum_bytes(0, (entry[1:] for entry in sizes if entry[0] not in options.keep_keys))
+    error = disk_space_error(arguments.output, needed, free_bytes(arguments.output))
     if error is not None:
         raise error
 

@@ -429,7 +429,7 @@ def test_rows_as_inputs_of_two_tables(files: Files) -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("nope/x.onnx", "Create the folder first"), (".", "not of a folder"), (7, "it is no path")]
+    ("output", "message"), [(".", "not of a folder"), (7, "7 is not a path: give the path of the file to write")]
 )
 def test_an_output_that_cannot_be_written(files: Files, output: Any, message: str) -> None:
     target = files.folder / output if isinstance(output, str) else output

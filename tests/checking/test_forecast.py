@@ -12,7 +12,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.checking.dry_run import check
-from hugectr2onnx.checking.forecast import TableForecast, forecast, least_bytes, too_many_encoded
+from hugectr2onnx.checking.forecast import TableForecast, encoder_size_error, forecast, minimum_bytes
 from hugectr2onnx.options import Options
 from hugectr2onnx.tables.row_format import FORMATS
 
@@ -82,11 +82,11 @@ def test_memory_of_a_range_of_keys() -> None:
 
 @pytest.mark.parametrize("keys", [np.array([5, 2**60]), np.arange(20_000), np.array([-1, 3])])
 def test_row_numbers_as_inputs(keys: np.ndarray, tmp_path: Path) -> None:
-    """The map lies beside the model: a head of 4096 bytes, 16 bytes for each key that can be asked for."""
+    """The map lies beside the model: a head of 4096 bytes, 16 bytes for each key that can be asked for, a checksum of 8."""
     model = write(tmp_path, keys)
     report = check(*model, keys="indices")
     assert report.ok and report.forecast is not None
-    assert report.forecast.map_bytes == 4096 + 16 * int((keys >= 0).sum())
+    assert report.forecast.map_bytes == 4096 + 16 * int((keys >= 0).sum()) + 8
     hugectr2onnx.compile(*model, keys="indices", simplify=False).save(tmp_path / "m.onnx")
     written = sum(path.stat().st_size for path in tmp_path.glob("m.onnx*"))
     assert abs(written - report.forecast.output_bytes) <= 4096
@@ -103,16 +103,16 @@ def test_below_level_2_keys_go_to_a_label_encoder(tmp_path: Path) -> None:
 def test_a_label_encoder_of_more_than_2_gib() -> None:
     """16 bytes a key."""
     small = TableForecast("a", "label-encoder", "fp32", 10**8, 1, 16 * 10**8)
-    assert too_many_encoded([small, TableForecast("b", "perfect-hash", "fp32", 10**9, 1, 16 * 10**9)]) is None
-    error = too_many_encoded([small, small])
+    assert encoder_size_error([small, TableForecast("b", "perfect-hash", "fp32", 10**9, 1, 16 * 10**9)]) is None
+    error = encoder_size_error([small, small])
     assert error is not None
     assert "take 3,200,000,000 bytes as a LabelEncoder" in str(error)
     assert "give keys='perfect-hash'" in str(error)
 
 
-def test_least_bytes_of_a_table() -> None:
+def test_minimum_bytes_of_a_table() -> None:
     """10 rows of 4 float32: 160 bytes, 80 as half floats, 80 as bytes with scales."""
-    assert [least_bytes(5, [(160, format, 4)]) for format in FORMATS] == [165, 85, 85]
+    assert [minimum_bytes(5, [(160, format, 4)]) for format in FORMATS] == [165, 85, 85]
 
 
 def test_a_disk_without_room_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

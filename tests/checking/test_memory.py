@@ -84,6 +84,14 @@ def test_limits_that_are_none(value: Any, tmp_path: Path) -> None:
         hugectr2onnx.compile(*write(tmp_path, np.arange(3)), max_memory=value)
 
 
+def test_check_tells_it_too(tmp_path: Path) -> None:
+    model = write(tmp_path, np.arange(1000) << 40)
+    report = hugectr2onnx.check(*model, max_memory=BASE + 99_999)
+    assert [problem.kind for problem in report.problems] == ["OptionError"]
+    assert f"takes about {BASE + 100_000:,} bytes of memory" in report.problems[0].message
+    assert hugectr2onnx.check(*model, max_memory=BASE + 100_000).ok
+
+
 def test_the_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph, weights = write(tmp_path, np.arange(3))
     arguments = ["compile", str(graph), "--weights", str(weights), "-o", str(tmp_path / "m.onnx")]
