@@ -229,6 +229,5 @@ def _runs_on(expected: Forecast, tables: Sequence[TableCheck]) -> tuple[RunsOn, 
 
 
 def _stand_in(clause: EmbeddingClause) -> SparseTable:
-    """One row of zeros, for any table; with the slot id that tables of Localized layers have."""
-    slot_ids = np.zeros(1, np.int64) if clause.type.startswith("Localized") else None
-    return SparseTable(None, np.zeros(1, np.int64), np.zeros((1, clause.vec_size), np.float32), slot_ids)
+    """One row of zeros, for any table."""
+    return SparseTable(None, np.zeros(1, np.int64), np.zeros((1, clause.vec_size), np.float32))
