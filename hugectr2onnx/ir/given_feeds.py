@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.errors import FeedError
-from hugectr2onnx.ir.types import Array, TensorType
+from hugectr2onnx.ir.types import Array, TensorType, Width
 
 _BATCH = re.compile(r"([1-9][0-9]*)?N(?:/([1-9][0-9]*))?")
 """How the emitter names a dimension that carries the batch: `N`, `26N`, `N/2`."""
@@ -31,8 +31,9 @@ class InputForm:
 
     @classmethod
     def of_type(cls, type: TensorType) -> InputForm:
-        """Of an input of a Graph."""
-        return cls(type.dtype.numpy, tuple(dim if isinstance(dim, int) else str(dim) for dim in type.shape))
+        """Of an input of a Graph; a Width, which the caller chooses for each request, is a symbol although it is an int."""
+        shape = (dim if isinstance(dim, int) and not isinstance(dim, Width) else str(dim) for dim in type.shape)
+        return cls(type.dtype.numpy, tuple(shape))
 
     @classmethod
     def of_entry(cls, entry: Any) -> InputForm:

@@ -9,7 +9,7 @@ import pytest
 
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.given_feeds import InputForm, check_rows, normalize, normalize_feeds
-from hugectr2onnx.ir.types import N, f32, i64, scale
+from hugectr2onnx.ir.types import N, Width, f32, i64, scale
 
 DENSE = InputForm.of_type(f32(N, 2))
 ONE_HOT = InputForm.of_type(i64(N, 3, 1))
@@ -129,3 +129,9 @@ def test_labels_are_left_out_and_others_refused() -> None:
         FeedError, match=r"lacks keys and has the unknown label; the model's inputs are: .*int64 \[N, 3, 1\]"
     ):
         normalize_feeds({"dense": DENSE, "keys": ONE_HOT}, feeds)
+
+
+def test_each_request_chooses_a_width() -> None:
+    form = InputForm.of_type(i64(N, 2, Width(4, "nnz_data1")))
+    assert str(form) == "int64 [N, 2, nnz_data1]"
+    assert normalize("data1", form, np.zeros((3, 2, 9), np.int64)).shape == (3, 2, 9)
