@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
+from hugectr2onnx.tables.regular_file import open_regular, shown
 
 Array = NDArray[Any]
+
+MAX_UNPACKED = 256 << 20
+"""Bytes that any recording may unpack to."""
+MAX_EXPANSION = 20
+"""Larger ones may unpack to so many times their size: samples of real features shrink to a third or a tenth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +61,8 @@ def load_arrays(path: str) -> dict[str, Array]:
     """The arrays of an .npz file by name; raises FeedError for a file that is none."""
     try:
         # Opened here, because numpy forgets to close a file that it cannot read.
-        with open(path, "rb") as file:
+        with open_regular(path, FeedError, "recorded samples") as file:
+            _check_sizes(file, path)
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise FeedError(f"{path}: holds one array, not several by name: write it with numpy.savez")
@@ -67,6 +75,21 @@ def load_arrays(path: str) -> dict[str, Array]:
         # numpy, zipfile and zlib raise a dozen kinds of error for files that are none.
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FeedError(f"{path}: is not an .npz file that numpy can read: {why}") from error
+
+
+def _check_sizes(file: BinaryIO, path: str) -> None:
+    """Raise FeedError for an archive that unpacks to far more than its size: zeros shrink a thousandfold."""
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        return
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if unpacked > max(MAX_UNPACKED, MAX_EXPANSION * size):
+        raise FeedError(
+            f"{shown(path)}: {size:,} bytes unpack to {unpacked:,}: write it uncompressed, with numpy.savez"
+        )
 
 
 def _check_names(path: str, arrays: Mapping[str, Array], inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
