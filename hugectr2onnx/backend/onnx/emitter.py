@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
+from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Output
 from hugectr2onnx.ir.types import Array, Batch, DType, TensorType, Width
@@ -36,9 +37,10 @@ ELEMENT_TYPES = {
 def emit(graph: Graph, *, graph_name: str, opset: int, version: str, metadata: Mapping[str, str]) -> Artifact:
     """The artifact for a graph: one expansion per op, inputs and outputs as the interface has them, in its order.
 
-    `opset` is the least: an op may need a later one.
+    `opset` is the least: an op may need a later one. Raises UnsupportedError where the installed onnx does not know it.
     """
     opset = max(opset, *(node.op.least_opset for node in graph))
+    ir_version = ir_version_of(opset)
     emitter = OnnxEmitter(graph, opset)
     for node in graph:
         emitter.visit(node)
@@ -46,11 +48,21 @@ def emit(graph: Graph, *, graph_name: str, opset: int, version: str, metadata: M
     outputs = [value_info(name, value.type) for name, value in graph.outputs.items()]
     body = helper.make_graph(emitter.onnx_nodes, graph_name, inputs, outputs, emitter.initializers)
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, v) for d, v in sorted(emitter.domains.items()))]
-    ir_version = helper.OP_SET_ID_VERSION_MAP[("ai.onnx", opset)]
     model = helper.make_model(body, opset_imports=imports, ir_version=ir_version)
     model.producer_name, model.producer_version = PRODUCER, version
     helper.set_model_props(model, dict(metadata))
     return Artifact(model, emitter.blobs)
+
+
+def ir_version_of(opset: int) -> int:
+    """The IR version that came with an opset; raises UnsupportedError for one later than the installed onnx."""
+    versions = {version: ir for (domain, version), ir in helper.OP_SET_ID_VERSION_MAP.items() if domain == "ai.onnx"}
+    if opset not in versions:
+        raise UnsupportedError(
+            f"opset {opset} is later than the installed onnx {onnx.__version__} knows, up to {max(versions)}: "
+            "install a newer onnx"
+        )
+    return versions[opset]
 
 
 def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:

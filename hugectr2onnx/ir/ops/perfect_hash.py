@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from hugectr2onnx.ir.op import Emitter
 from hugectr2onnx.ir.ops.key_maps import KeyMap, emit_offsets, is_padding
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import perfect_hash
-from hugectr2onnx.tables.perfect_hash import HashTables
+from hugectr2onnx.tables.perfect_hash import HashError, HashTables
 
 UINT64, INT64 = 13, 7
 """onnx.TensorProto's numbers of types that the IR does not have or that Cast needs by number."""
+FIRST_WITH_UINT64_PRODUCTS = (1, 21)
+"""The first onnxruntime on whose CPU `Mul` takes uint64."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +30,9 @@ class PerfectHash(KeyMap):
 
     @staticmethod
     def build(keys: Array, rows: Array, missing: int) -> PerfectHash:
-        """For the keys of 0 and more and their rows; raises HashError where no seed works."""
+        """For the keys of 0 and more and their rows; raises HashError where no seed works, or the runtime is too old."""
+        if not is_runnable():
+            raise HashError("the installed onnxruntime cannot multiply uint64: install 1.32 or newer")
         tables = perfect_hash.build(keys, missing)
         if len(rows) and (rows[0] != 0 or rows[-1] != len(rows) - 1):
             # Not by EMPTY: -1 may be a key of the table.
@@ -76,6 +81,15 @@ class PerfectHash(KeyMap):
 
     def __repr__(self) -> str:
         return f"perfect-hash[{self.count} keys, seed {self.tables.seed}]"
+
+
+def is_runnable() -> bool:
+    """Whether the installed onnxruntime has a product of uint64; onnxruntime-gpu and the like count as new."""
+    try:
+        installed = metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        return True
+    return tuple(map(int, installed.split(".")[:2])) >= FIRST_WITH_UINT64_PRODUCTS
 
 
 def _uint64(out: Emitter, number: int) -> str:

@@ -1,10 +1,14 @@
 """Attention as ONNX's own operator, of opset 23: onnxruntime's kernel reads the heads where they lie.
 
 Nothing is transposed, and the scores of a head are scaled, shifted by the mask and made weights while they are in the cache.
-It is for level 3: runtimes that know opset 23 are few.
+It is for level 3: runtimes that know opset 23 are few. Where the installed onnx or onnxruntime is older than that, the pass
+does nothing, and `expand_attention` gives level 2's form.
 """
 
 from __future__ import annotations
+
+import re
+from importlib import metadata
 
 import numpy as np
 
@@ -41,9 +45,22 @@ def _bias(mask: Value, steps: int) -> Value:
     return bias + mask.graph.const(np.zeros((1, 1, steps, 1), np.float32))
 
 
+MIN_VERSIONS = {"onnx": (1, 18), "onnxruntime": (1, 23)}
 RULES: tuple[Rule, ...] = (find_wide_heads, fuse_heads)
 
 
 def fuse_attention(graph: Graph) -> Fires:
     """%p = masked_softmax(mat_mul(%q4, %k4) / sqrt(d), %m); ... mat_mul(%p, %v4) ...  ->  fused_attention(%q, %k, %v, %bias)"""
-    return apply(graph, RULES)
+    return apply(graph, RULES if is_available() else ())
+
+
+def is_available() -> bool:
+    """Whether the installed packages know Attention of opset 23; one of another name counts as the newest."""
+    return all(_version(package, least) >= least for package, least in MIN_VERSIONS.items())
+
+
+def _version(package: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in re.findall(r"\d+", metadata.version(package))[:2])
+    except metadata.PackageNotFoundError:  # such as onnxruntime-gpu
+        return default

@@ -9,6 +9,7 @@ import pytest
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.emitter import INLINE_LIMIT, emit
 from hugectr2onnx.backend.runtime import sessions
+from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid
@@ -229,6 +230,14 @@ def test_versions_are_as_asked(graph, x, opset, ir_version):
     model = emitted(graph, opset).skeleton
     assert (model.opset_import[0].version, model.ir_version) == (opset, ir_version)
     onnx.checker.check_model(model, full_check=True)
+
+
+def test_an_opset_that_the_installed_onnx_lacks_is_refused(graph, x, monkeypatch):
+    graph.output({"y": Relu()(x)})
+    monkeypatch.setattr(onnx.helper, "OP_SET_ID_VERSION_MAP", {("ai.onnx", 17): 8, ("ai.onnx.ml", 99): 8})
+    assert emitted(graph, 17).skeleton.ir_version == 8
+    with pytest.raises(UnsupportedError, match=r"opset 18 is later than the installed onnx .* knows, up to 17"):
+        emitted(graph, 18)
 
 
 def test_domains_are_declared_where_they_are_used(graph):

@@ -13,7 +13,10 @@ from hugectr2onnx.ir.ops.attention import Attention, MaskedSoftmax
 from hugectr2onnx.ir.ops.sequence_mask import SequenceMask
 from hugectr2onnx.ir.ops.shape import Reshape, Transpose
 from hugectr2onnx.ir.types import Batch, N, f32
+from hugectr2onnx.passes.recommender import fuse_attention as module
 from hugectr2onnx.passes.recommender.fuse_attention import fuse_attention
+
+pytestmark = pytest.mark.skipif(not module.is_available(), reason="the installed packages lack Attention of opset 23")
 
 
 def attend(*, mask: str = "", steps=3, keys=5, width=64) -> Graph:
@@ -103,3 +106,17 @@ def test_rows_that_the_mask_drops_as_a_whole_keep_their_own_weights():
     feeds = {name: np.random.default_rng(0).normal(size=(2, 3 if name == "q" else 5, 4)) for name in "qkv"}
     feeds["mask"] = np.zeros((2, 1, 3, 5))
     np.testing.assert_allclose(evaluate(graph, feeds)["y"], evaluate(before, feeds)["y"], rtol=2e-6)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_packages_that_lack_the_operator_leave_the_graph_as_it_was(monkeypatch, package):
+    monkeypatch.setitem(module.MIN_VERSIONS, package, (99, 0))
+    graph = attend()
+    before = str(graph)
+    assert not fuse_attention(graph)
+    assert str(graph) == before
+
+
+def test_a_package_of_another_name_counts_as_the_newest(monkeypatch):
+    monkeypatch.setattr(module, "MIN_VERSIONS", {"no-such-package": (1, 23)})
+    assert module.is_available()
