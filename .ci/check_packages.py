@@ -24,6 +24,7 @@ IN_THE_SDIST = (
     ".ci/run",
     "benchmarks/__main__.py",
     "docs/design.md",
+    "fuzz/__main__.py",
     "tests/conftest.py",
     "tests/golden/",
     "hugectr2onnx/py.typed",

@@ -59,7 +59,7 @@ SEQUENCES = [
     layer("LayerNorm", "emb1", "ln", ln_param={"eps": 1e-5}),
     layer("Slice", "dense", ["length"], ranges=[[0, 1]]),
     layer("SequenceMask", "length", "mask", max_sequence_len=4),
-    layer("MultiHeadAttention", ["ln", "ln"], "scores", num_attention_heads=2, transpose_b=True),
+    layer("MultiHeadAttention", ["ln", "ln"], "scores", num_attention_heads=2),
     layer("Softmax", ["scores", "mask"], "probabilities", factor=0.5),
     layer("MultiHeadAttention", ["ln", "ln", "ln"], "attention", num_attention_heads=2),
     layer("ReduceSum", "attention", "summed", axis=1),
