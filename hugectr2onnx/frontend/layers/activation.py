@@ -10,7 +10,7 @@ from hugectr2onnx.ir.ops import elementwise
 
 
 @dataclass(frozen=True)
-class ReLU(Layer, types=("ReLU",)):
+class ReLULayer(Layer, types=("ReLU",)):
     """`max(x, 0)` (layers 3.9)."""
 
     def build(self, x: Value) -> Value:
@@ -18,7 +18,7 @@ class ReLU(Layer, types=("ReLU",)):
 
 
 @dataclass(frozen=True)
-class Sigmoid(Layer, types=("Sigmoid",)):
+class SigmoidLayer(Layer, types=("Sigmoid",)):
     """`1 / (1 + exp(-x))` (layers 3.9)."""
 
     def build(self, x: Value) -> Value:
@@ -26,7 +26,7 @@ class Sigmoid(Layer, types=("Sigmoid",)):
 
 
 @dataclass(frozen=True)
-class ELU(Layer, types=("ELU",)):
+class ELULayer(Layer, types=("ELU",)):
     """`x` where x >= 0, else `alpha * (exp(x) - 1)` (layers 3.9)."""
 
     alpha: float = param("elu_param.alpha", default=1.0)

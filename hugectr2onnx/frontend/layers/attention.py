@@ -14,7 +14,7 @@ from hugectr2onnx.ir.types import elements
 
 
 @dataclass(frozen=True)
-class MultiHeadAttention(Layer, types=("MultiHeadAttention",)):
+class MultiHeadAttentionLayer(Layer, types=("MultiHeadAttention",)):
     """Attention without trainable weights; four generations, told apart by bottoms, tops and keys (layers 3.15).
 
     A, B (v3.7 to v4.2; 2 bottoms and no `transpose_b`): `q @ k^T`, unscaled.

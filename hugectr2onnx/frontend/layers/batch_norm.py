@@ -13,7 +13,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class BatchNorm(Layer, types=("BatchNorm",)):
+class BatchNormLayer(Layer, types=("BatchNorm",)):
     """Batch normalization by running statistics: `gamma * (x - mean) / sqrt(var + eps) + beta`.
 
     `[B, n] -> [B, n]`; mean and var stand in the ntp file, with 6 decimals (layers 3.6).

@@ -14,7 +14,7 @@ ANY_NUMBER = 1 << 30
 
 
 @dataclass(frozen=True)
-class Add(Layer, types=("Add",)):
+class AddLayer(Layer, types=("Add",)):
     """`a + b + ...`, all of one shape (layers 3.10)."""
 
     bottoms = (2, ANY_NUMBER)
@@ -25,7 +25,7 @@ class Add(Layer, types=("Add",)):
 
 
 @dataclass(frozen=True)
-class ElementwiseMultiply(Layer, types=("ElementwiseMultiply", "DotProduct")):
+class ElementwiseMultiplyLayer(Layer, types=("ElementwiseMultiply", "DotProduct")):
     """`a * b * ...`, all of one shape.
 
     DotProduct is its older name, whatever that suggests (layers 3.10).
@@ -40,7 +40,7 @@ class ElementwiseMultiply(Layer, types=("ElementwiseMultiply", "DotProduct")):
 
 
 @dataclass(frozen=True)
-class Sub(Layer, types=("Sub",)):
+class SubLayer(Layer, types=("Sub",)):
     """`a - b`, both of one shape (layers 3.10)."""
 
     bottoms = (2, 2)

@@ -13,7 +13,7 @@ from hugectr2onnx.ir.ops.shape import Reshape
 
 
 @dataclass(frozen=True)
-class FmOrder2(Layer, types=("FmOrder2",)):
+class FmOrder2Layer(Layer, types=("FmOrder2",)):
     """Second-order factorization machine: `((sum_s v)^2 - sum_s v^2) / 2`.
 
     `[B, S*V] -> [B, V]`, v being the bottom as `[B, S, V]` (layers 3.14).

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.types import scale
 
 
 @dataclass(frozen=True)
-class FusedReshapeConcat(Layer, types=("FusedReshapeConcat",)):
+class FusedReshapeConcatLayer(Layer, types=("FusedReshapeConcat",)):
     """DIN's split into the history, all slots but the last, and the item, the last slot (layers 3.24).
 
     With `c = concat(bottoms, axis=2)` of [B, s, v_i]: `top[0] = c[:, :-1].reshape(B * (s - 1), D)` and
@@ -34,7 +34,7 @@ class FusedReshapeConcat(Layer, types=("FusedReshapeConcat",)):
 
 
 @dataclass(frozen=True)
-class FusedReshapeConcatGeneral(Layer, types=("FusedReshapeConcatGeneral",)):
+class FusedReshapeConcatGeneralLayer(Layer, types=("FusedReshapeConcatGeneral",)):
     """top = concat(bottoms, axis=2).reshape(B * s, D) for bottoms [B, s, v_i] (layers 3.24)."""
 
     bottoms = (1, 1 << 30)

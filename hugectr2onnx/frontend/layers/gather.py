@@ -13,7 +13,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class Gather(Layer, types=("Gather",)):
+class GatherLayer(Layer, types=("Gather",)):
     """top[i] = bottom[indices[i]]: rows, that is samples, by number (layers 3.21). [B, d] -> [len(indices), d]"""
 
     versions = ">= v3.1"

@@ -20,7 +20,7 @@ MOST_STEPS = 1 << 14
 
 
 @dataclass(frozen=True)
-class GRU(Layer, types=("GRU",)):
+class GRULayer(Layer, types=("GRU",)):
     """One forward GRU layer from a zero state over the bottom's memory as X[T, M, v] (layers 3.12).
 
     `r = sig(Wr x + Rr h + br); z = sig(Wz x + Rz h + bz); n = tanh(Wn x + r * (Rn h) + bn); h' = (1-z) * n + z * h`.

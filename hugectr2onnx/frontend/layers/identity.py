@@ -10,7 +10,7 @@ from hugectr2onnx.ir.ops.structural import Identity
 
 
 @dataclass(frozen=True)
-class Dropout(Layer, types=("Dropout",)):
+class DropoutLayer(Layer, types=("Dropout",)):
     """The bottom itself: training scales what it keeps, so evaluation owes nothing (layers 3.8)."""
 
     def build(self, x: Value) -> Value:
@@ -18,7 +18,7 @@ class Dropout(Layer, types=("Dropout",)):
 
 
 @dataclass(frozen=True)
-class Cast(Layer, types=("Cast",)):
+class CastLayer(Layer, types=("Cast",)):
     """The bottom itself: between float and half in mixed precision, and all is float here (layers 3.9)."""
 
     def build(self, x: Value) -> Value:

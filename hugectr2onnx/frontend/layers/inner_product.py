@@ -26,7 +26,7 @@ def width(x: TensorType, *ranks: int) -> int:
 
 
 @dataclass(frozen=True)
-class InnerProduct(Layer, types=("InnerProduct",)):
+class InnerProductLayer(Layer, types=("InnerProduct",)):
     """Fully connected: `x @ weight + bias` on the last axis.
 
     `[B, k] -> [B, n]`, and since v3.8 `[B, s, k] -> [B, s, n]`; the bias is always there (layers 3.1).
@@ -43,7 +43,7 @@ class InnerProduct(Layer, types=("InnerProduct",)):
 
 
 @dataclass(frozen=True)
-class FusedInnerProduct(Layer, types=("FusedInnerProduct",)):
+class FusedInnerProductLayer(Layer, types=("FusedInnerProduct",)):
     """Fully connected with its activation: `relu(x @ weight + bias)`.
 
     `[B, k] -> [B, n]`. The activation may be left out at any position but None, where it is always ReLU. The second to

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class Interaction(Layer, types=("Interaction",)):
+class InteractionLayer(Layer, types=("Interaction",)):
     """top = concat(mlp, [X_i . X_j for i > j], 0), X_0 the mlp and X_1.. the embeddings (layers 3.13).
 
     mlp [B, w] and embeddings [B, n, w] -> [B, w + n (n + 1) / 2 + 1]; the last column is a zero. A second top is a

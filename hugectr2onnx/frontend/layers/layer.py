@@ -1,7 +1,8 @@
 """`Layer`: what a HugeCTR layer declares. Its JSON fields, its weights in file order, its expansion; nothing else.
 
 A layer never opens a file, never names a tensor and never computes a shape that an op can infer. A subclass registers
-itself by naming its JSON types: `class InnerProduct(Layer, types=("InnerProduct",))`.
+itself by naming its JSON types: `class InnerProductLayer(Layer, types=("InnerProduct",))`. The suffix tells it from an op of
+the same name.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from hugectr2onnx.errors import CompilerError, GraphJsonError
+from hugectr2onnx.errors import CompilerError, OptionError
 from hugectr2onnx.frontend.graph_json.fields import Fields
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.types import TensorType
@@ -110,7 +111,10 @@ def _refuse_unknown(cls: type[Layer], attributes: Mapping[str, object], declared
     if unknown:
         near = get_close_matches(str(unknown[0]), declared, 1)
         hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(declared) or 'none'}"
-        raise GraphJsonError(f"layer_attrs gives {cls.__name__} {unknown[0]!r}, which is no attribute of it: {hint}")
+        name = cls.json_types[0] if cls.json_types else cls.__name__
+        raise OptionError(
+            f"layer_attrs gives {name} {unknown[0]!r}, which is no attribute of it: {hint}", option="layer_attrs"
+        )
 
 
 def _read_json(json: Fields, hint: Any, declared: Field[Any]) -> Any:

@@ -13,7 +13,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class LayerNorm(Layer, types=("LayerNorm",)):
+class LayerNormLayer(Layer, types=("LayerNorm",)):
     """Layer normalization: `gamma * (x - mean(x)) / sqrt(var(x) + eps) + beta` on the last axis.
 
     2 to 4 dimensions, same shape out; the variance is the biased one (layers 3.7).

@@ -25,7 +25,7 @@ class Loss(Layer):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropyLoss(Loss, types=("BinaryCrossEntropyLoss",)):
+class BinaryCrossEntropyLossLayer(Loss, types=("BinaryCrossEntropyLoss",)):
     """Prediction: `sigmoid(x)` of one column, `[B, 1]` (layers 3.27)."""
 
     def build(self, x: Value) -> Value:
@@ -34,7 +34,7 @@ class BinaryCrossEntropyLoss(Loss, types=("BinaryCrossEntropyLoss",)):
 
 
 @dataclass(frozen=True)
-class CrossEntropyLoss(Loss, types=("CrossEntropyLoss",)):
+class CrossEntropyLossLayer(Loss, types=("CrossEntropyLoss",)):
     """Prediction: `softmax(x)` over two columns, `[B, 2]`; column 1 is the label 1 (layers 3.27)."""
 
     def build(self, x: Value) -> Value:
@@ -43,7 +43,7 @@ class CrossEntropyLoss(Loss, types=("CrossEntropyLoss",)):
 
 
 @dataclass(frozen=True)
-class MultiCrossEntropyLoss(Loss, types=("MultiCrossEntropyLoss",)):
+class MultiCrossEntropyLossLayer(Loss, types=("MultiCrossEntropyLoss",)):
     """Prediction: `sigmoid(x)` of every column, `[B, k]` (layers 3.27)."""
 
     def build(self, x: Value) -> Value:

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.types import elements
 
 
 @dataclass(frozen=True)
-class MatrixMultiply(Layer, types=("MatrixMultiply",)):
+class MatrixMultiplyLayer(Layer, types=("MatrixMultiply",)):
     """top = a @ b for 2D, 3D and 4D pairs without broadcasting, tensordot(a, b, 1) for 2D with 3D (layers 3.18)."""
 
     bottoms = (2, 1 << 30)

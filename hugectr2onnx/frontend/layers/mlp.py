@@ -15,7 +15,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class MLP(Layer, types=("MLP",)):
+class MLPLayer(Layer, types=("MLP",)):
     """Fully connected layers in a row: `h = act_i(h @ W_i + b_i)`.
 
     `[B, k] -> [B, num_outputs[-1]]`; the scalar `num_output` beside `num_outputs` means nothing. A sub-layer without a

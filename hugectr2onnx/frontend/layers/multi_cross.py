@@ -17,7 +17,7 @@ MOST_LAYERS = 1024
 
 
 @dataclass(frozen=True)
-class MultiCross(Layer, types=("MultiCross",)):
+class MultiCrossLayer(Layer, types=("MultiCross",)):
     """Cross network: v1 `x0 * (x @ w) + b + x`, v2 `x0 * (x @ U @ V + b) + x`.
 
     `[B, n] -> [B, n]`, layer after layer, x0 being the bottom. A projection_dim above 0 makes it v2 (since v4.3), and

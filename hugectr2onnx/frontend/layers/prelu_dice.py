@@ -17,7 +17,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class PReLUDice(Layer, types=("PReLU_Dice",)):
+class PReLUDiceLayer(Layer, types=("PReLU_Dice",)):
     """top = p * x + (1 - p) * alpha * x, p = sigmoid((x - mean) / sqrt(var + eps)) column by column (layers 3.26).
 
     As in HugeCTR, mean and var are those of the batch. `layer_attrs` with `mean` and `var`, lists of a number a

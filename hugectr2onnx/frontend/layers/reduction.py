@@ -24,7 +24,7 @@ class Reduction(Layer):
 
 
 @dataclass(frozen=True)
-class ReduceSum(Reduction, types=("ReduceSum",)):
+class ReduceSumLayer(Reduction, types=("ReduceSum",)):
     """The sum along `axis`, which stays with length 1; 1 to 3 dimensions (layers 3.11)."""
 
     def build(self, x: Value) -> Value:
@@ -33,7 +33,7 @@ class ReduceSum(Reduction, types=("ReduceSum",)):
 
 
 @dataclass(frozen=True)
-class ReduceMean(Reduction, types=("ReduceMean",)):
+class ReduceMeanLayer(Reduction, types=("ReduceMean",)):
     """The mean along `axis`, which stays with length 1; 1 to 3 dimensions (layers 3.11)."""
 
     versions = ">= v3.1"

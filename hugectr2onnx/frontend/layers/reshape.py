@@ -9,13 +9,12 @@ from math import prod
 from hugectr2onnx.errors import GraphJsonError, MissingInformationError, Setting, ShapeError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
-from hugectr2onnx.ir.ops.shape import Reshape as ReshapeOp
-from hugectr2onnx.ir.ops.shape import Take
+from hugectr2onnx.ir.ops.shape import Reshape, Take
 from hugectr2onnx.ir.types import Dim, elements, scale
 
 
 @dataclass(frozen=True)
-class Reshape(Layer, types=("Reshape",)):
+class ReshapeLayer(Layer, types=("Reshape",)):
     """The same row-major memory, batch included, under another shape; or chosen slots side by side (layers 3.19).
 
     `leading_dim` L and `time_step` t: [n / L, L], or [n / (L t), t, L], for n elements; without `leading_dim`, L is the
@@ -30,7 +29,7 @@ class Reshape(Layer, types=("Reshape",)):
 
     def build(self, x: Value) -> Value:
         if self.shape is not None:
-            return ReshapeOp(self._fill(x, self.shape))(x)
+            return Reshape(self._fill(x, self.shape))(x)
         if self.selected is not None:
             return self._select(x, self.selected)
         if self.leading_dim == 0 and self.time_step > 0:
@@ -43,7 +42,7 @@ class Reshape(Layer, types=("Reshape",)):
             )
         leading = _sample(x) if self.leading_dim is None else self.leading_dim
         rest = (leading,) if self.time_step == 0 else (self.time_step, leading)
-        return ReshapeOp((_remainder(x, rest), *rest))(x)
+        return Reshape((_remainder(x, rest), *rest))(x)
 
     def _fill(self, x: Value, shape: tuple[int, ...]) -> tuple[Dim, ...]:
         rest = tuple(dim for dim in shape if dim >= 0)
@@ -57,7 +56,7 @@ class Reshape(Layer, types=("Reshape",)):
         if x.type.rank != 3:
             raise ShapeError(f"Reshape with `selected` takes slots [B, S, V], not {x.type}")
         taken = Take(1, slots)(x) if slots else x
-        return ReshapeOp((taken.shape[0], elements(taken.shape[1:])))(taken)
+        return Reshape((taken.shape[0], elements(taken.shape[1:])))(taken)
 
 
 def _sample(x: Value) -> int:

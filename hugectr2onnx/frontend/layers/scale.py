@@ -14,7 +14,7 @@ MOST_REPEATS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Scale(Layer, types=("Scale",)):
+class ScaleLayer(Layer, types=("Scale",)):
     """Repeats, despite its name: each element along the row with axis 0, each row with axis 1 (layers 3.25).
 
     [B, n] -> [B, n * f] with axis 0, [B * f, n] with axis 1; f is `factor` without its fraction. With any other axis HugeCTR

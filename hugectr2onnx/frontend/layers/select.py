@@ -13,7 +13,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class Select(Layer, types=("Select",)):
+class SelectLayer(Layer, types=("Select",)):
     """top = take(bottom, index, axis=dim), dim >= 1 (layers 3.20).
 
     graph_to_json saves neither `dim` nor `index`: give both in `layer_attrs`.

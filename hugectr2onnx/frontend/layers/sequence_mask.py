@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from hugectr2onnx.errors import GraphJsonError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
-from hugectr2onnx.ir.ops.sequence_mask import SequenceMask as SequenceMaskOp
+from hugectr2onnx.ir.ops.sequence_mask import SequenceMask
 
 MOST_POSITIONS = 1 << 20
 """A mask has a number for each pair of positions, and how many there are comes from a JSON file."""
 
 
 @dataclass(frozen=True)
-class SequenceMask(Layer, types=("SequenceMask",)):
+class SequenceMaskLayer(Layer, types=("SequenceMask",)):
     """1.0 within the sequence lengths, else 0.0 (layers 3.16).
 
     One bottom of lengths, v3.9 to v23.06: [B, 1, 1, L], `t < int(len[b])`. Two bottoms, v23.08 on: [B, 1, F, T],
@@ -31,7 +31,7 @@ class SequenceMask(Layer, types=("SequenceMask",)):
         before, after = self._steps(len(lengths))
         if before * after > MOST_POSITIONS:
             raise GraphJsonError(f"a mask of {before} x {after} positions a sample is larger than {MOST_POSITIONS}")
-        return SequenceMaskOp(before, after)(*lengths)
+        return SequenceMask(before, after)(*lengths)
 
     def _steps(self, bottoms: int) -> tuple[int, int]:
         if bottoms == 1 and self.max_sequence_len is not None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from hugectr2onnx.errors import GraphJsonError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
-from hugectr2onnx.ir.ops.shape import Slice as SliceOp
+from hugectr2onnx.ir.ops.shape import Slice
 from hugectr2onnx.ir.ops.structural import Identity
 from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class Slice(Layer, types=("Slice",)):
+class SliceLayer(Layer, types=("Slice",)):
     """top[i] = bottom[..., start_i:end_i] for `ranges` [start, end), one a top, on the last axis (layers 3.22).
 
     Ranges may overlap or be the same, but neither starts nor ends may decrease.
@@ -33,7 +33,7 @@ class Slice(Layer, types=("Slice",)):
             raise GraphJsonError(f"the ranges {[list(pair) for pair in self.ranges]} of a Slice must not go backwards")
         if self._copies_too_wide(x.type):
             return tuple(Identity()(x) for _ in self.ranges)
-        return tuple(SliceOp(x.type.rank - 1, start, end)(x) for start, end in self.ranges)
+        return tuple(Slice(x.type.rank - 1, start, end)(x) for start, end in self.ranges)
 
     def _copies_too_wide(self, x: TensorType) -> bool:
         """Whether these are copies that HugeCTR inserted (layers 1.3) with a width that its static table got wrong."""

@@ -10,13 +10,13 @@ from hugectr2onnx.errors import GraphJsonError
 from hugectr2onnx.frontend.layers.layer import Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.attention import MaskedSoftmax
-from hugectr2onnx.ir.ops.reduce import Softmax as SoftmaxOp
+from hugectr2onnx.ir.ops.reduce import Softmax
 
 LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Softmax(Layer, types=("Softmax",)):
+class SoftmaxLayer(Layer, types=("Softmax",)):
     """exp(x) / sum(exp(x)) on the last axis; with a mask as second bottom, of `factor * x` where it is 1 (layers 3.17).
 
     Masked: `z = factor * x - (1 - mask) * 10000; top = exp(z - max) / (sum(exp(z - max)) + 1e-6)`, x [B, h, F, T],
@@ -29,7 +29,7 @@ class Softmax(Layer, types=("Softmax",)):
 
     def build(self, x: Value, *mask: Value) -> Value:
         if not mask:
-            return SoftmaxOp()(x)
+            return Softmax()(x)
         if not abs(self.factor) <= LARGEST:
             raise GraphJsonError(f"Softmax has a factor of {self.factor}, which is no finite float")
         return MaskedSoftmax(float(np.float32(self.factor)))(x, *mask)

@@ -14,7 +14,7 @@ from hugectr2onnx.ir.types import TensorType
 
 
 @dataclass(frozen=True)
-class WeightMultiply(Layer, types=("WeightMultiply", "Multiply")):
+class WeightMultiplyLayer(Layer, types=("WeightMultiply", "Multiply")):
     """Every feature times its own vector: `y[i*V + j] = x[i] * weight[i, j]`.
 
     `[B, S] -> [B, S*V]`; v2.1 to v2.3 call it Multiply (layers 3.5).

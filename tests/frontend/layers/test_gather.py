@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.layers.gather import Gather
+from hugectr2onnx.frontend.layers.gather import GatherLayer
 from hugectr2onnx.ir.evaluator import evaluate
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, f32
@@ -16,7 +16,7 @@ X = np.arange(12, dtype=np.float32).reshape(4, 3)
 
 def gathered(indices, *shape):
     graph = Graph()
-    graph.output({"out0": Gather(indices=indices).build(graph.input("in0", f32(*shape)))})
+    graph.output({"out0": GatherLayer(indices=indices).build(graph.input("in0", f32(*shape)))})
     return graph
 
 
@@ -31,7 +31,7 @@ def test_the_number_of_rows_no_longer_follows_the_batch():
 
 
 def test_the_user_learns_how_large_a_batch_must_be():
-    (caveat,) = Gather(indices=(0, 7)).caveats()
+    (caveat,) = GatherLayer(indices=(0, 7)).caveats()
     assert "more than 7 rows" in caveat
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.layers.gru import GRU
+from hugectr2onnx.frontend.layers.gru import GRULayer
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import Batch, N, f32
 
@@ -81,12 +81,12 @@ def test_rows_that_are_no_whole_part_of_the_states(run_layer, shape, steps, batc
 
 
 def test_the_weights_of_the_file_in_order():
-    weights = GRU(num_output=4, batchsize=2, steps=3, vector_size=5).weights(f32(6, 5))
+    weights = GRULayer(num_output=4, batchsize=2, steps=3, vector_size=5).weights(f32(6, 5))
     assert [(weight.floats, weight.used) for weight in weights] == [(60, True), (48, True), (12, True), (8, False)]
 
 
 def test_the_batch_may_be_open():
-    layer = GRU(num_output=4, batchsize=2, steps=3, vector_size=5)
+    layer = GRULayer(num_output=4, batchsize=2, steps=3, vector_size=5)
     assert imported(layer, N, 5) == f32(N, 4)
     assert imported(layer, N, 3, 5) == f32(N, 4)
     assert imported(layer, N, 16) == f32(N, 4)
@@ -96,7 +96,7 @@ def test_the_batch_may_be_open():
 @pytest.mark.parametrize("shape", [(9, 5), (7, 5), (N, 4), (1, N, 5), (N, N)])
 def test_a_bottom_that_does_not_fit_is_refused(shape):
     with pytest.raises(ShapeError):
-        imported(GRU(num_output=4, batchsize=2, steps=3, vector_size=5), *shape)
+        imported(GRULayer(num_output=4, batchsize=2, steps=3, vector_size=5), *shape)
 
 
 @pytest.mark.parametrize("key", ["num_output", "batchsize", "SeqLength", "vector_size"])

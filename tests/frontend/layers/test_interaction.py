@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import ShapeError
-from hugectr2onnx.frontend.layers.interaction import Interaction
+from hugectr2onnx.frontend.layers.interaction import InteractionLayer
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, f32
 
@@ -36,4 +36,4 @@ def test_one_embedding_and_many_rows(run_layer):
 def test_embeddings_that_do_not_fit_are_refused(embeddings):
     graph = Graph()
     with pytest.raises(ShapeError, match="interact"):
-        Interaction().build(graph.input("in0", f32(N, 4)), graph.input("in1", f32(*embeddings)))
+        InteractionLayer().build(graph.input("in0", f32(N, 4)), graph.input("in1", f32(*embeddings)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import ShapeError
-from hugectr2onnx.frontend.layers.matrix_multiply import MatrixMultiply
+from hugectr2onnx.frontend.layers.matrix_multiply import MatrixMultiplyLayer
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, f32
 
@@ -35,7 +35,7 @@ def test_the_four_pairs_of_ranks(run_layer, shapes, subscripts):
 
 def types(*shapes):
     graph = Graph()
-    return MatrixMultiply().build(*(graph.input(f"in{i}", f32(*shape)) for i, shape in enumerate(shapes))).type
+    return MatrixMultiplyLayer().build(*(graph.input(f"in{i}", f32(*shape)) for i, shape in enumerate(shapes))).type
 
 
 def test_the_batch_may_be_the_left_rows_or_the_matrices():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.layers.prelu_dice import PReLUDice
+from hugectr2onnx.frontend.layers.prelu_dice import PReLUDiceLayer
 
 X = np.array([[1, 2], [3, -4], [5, 0]], np.float32)
 EXPECTED = [[0.381682, 1.591064], [1.8, -1.465978], [4.09159, 0]]
@@ -70,5 +70,5 @@ def test_frozen_statistics_must_be_two_lists_of_a_number_a_column(run_layer, att
 
 
 def test_only_batch_statistics_have_a_caveat():
-    assert len(list(PReLUDice().caveats())) == 1
-    assert not list(PReLUDice(mean=(0.0,), var=(1.0,)).caveats())
+    assert len(list(PReLUDiceLayer().caveats())) == 1
+    assert not list(PReLUDiceLayer(mean=(0.0,), var=(1.0,)).caveats())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.layers.reduction import ReduceMean, ReduceSum
+from hugectr2onnx.frontend.layers.reduction import ReduceMeanLayer, ReduceSumLayer
 
 X = np.array([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 13]]], np.float32)
 
@@ -61,6 +61,6 @@ def test_the_axis_is_one_where_it_is_absent(run_layer):
     np.testing.assert_array_equal(y, [[[5, 7, 9]], [[17, 19, 22]]])
 
 
-@pytest.mark.parametrize("layer", [ReduceSum, ReduceMean])
+@pytest.mark.parametrize("layer", [ReduceSumLayer, ReduceMeanLayer])
 def test_only_axis_zero_has_a_caveat(layer):
     assert [len(list(layer(axis=axis).caveats())) for axis in range(3)] == [1, 0, 0]

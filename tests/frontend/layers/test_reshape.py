@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, MissingInformationError, ShapeError
-from hugectr2onnx.frontend.layers.reshape import Reshape
+from hugectr2onnx.frontend.layers.reshape import ReshapeLayer
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import Batch, N, f32
 
@@ -64,31 +64,33 @@ def test_a_lost_shape_can_be_given(run_layer):
 
 
 def test_dimensions_follow_the_batch():
-    assert imported(Reshape(leading_dim=8), N, 4) == f32(Batch(Fraction(1, 2)), 8)
-    assert imported(Reshape(leading_dim=4), N, 26, 4) == f32(Batch(Fraction(26)), 4)
-    assert imported(Reshape(leading_dim=4, time_step=2), N, 4) == f32(Batch(Fraction(1, 2)), 2, 4)
-    assert imported(Reshape(shape=(2, -1)), N, 4) == f32(2, Batch(Fraction(2)))
-    assert imported(Reshape(selected=(1,)), N, 3, 4) == f32(N, 4)
+    assert imported(ReshapeLayer(leading_dim=8), N, 4) == f32(Batch(Fraction(1, 2)), 8)
+    assert imported(ReshapeLayer(leading_dim=4), N, 26, 4) == f32(Batch(Fraction(26)), 4)
+    assert imported(ReshapeLayer(leading_dim=4, time_step=2), N, 4) == f32(Batch(Fraction(1, 2)), 2, 4)
+    assert imported(ReshapeLayer(shape=(2, -1)), N, 4) == f32(2, Batch(Fraction(2)))
+    assert imported(ReshapeLayer(selected=(1,)), N, 3, 4) == f32(N, 4)
 
 
 def test_dimensions_may_all_be_numbers():
-    assert imported(Reshape(leading_dim=8), 6, 4) == f32(3, 8)
-    assert imported(Reshape(shape=(2, -1, 3)), 6, 4) == f32(2, 4, 3)
-    assert imported(Reshape(), 6, 4, 2) == f32(6, 8)
+    assert imported(ReshapeLayer(leading_dim=8), 6, 4) == f32(3, 8)
+    assert imported(ReshapeLayer(shape=(2, -1, 3)), 6, 4) == f32(2, 4, 3)
+    assert imported(ReshapeLayer(), 6, 4, 2) == f32(6, 8)
 
 
 def test_a_lost_shape_is_asked_for():
     with pytest.raises(MissingInformationError, match=r"layer_attrs=\{'<top>': \{'shape': \[-1, \.\.\.\]\}\}"):
-        imported(Reshape(leading_dim=0), N, 4)
+        imported(ReshapeLayer(leading_dim=0), N, 4)
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3), (-1, -1), (-1, 0), (0, -1, 4)])
 def test_a_shape_needs_one_open_entry(shape):
     with pytest.raises(GraphJsonError, match="must have one -1"):
-        imported(Reshape(shape=shape), N, 12)
+        imported(ReshapeLayer(shape=shape), N, 12)
 
 
-@pytest.mark.parametrize("layer", [Reshape(leading_dim=5), Reshape(shape=(-1, 7)), Reshape(leading_dim=4, time_step=4)])
+@pytest.mark.parametrize(
+    "layer", [ReshapeLayer(leading_dim=5), ReshapeLayer(shape=(-1, 7)), ReshapeLayer(leading_dim=4, time_step=4)]
+)
 def test_a_remainder_is_refused(layer):
     with pytest.raises(ShapeError, match="cannot be divided"):
         imported(layer, 6, 4)
@@ -97,10 +99,10 @@ def test_a_remainder_is_refused(layer):
 @pytest.mark.parametrize(
     "layer, shape",
     [
-        (Reshape(selected=(3,)), (N, 3, 4)),
-        (Reshape(selected=(-1,)), (N, 3, 4)),
-        (Reshape(selected=(0,)), (N, 12)),
-        (Reshape(), (2, N)),
+        (ReshapeLayer(selected=(3,)), (N, 3, 4)),
+        (ReshapeLayer(selected=(-1,)), (N, 3, 4)),
+        (ReshapeLayer(selected=(0,)), (N, 12)),
+        (ReshapeLayer(), (2, N)),
     ],
 )
 def test_bottoms_that_do_not_fit_are_refused(layer, shape):
@@ -110,7 +112,7 @@ def test_bottoms_that_do_not_fit_are_refused(layer, shape):
 
 def test_a_time_step_without_leading_dim_zero_is_refused():
     with pytest.raises(GraphJsonError, match="time_step 3"):
-        imported(Reshape(leading_dim=0, time_step=3), N, 12)
+        imported(ReshapeLayer(leading_dim=0, time_step=3), N, 12)
 
 
 @pytest.mark.parametrize("key", ["leading_dim", "time_step"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, MissingInformationError, ShapeError
-from hugectr2onnx.frontend.layers.select import Select
+from hugectr2onnx.frontend.layers.select import SelectLayer
 
 CLAUSE = {"type": "Select", "bottom": "in0", "top": "out0"}
 X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
@@ -47,5 +47,5 @@ def test_what_the_bottom_lacks_is_refused(run_layer, attrs):
 
 
 def test_the_user_is_warned():
-    (caveat,) = Select(dim=1, index=(0,)).caveats()
+    (caveat,) = SelectLayer(dim=1, index=(0,)).caveats()
     assert "float32" in caveat

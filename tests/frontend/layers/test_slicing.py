@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.layers.slicing import Slice
+from hugectr2onnx.frontend.layers.slicing import SliceLayer
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import N, f32
 
@@ -46,7 +46,7 @@ def test_a_single_range(run_layer):
 
 def test_every_top_has_an_operation_of_its_own():
     x = Graph().input("in0", f32(N, 3))
-    tops = Slice(ranges=((0, 3), (0, 3))).build(x)
+    tops = SliceLayer(ranges=((0, 3), (0, 3))).build(x)
     assert len({id(top.node) for top in tops}) == 2
     assert x.node not in {top.node for top in tops}
 
@@ -77,7 +77,7 @@ def test_every_top_needs_its_range(run_layer, tops):
 def test_inserted_copies_that_are_too_wide_are_whole_copies() -> None:
     """HugeCTR's static table got the width wrong; an inserted copy always meant the whole tensor (layers 1.3)."""
     tops = ("x_slice0", "x_slice1")
-    layer = Slice(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=tops)
+    layer = SliceLayer(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=tops)
     graph = Graph("g")
     x = graph.input("x", f32(N, 4))
     assert [value.type for value in layer.build(x)] == [x.type, x.type]
@@ -89,4 +89,4 @@ def test_a_users_own_range_that_is_too_wide_is_refused() -> None:
     graph = Graph("g")
     x = graph.input("x", f32(N, 4))
     with pytest.raises(ShapeError):
-        Slice(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=("a", "b")).build(x)
+        SliceLayer(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=("a", "b")).build(x)
