@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import numpy_helper
 
+from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.key_index import KeyColumn, is_dense
 from hugectr2onnx.verification.row_finder import PADDING, KeyGroup
@@ -51,6 +52,11 @@ def _find(lookup: TracedLookup, group: KeyGroup, keys: Array, found: Array) -> N
 def _ask(lookup: TracedLookup, keys: Array, steps: Array, queues: list[Array]) -> Array:
     """Each key stands in a cell of the largest offset that does not exceed it, which is that of its own slot."""
     slot = np.where(keys >= 0, np.searchsorted(steps, keys, "right") - 1, -1)
+    op = lookup.node.op
+    if isinstance(op, Lookup) and op.padding_key is not None:
+        # Negative keys are keys too: the slot of the smallest offset asks for them. Only the padding key cannot be asked.
+        slot = np.where(keys < 0, 0, slot)
+        slot = np.where(keys - steps[slot] == op.padding_key, -1, slot)
     members = [np.flatnonzero(slot == number) for number in range(len(steps))]
     units = max(-(-len(mine) // len(cells)) for mine, cells in zip(members, queues, strict=True))
     found = np.full(len(keys), UNREACHABLE, np.int64)

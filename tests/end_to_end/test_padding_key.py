@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 import hugectr2onnx
+from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.errors import OptionError
+from hugectr2onnx.frontend.loading import load
+from hugectr2onnx.options import Options
 from hugectr2onnx.verification.verify_file import verify
+from hugectr2onnx.verification.whole_tables import compare_tables
 
 WIDTH, ROWS = 6, 40
 MIN, MAX = -(2**63), 2**63 - 1
@@ -148,3 +152,12 @@ def test_the_file_records_it_and_verify_follows(tmp_path: Path) -> None:
     metadata = {entry.key: entry.value for entry in compiled.artifact.skeleton.metadata_props}
     assert json.loads(metadata["hugectr2onnx.options"])["padding_key"] == -1
     assert verify(tmp_path / "m.onnx", *model).parity.outputs[0].max_error < 1e-4
+
+
+@pytest.mark.parametrize("strategy", ["label-encoder", "perfect-hash"])
+def test_whole_tables_are_compared_with_their_negative_keys(strategy: str, tmp_path: Path) -> None:
+    model = write(tmp_path, HASHED)
+    hugectr2onnx.compile(*model, padding_key=-1, keys=strategy, simplify=False).save(tmp_path / "m.onnx")
+    graph = load(*model, Options(keys=strategy, padding_key=-1)).graph
+    (table,) = compare_tables(graph, as_artifact(read_model(tmp_path / "m.onnx"), tmp_path / "m.onnx"))
+    assert (table.keys, table.differing, table.unexpected) == (ROWS, 0, 0)

@@ -80,8 +80,6 @@ class Strategy:
     """Time for each key while a model is compiled, on one core."""
     is_in_model_file: ClassVar[bool] = False
     """Whether its keys lie in the model file itself, which protobuf limits to 2 GiB: an attribute has no external data."""
-    runtimes: ClassVar[tuple[str, ...]] = ("onnxruntime", "OpenVINO", "onnx.reference")
-    """The runtimes that find the right row for every int64; others refuse the file or keep 32 bits of a key."""
 
     def suits(self, table: Table) -> bool:
         """Whether "auto" takes it, once the strategies before it do not suit."""
@@ -106,7 +104,6 @@ class DirectStrategy(Strategy):
     name = Direct.strategy
     memory_per_key = 16
     seconds_per_key = 3e-8
-    runtimes: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx.reference")
     max_forced_spread = 64
     max_small_forced = 1 << 24
     max_forced_range = 1 << 32
@@ -163,7 +160,6 @@ class IndicesStrategy(DirectStrategy):
 
     name = "indices"
     seconds_per_key = 3e-7
-    runtimes = Strategy.runtimes
 
     def suits(self, table: Table) -> bool:
         return False
@@ -182,7 +178,6 @@ class LabelEncoderStrategy(Strategy):
     memory_per_key = 100
     seconds_per_key = 1e-6
     is_in_model_file = True
-    runtimes = ("onnxruntime", "onnx.reference")
     bytes_per_key = 16
     max_keys = 400_000
     """A LabelEncoder of that size opens in a tenth of a second."""
@@ -206,7 +201,6 @@ class PerfectHashStrategy(Strategy):
     name = PerfectHash.strategy
     memory_per_key = 48
     seconds_per_key = 2.5e-6
-    runtimes = ("onnxruntime", "onnx.reference")
 
     def suits(self, table: Table) -> bool:
         return True
