@@ -14,7 +14,17 @@ import pytest
 from .pages import DOCS, ROOT, blocks, name
 
 GUIDES = sorted(DOCS.glob("adding_a_*.md"))
-COPIED = ("hugectr2onnx", "tests", "benchmarks", "docs", ".ci", "README.md", "CONTRIBUTING.md", "pyproject.toml")
+COPIED = (
+    "hugectr2onnx",
+    "tests",
+    "benchmarks",
+    "docs",
+    ".ci",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "pyproject.toml",
+)
 SKIPPED = shutil.ignore_patterns("__pycache__", "golden", "*.pyc")
 
 
