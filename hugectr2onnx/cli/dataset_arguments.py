@@ -8,6 +8,7 @@ from typing import Any
 
 from hugectr2onnx.cli.entry import UsageError
 
+ENGINES = ("local", "ray", "spark")
 FORMATS = ("parquet", "norm", "raw", "npz", "csv", "arrow")
 
 
@@ -42,6 +43,10 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     """How samples are scored."""
     parser.add_argument("--batch-size", type=positive, default=8192, metavar="N", help="samples at once (default 8192)")
     parser.add_argument("--threads", type=positive, metavar="N", help="processor cores to use (default: all)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="local", help="where the job runs (default: on this machine)"
+    )
+    parser.add_argument("--address", metavar="URL", help="a running cluster (default: the engine starts one here)")
     parser.add_argument("--group", metavar="COLUMN", help="the id column of hitrate@K and ndcg@K")
 
 

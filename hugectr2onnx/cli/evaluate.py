@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             arguments.model,
             arguments.data,
             threads=arguments.threads,
+            engine=arguments.engine,
+            address=arguments.address,
             progress=progress,
             metrics=arguments.metrics or DEFAULT_METRICS,
             group=arguments.group,

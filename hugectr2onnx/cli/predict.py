@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             arguments.data,
             arguments.output,
             threads=arguments.threads,
+            engine=arguments.engine,
+            address=arguments.address,
             progress=progress,
             metrics=arguments.metrics,
             group=arguments.group,

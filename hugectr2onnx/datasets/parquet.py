@@ -102,6 +102,13 @@ def open_parquet(paths: Sequence[Path], schema: Schema, columns: Columns | None)
     return table_source(tables, schema, chosen, warnings)
 
 
+def table_rows(path: str) -> int:
+    """The number of rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
 def table_source(
     tables: Sequence[Table], schema: Schema, columns: Columns | None, warnings: Sequence[str] = ()
 ) -> TableSource:

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
+from hugectr2onnx.datasets.parquet import table_rows
 from hugectr2onnx.datasets.rows import Batch
-from hugectr2onnx.errors import FeedError, OutputError
+from hugectr2onnx.datasets.schema import Label
+from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.scoring.against import ATOL, RTOL, Comparer, Comparison, read_recorded
+from hugectr2onnx.scoring.cluster import ClusterRun, Engine, cluster_run
 from hugectr2onnx.scoring.metrics import DEFAULT_METRICS, Metrics, check_metrics
 from hugectr2onnx.scoring.prediction_files import InMemory, Nowhere, Writer, check_path, prediction_columns, writing
 from hugectr2onnx.scoring.scorer import Scorer
@@ -68,6 +71,8 @@ def predict(
     partial: bool = False,
     force: bool = False,
     keep: bool | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
     **dataset_options: Any,
 ) -> Predictions:
     """Predict every sample of a data set, in its order.
@@ -77,15 +82,26 @@ def predict(
     threads: of onnxruntime, all cores by default. metrics: names such as "auc" (see `scoring.metrics`); group: the id
     column of `hitrate@K` and `ndcg@K`. against: a file of recorded predictions, compared within rtol and atol.
     partial: keep what was predicted before damage. force: overwrite `out`. progress: called with the rows so far.
+    engine: "ray" or "spark" run the same job on a cluster at `address`, or on one that they start on this machine; data is
+    then Parquet, and `out` may be a new folder that the workers write files into.
 
     Raises FeedError for data that does not fit or is damaged, OutputError for a file that cannot be written.
     """
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
     names = check_metrics(metrics)
-    target = None if out is None else check_path(out, force=force, others=[model, str(dataset.name)])
-    job = _Job(
-        dataset, Scorer(model), Metrics(names) if names else None, group, _comparer(against, dataset, rtol, atol)
-    )
+    if engine == "local":
+        dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
+        size = batch_size or dataset.batch_size
+        run: _Run = _LocalRun(dataset, Scorer(model), size, threads or _cores())
+    else:
+        size = batch_size or int(dataset_options.get("batch_size", BATCH_SIZE))
+        workers = threads or _cores()
+        cluster = cluster_run(engine, model, data, dataset_options, address=address, batch_size=size, workers=workers)
+        if out is not None and not os.path.splitext(out)[1]:
+            return _written_by_workers(cluster, os.fspath(out))
+        run = _RunOnCluster(cluster)
+    target = None if out is None else check_path(out, force=force, others=[model, str(run.name)])
+    comparer = None if against is None else Comparer(read_recorded(against, run.labels), rtol, atol)
+    sinks = _Sinks(Metrics(names) if names else None, group, comparer)
     memory = InMemory([])
     keeps = target is None and keep is not False
     place: AbstractContextManager[Writer] = (
@@ -93,12 +109,12 @@ def predict(
     )
     start = time.perf_counter()
     with place as writer:
-        rows = job.run(writer, batch_size or dataset.batch_size, threads or _cores(), progress)
+        rows = sinks.take(run, writer, progress)
     seconds = time.perf_counter() - start
-    scores = job.metrics.scores() if job.metrics else {}
-    comparison = job.comparer.result() if job.comparer else None
+    scores = sinks.metrics.scores() if sinks.metrics else {}
+    comparison = comparer.result() if comparer else None
     path = None if target is None else str(target)
-    return Predictions(rows, seconds, path, memory.columns, scores, comparison, tuple(job.warnings()))
+    return Predictions(rows, seconds, path, memory.columns, scores, comparison, tuple(run.warnings()))
 
 
 def evaluate(
@@ -121,40 +137,46 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _comparer(path: str | os.PathLike[str] | None, dataset: Dataset, rtol: float, atol: float) -> Comparer | None:
-    return None if path is None else Comparer(read_recorded(path, dataset.schema.labels), rtol, atol)
+class _Run(Protocol):
+    """Where predictions come from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[Label]: ...
+    @property
+    def rows(self) -> int | None: ...
+    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]: ...
+    def warnings(self) -> Iterator[str]: ...
 
 
-@dataclass
-class _Job:
-    """One run: batches in, predictions, metrics and a comparison out."""
+@dataclass(frozen=True)
+class _LocalRun:
+    """Batches on this machine: as many at once as there are threads, each on one."""
 
     dataset: Dataset
     scorer: Scorer
-    metrics: Metrics | None
-    group: str | None
-    comparer: Comparer | None
+    batch_size: int
+    threads: int
 
-    def run(self, writer: Writer, batch_size: int, threads: int, progress: Progress | None) -> int:
-        done = 0
-        for batch, predictions in self._scored(batch_size, threads):
-            if self.metrics is not None:
-                labels = {name: array for name, array in batch.labels.items() if name in predictions}
-                self.metrics.add(predictions, labels, self._groups(batch))
-            if self.comparer is not None:
-                self.comparer.add(predictions)
-            writer.add(prediction_columns(batch.labels, predictions, batch.ids))
-            done += len(batch)
-            if progress is not None:
-                progress(done, self.dataset.rows)
-        return done
+    @property
+    def name(self) -> str:
+        return self.dataset.name
 
-    def _scored(self, batch_size: int, threads: int) -> Iterator[tuple[Batch, dict[str, Array]]]:
-        """Batches with their predictions in order; as many batches at once as there are threads, each on one."""
+    @property
+    def labels(self) -> Sequence[Label]:
+        return self.dataset.schema.labels
+
+    @property
+    def rows(self) -> int | None:
+        return self.dataset.rows
+
+    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]:
+        """Batches with their predictions, in order."""
         waiting: deque[tuple[Batch, Future[dict[str, Array]]]] = deque()
         _ = self.scorer.session
-        with ThreadPoolExecutor(threads, "hugectr2onnx-scorer") as pool:
-            batches, failure = self.dataset.batches(batch_size), None
+        with ThreadPoolExecutor(self.threads, "hugectr2onnx-scorer") as pool:
+            batches, failure = self.dataset.batches(self.batch_size), None
             while True:
                 try:
                     batch = next(batches)
@@ -165,19 +187,12 @@ class _Job:
                     failure = error
                     break
                 waiting.append((batch, pool.submit(self.scorer, batch.inputs)))
-                if len(waiting) > threads:
+                if len(waiting) > self.threads:
                     yield _next(waiting)
             while waiting:
                 yield _next(waiting)
             if failure is not None:
                 raise failure
-
-    def _groups(self, batch: Batch) -> Array | None:
-        if self.group is None:
-            return None
-        if self.group not in batch.ids:
-            raise FeedError(f"the data has no id column {self.group!r}; name it in columns (ids={self.group})")
-        return batch.ids[self.group]
 
     def warnings(self) -> Iterator[str]:
         yield from self.dataset.warnings
@@ -187,9 +202,69 @@ class _Job:
             yield f"labels and dense values of other types were converted to float32: {listed}"
 
 
+@dataclass(frozen=True)
+class _RunOnCluster:
+    """Batches that Ray or Spark gives back."""
+
+    cluster: ClusterRun
+
+    @property
+    def name(self) -> str:
+        return self.cluster.job.paths[0]
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        return self.cluster.job.scorer.schema.labels
+
+    @property
+    def rows(self) -> int | None:
+        return None
+
+    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]:
+        return self.cluster.batches()
+
+    def warnings(self) -> Iterator[str]:
+        yield from self.cluster.job.warnings
+
+
+@dataclass
+class _Sinks:
+    """Where predictions go: a writer, metrics, a comparison."""
+
+    metrics: Metrics | None
+    group: str | None
+    comparer: Comparer | None
+
+    def take(self, run: _Run, writer: Writer, progress: Progress | None) -> int:
+        """Take every batch; gives the number of rows."""
+        done = 0
+        for batch, predictions in run.batches():
+            if self.metrics is not None:
+                labels = {name: array for name, array in batch.labels.items() if name in predictions}
+                self.metrics.add(predictions, labels, self._groups(batch))
+            if self.comparer is not None:
+                self.comparer.add(predictions)
+            writer.add(prediction_columns(batch.labels, predictions, batch.ids))
+            done += len(next(iter(predictions.values())))
+            if progress is not None:
+                progress(done, run.rows)
+        return done
+
+    def _groups(self, batch: Batch) -> Array | None:
+        if self.group is None:
+            return None
+        if self.group not in batch.ids:
+            raise FeedError(f"the data has no id column {self.group!r}; name it in columns (ids={self.group})")
+        return batch.ids[self.group]
+
+
+def _written_by_workers(cluster: ClusterRun, folder: str) -> Predictions:
+    start = time.perf_counter()
+    cluster.write(folder)
+    rows = sum(table_rows(path) for path in cluster.job.paths)
+    return Predictions(rows, time.perf_counter() - start, folder, warnings=cluster.job.warnings)
+
+
 def _next(waiting: deque[tuple[Batch, Future[dict[str, Array]]]]) -> tuple[Batch, dict[str, Array]]:
     batch, future = waiting.popleft()
     return batch, future.result()
-
-
-__all__ = ["BATCH_SIZE", "OutputError", "Predictions", "evaluate", "predict"]
