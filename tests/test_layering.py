@@ -31,7 +31,7 @@ ALLOWED = {
     "options": CORE | {"frontend", "passes"},
     "checking": ENDS | {"options"},
     "inspection": ENDS | {"options"},
-    "verification": ENDS | {"options", "datasets"},
+    "verification": ENDS | {"options", "datasets", "compiler", "version"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
     "report": ENDS | {"quantization", "options"},
     "compiled_model": ENDS | {"options", "report"},

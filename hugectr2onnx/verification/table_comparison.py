@@ -30,6 +30,7 @@ class TableComparison:
 
     table: str
     tensor: str = ""
+    scales: str = ""
     format: str | None = None
     rows: int = 0
     keys: int = 0

@@ -67,7 +67,7 @@ class _Tracer:
         self.finders: dict[str, RowFinder] = {}
 
     def trace(self, node: Node) -> TracedLookup | str:
-        source = _input_of(node.inputs[0])
+        source = input_of(node.inputs[0])
         if source is None:
             return "its keys are no input of the model"
         name = source.node.name
@@ -104,7 +104,7 @@ def _keys(node: Node) -> Array:
     return keys
 
 
-def _input_of(value: Value) -> Value | None:
+def input_of(value: Value) -> Value | None:
     """The one input that a value is made from; None where there are several."""
     while not isinstance(value.op, Input):
         if len(value.inputs) != 1:
@@ -113,9 +113,9 @@ def _input_of(value: Value) -> Value | None:
     return value
 
 
-def _seen(value: Value, feed: Array) -> Array:
+def value_for(value: Value, feed: Array) -> Array:
     """A value made from one input, for a feed of that input."""
-    return feed if isinstance(value.op, Input) else np.asarray(value.op.evaluate(_seen(value.inputs[0], feed)))
+    return feed if isinstance(value.op, Input) else np.asarray(value.op.evaluate(value_for(value.inputs[0], feed)))
 
 
 def _groups(node: Node, source: Value, unit: int) -> Iterator[KeyGroup]:
@@ -123,8 +123,8 @@ def _groups(node: Node, source: Value, unit: int) -> Iterator[KeyGroup]:
     shape = source.type.concrete(unit)
     first = np.full(shape, PROBE_KEY, np.int64)
     numbered = first + np.arange(first.size).reshape(shape)
-    offsets = _seen(node.inputs[0], first) - PROBE_KEY
-    cells = _seen(node.inputs[0], numbered) - PROBE_KEY - offsets
+    offsets = value_for(node.inputs[0], first) - PROBE_KEY
+    cells = value_for(node.inputs[0], numbered) - PROBE_KEY - offsets
     op = node.op
     if not isinstance(op, LocalizedEmbedding):
         yield KeyGroup(None, cells.reshape(-1), offsets.reshape(-1))

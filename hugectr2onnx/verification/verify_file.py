@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
+from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.runtime import parity, sessions
-from hugectr2onnx.backend.runtime.parity import Expectation, Parity
 from hugectr2onnx.datasets.recorded_predictions import Samples, read_samples
 from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend.graph_json import reader
@@ -21,44 +21,19 @@ from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.loading import load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.options import METADATA_KEY, Options
-from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
+from hugectr2onnx.options import METADATA_KEY, Options, Progress
+from hugectr2onnx.passes.lookups.row_number_inputs import RowInput, row_number_inputs
+from hugectr2onnx.verification import explanation, recorded
+from hugectr2onnx.verification.causes import Source
+from hugectr2onnx.verification.identity import compare_with_compiled
+from hugectr2onnx.verification.key_map_files import compare_key_files
+from hugectr2onnx.verification.result import Coverage, FileDiffersError, OptionsFrom, Verification
+from hugectr2onnx.verification.whole_tables import compare_tables
 
 RTOL = ATOL = 1e-4
 """HugeCTR computes in float32 on a GPU, in an order of its own: further from float64 than onnxruntime is."""
 
 StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Answers against predictions that HugeCTR made: the largest difference over the tolerance there, how many exceed it."""
-
-    output: str
-    answers_of: str
-    max_error: float
-    tolerance: float
-    exceeding: int
-    elements: int
-
-    @property
-    def passed(self) -> bool:
-        return self.exceeding == 0
-
-
-@dataclass(frozen=True)
-class Verification:
-    """A file that passed: `parity` on generated feeds, `comparisons` with recorded predictions."""
-
-    path: str
-    parity: Parity
-    comparisons: tuple[Comparison, ...] = ()
-    rows: int = 0
-    warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
-        return asdict(self)
 
 
 def verify(
@@ -70,44 +45,80 @@ def verify(
     options: Options | None = None,
     rtol: float = RTOL,
     atol: float = ATOL,
+    quick: bool = False,
+    mixed_precision: bool = False,
+    progress: Progress | None = None,
 ) -> Verification:
-    """Run an ONNX file and compare every output with the float64 reference of the HugeCTR model.
+    """Compare an ONNX file with the HugeCTR model that it came from: outputs, tables, constants, recorded predictions.
 
-    `samples` is an .npz file of inputs and of HugeCTR's predictions, by the names of the ONNX model's inputs and outputs:
-    the file and the reference are then compared with the predictions, `|d| <= atol + rtol * |prediction|`. `options` are
-    those of the compilation; without them the ones that the file's metadata states.
+    Every output and every logit is compared with the float64 reference on generated feeds. Every key of every table is asked
+    for, every row of every table is read, and every other constant is compared with what compiling the source again gives;
+    `quick` leaves these two out. `samples` is an .npz file of inputs and of HugeCTR's predictions, by the names of the ONNX
+    model's inputs and outputs: the file and the reference are then compared with the predictions,
+    `|d| <= atol + rtol * |prediction|`. With `mixed_precision` predictions may also be off by what rounding to half explains.
+    `options` are those of the compilation; without them the ones that the file's metadata states, and the result says so.
 
-    Raises ParityError where anything is out of tolerance, FeedError for a file or samples that do not fit the model, and
-    what `compile` raises for the HugeCTR model.
+    Raises FileDiffersError, a ParityError whose `verification` is the whole result, where anything differs; FeedError for a
+    file or samples that do not fit the model, and what `compile` raises for the HugeCTR model.
     """
-    model = read_model(onnx_path)
-    stored = stored_options(model)
-    resolved = resolve_options(options or stored)
-    fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), model)
-    fitted.check_keys_kept(_metadata(model), os.fspath(onnx_path))
-    loaded = load(graph, weights, fitted)
-    row_number_inputs(loaded.graph, stored.keys)
+    file = _File.open(onnx_path)
+    source, rows = _source(file, graph, weights, options)
     session = sessions.open_session(onnx_path)
-    _check_interface(onnx_path, loaded.graph, session)
-    recorded = read_samples(samples, session) if samples is not None else None
-    passed = _compare_with_reference(onnx_path, model, session, parity.expect(loaded.graph))
-    warnings = loaded.warnings
-    if recorded is None:
-        return Verification(os.fspath(onnx_path), passed, warnings=warnings)
-    comparisons = _compare_with_predictions(loaded.graph, session, recorded, rtol, atol)
-    return Verification(os.fspath(onnx_path), passed, comparisons, recorded.rows, warnings)
+    _check_interface(file.path, source.loaded.graph, session)
+    samples_read = read_samples(samples, session) if samples is not None else None
+    result = _compare(file, source, session, progress)
+    if not quick:
+        result = _compare_constants(result, file, source, rows, progress)
+    if samples_read is not None:
+        answers = sessions.run(session, samples_read.feeds)
+        result = _compare_with_predictions(result, source, samples_read, answers, rtol, atol, mixed_precision)
+    result = replace(result, options_from=_options_from(options, file), coverage=_coverage(result, source))
+    if not result.passed:
+        raise FileDiffersError(result)
+    return result
 
 
-# What the file says about itself
+@dataclass(frozen=True, eq=False)
+class _File:
+    """The file that is under suspicion."""
+
+    path: str
+    model: onnx.ModelProto
+    artifact: Artifact
+
+    @staticmethod
+    def open(path: StrPath) -> _File:
+        model = read_model(path)
+        return _File(os.fspath(path), model, as_artifact(model, path))
+
+    @property
+    def metadata(self) -> str | None:
+        return next((entry.value for entry in self.model.metadata_props if entry.key == METADATA_KEY), None)
+
+
+# The source
 
 
 def stored_options(model: onnx.ModelProto | StrPath) -> Options:
     """The options that a model was compiled with, from its metadata; the defaults where it states none."""
-    return Options.from_metadata(_metadata(model if isinstance(model, onnx.ModelProto) else read_model(model)))
+    message = model if isinstance(model, onnx.ModelProto) else read_model(model)
+    return Options.from_metadata(next((e.value for e in message.metadata_props if e.key == METADATA_KEY), None))
 
 
-def _metadata(model: onnx.ModelProto) -> str | None:
-    return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
+def _source(file: _File, graph: Any, weights: object, options: Options | None) -> tuple[Source, tuple[RowInput, ...]]:
+    stored = stored_options(file.model)
+    resolved = resolve_options(options or stored)
+    fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), file.model)
+    fitted.check_keys_kept(file.metadata, file.path)
+    loaded = load(graph, weights, fitted)
+    rows = row_number_inputs(loaded.graph, stored.keys)
+    return Source(graph, weights, fitted.changed(keys=stored.keys), loaded), rows
+
+
+def _options_from(options: Options | None, file: _File) -> OptionsFrom:
+    if options is not None:
+        return "the caller"
+    return "the file" if file.metadata is not None else "the defaults"
 
 
 def _fitted(resolved: ResolvedOptions, clauses: GraphClauses, model: onnx.ModelProto) -> ResolvedOptions:
@@ -124,7 +135,7 @@ def _fitted(resolved: ResolvedOptions, clauses: GraphClauses, model: onnx.ModelP
     )
 
 
-def _check_interface(path: StrPath, graph: Graph, session: Any) -> None:
+def _check_interface(path: str, graph: Graph, session: Any) -> None:
     wanted = {"inputs": {v.node.name for v in graph.inputs}, "outputs": set(graph.outputs)}
     found = {
         "inputs": {each.name for each in session.get_inputs()},
@@ -133,7 +144,7 @@ def _check_interface(path: StrPath, graph: Graph, session: Any) -> None:
     for kind, names in wanted.items():
         if names != found[kind]:
             raise FeedError(
-                f"{os.fspath(path)}: has the {kind} {_listed(found[kind])}, the HugeCTR model gives {_listed(names)}. Is it "
+                f"{path}: has the {kind} {_listed(found[kind])}, the HugeCTR model gives {_listed(names)}. Is it "
                 "the file of another model, or was it compiled with other options?"
             )
 
@@ -142,76 +153,86 @@ def _listed(names: set[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-# Against the reference
+# What is compared
 
 
-def _compare_with_reference(
-    path: StrPath, model: onnx.ModelProto, session: Any, expected: Sequence[Expectation]
-) -> Parity:
-    """The file itself, as it lies there; then once more with the logits as outputs, for saturated predictions."""
+def _compare(file: _File, source: Source, session: Any, progress: Progress | None) -> Verification:
+    """On generated feeds: the file itself, as it lies there; then once more with the logits as outputs."""
+    if progress is not None:
+        progress("feeds", 0.0)
+    expected = parity.expect(source.loaded.graph)
     try:
         answers = [sessions.run(session, each.feeds) for each in expected]
-        parity.compare(expected, answers)
-        return parity.check(as_artifact(model, path), expected)
+        with_logits = parity.run(file.artifact, expected)
     except FeedError as error:
-        raise ParityError(f"{os.fspath(path)}: does not run on inputs of the model's interface: {error}") from error
-    except ParityError as error:
-        error.add_note(f"while comparing {os.fspath(path)}")
-        raise
+        raise ParityError(f"{file.path}: does not run on inputs of the model's interface: {error}") from error
+    both = [{**logits, **own} for logits, own in zip(with_logits, answers, strict=True)]
+    measured = parity.measure(expected, both)
+    notes = () if measured.passed else explanation.of_feeds(source, expected, answers, measured)
+    return Verification(
+        file.path, measured, warnings=source.loaded.warnings, problems=measured.problems, notes=tuple(notes)
+    )
 
 
-# Against predictions
+def _compare_constants(
+    result: Verification, file: _File, source: Source, rows: tuple[RowInput, ...], progress: Progress | None
+) -> Verification:
+    """Every table as a whole, and every other constant."""
+    tables = compare_tables(source.loaded.graph, file.artifact, progress)
+    maps = list(compare_key_files(Path(os.path.realpath(file.path)), rows))
+    compared = {name for table in tables if not table.not_compared for name in (table.tensor, table.scales) if name}
+    identity = compare_with_compiled(file.artifact, source, compared)
+    problems = [
+        *explanation.of_tables(tables),
+        *(text for text, wrong in maps if wrong),
+        *explanation.of_identity(identity),
+    ]
+    notes = [*(text for text, wrong in maps if not wrong), *explanation.gaps(tables, identity, result.parity)]
+    return replace(
+        result,
+        tables=tables,
+        identity=identity,
+        problems=(*result.problems, *problems),
+        notes=(*result.notes, *notes),
+    )
 
 
 def _compare_with_predictions(
-    graph: Graph, session: Any, recorded: Samples, rtol: float, atol: float
-) -> tuple[Comparison, ...]:
-    answers = sessions.run(session, recorded.feeds)
+    result: Verification,
+    source: Source,
+    samples: Samples,
+    answers: Mapping[str, Any],
+    rtol: float,
+    atol: float,
+    mixed_precision: bool,
+) -> Verification:
     try:
-        expected = parity.expect_for(graph, recorded.feeds, recorded.rows)
+        expected = parity.expect_for(source.loaded.graph, samples.feeds, samples.rows)
     except MemoryError:
-        raise FeedError(f"the reference needs too much memory for {recorded.rows} rows at once: give fewer") from None
-    parity.compare([expected], [answers])
-    comparisons = tuple(
-        _compare(name, who, found[name], recorded.shaped(name, found[name].shape), rtol, atol)
-        for name in recorded.predictions
-        for who, found in (("the file", answers), ("the reference", expected.reference))
+        raise FeedError(f"the reference needs too much memory for {samples.rows} rows at once: give fewer") from None
+    measured = parity.measure([expected], [answers])
+    comparisons = recorded.compare_with_predictions(
+        samples, {"the file": answers, "the reference": expected.reference}, rtol, atol
     )
-    if not all(each.passed for each in comparisons):
-        raise ParityError(_verdict(comparisons, recorded))
-    return comparisons
-
-
-def _compare(
-    name: str, who: str, found: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any], rtol: float, atol: float
-) -> Comparison:
-    with np.errstate(all="ignore"):
-        error = np.abs(found.astype(np.float64) - prediction)
-        allowed = atol + rtol * np.abs(prediction)
-    error[np.isnan(found) & np.isnan(prediction) | (found == prediction)] = 0.0
-    error[np.isnan(error)] = np.inf
-    excess = error - np.where(np.isfinite(allowed), allowed, atol)
-    worst = np.unravel_index(int(np.argmax(excess)), error.shape) if error.size else ()
-    return Comparison(
-        output=name,
-        answers_of=who,
-        max_error=float(error.max(initial=0.0)),
-        tolerance=float(allowed[worst]) if error.size else atol,
-        exceeding=int(np.count_nonzero(excess > 0)),
-        elements=int(error.size),
+    problems, notes = explanation.of_predictions(source, samples, comparisons, expected, rtol, atol, mixed_precision)
+    return replace(
+        result,
+        comparisons=comparisons,
+        rows=samples.rows,
+        problems=(*result.problems, *measured.problems, *problems),
+        notes=(*result.notes, *notes),
     )
 
 
-def _verdict(comparisons: Sequence[Comparison], recorded: Samples) -> str:
-    lines = [f"HugeCTR's predictions in {recorded.path} are not those of this model:"]
-    lines += [
-        f"  {each.output}: {each.answers_of} differs in {each.exceeding} of {each.elements} elements, by up to "
-        f"{each.max_error:.3g} where {each.tolerance:.3g} is allowed"
-        for each in comparisons
-        if not each.passed
-    ]
-    lines.append(
-        "the file and the reference agree with one another: check that weights, iteration, keys and dense features are "
-        "those that the predictions were made with, or give wider --rtol and --atol"
+def _coverage(result: Verification, source: Source) -> Coverage:
+    compared = [table for table in result.tables if not table.not_compared]
+    units = result.parity.hidden_units
+    return Coverage(
+        tables=len(compared),
+        rows=sum(table.rows for table in compared),
+        keys=sum(table.keys for table in compared),
+        weights=source.loaded.dense_floats,
+        layers=len(source.loaded.layers),
+        hidden_units=sum(each.units for each in units),
+        active_units=sum(each.active for each in units),
     )
-    return "\n".join(lines)

@@ -88,6 +88,7 @@ class _Comparer:
         return TableComparison(
             table=table_label(self.lookup.node),
             tensor=self.lookup.tensor,
+            scales=self.lookup.scales or "",
             format=self.stored.format.name,
             rows=len(self.stored),
             keys=int(asked.sum()),

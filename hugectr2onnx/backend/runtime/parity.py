@@ -166,9 +166,14 @@ def _compared_values(graph: Graph) -> dict[str, Value]:
 
 def check(artifact: Artifact, expected: Sequence[Expectation]) -> Parity:
     """Run a model on every feed; raises ParityError where an element is out of tolerance."""
+    return compare(expected, run(artifact, expected))
+
+
+def run(artifact: Artifact, expected: Sequence[Expectation]) -> list[dict[str, Array]]:
+    """The answers of a model to every feed, the logits behind its predictions among them."""
     model, tensors = _with_logits(artifact)
     answers = touched_rows.run_all(model, [each.feeds for each in expected])
-    return compare(expected, [_named(found, tensors, each) for found, each in zip(answers, expected, strict=True)])
+    return [_named(found, tensors, each) for found, each in zip(answers, expected, strict=True)]
 
 
 def compare(expected: Sequence[Expectation], found: Sequence[Mapping[str, Array]]) -> Parity:
