@@ -287,3 +287,13 @@ def test_progress_goes_from_none_to_all(model: TablesModel, tmp_path: Path) -> N
     compare_tables(graph, as_artifact(read_model(path), path), lambda name, share: heard.append((name, share)))
     assert {name for name, _ in heard} == {"tables"}
     assert heard[-1][1] == 1.0
+
+
+@pytest.mark.parametrize("strategy", ["label-encoder", "perfect-hash"])
+def test_negative_keys_with_one_padding_key(strategy: str, tmp_path: Path) -> None:
+    table = random_table(200, 4)
+    keys = np.random.default_rng(5).integers(-(1 << 62), 1 << 62, 200)
+    model = TablesModel(tmp_path / "source", {"emb": Table(keys, table.vectors)})
+    path = model.compile(tmp_path / "m.onnx", keys=strategy, padding_key=-1)
+    (found,) = compare(model, path, padding_key=-1)
+    assert (found.keys, found.differing, found.unexpected, found.not_compared) == (200, 0, 0, "")
