@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.protobuf_stream import serialise
-from hugectr2onnx.backend.simplify.skeleton import Refused, restore, strip
+from hugectr2onnx.backend.simplify.skeleton import SkeletonError, restore, strip
 from hugectr2onnx.backend.simplify.worker import SHARED, Worker, WorkerError, prewarm
 from hugectr2onnx.errors import HugeCTR2ONNXError
 
@@ -40,7 +40,7 @@ def simplify(artifact: Artifact, *, timeout: float = TIMEOUT, worker: Worker = S
     """
     try:
         model = _simplified(artifact, timeout, worker)
-    except (Refused, WorkerError, HugeCTR2ONNXError) as error:
+    except (SkeletonError, WorkerError, HugeCTR2ONNXError) as error:
         return _unchanged(artifact, str(error))
     except Exception as error:
         # A step that only improves the model must not cost the user the model, whatever an answer looks like.
@@ -60,7 +60,7 @@ def _simplified(artifact: Artifact, timeout: float, worker: Worker) -> onnx.Mode
     skeleton = strip(artifact.skeleton)
     request = serialise(skeleton.model)
     if len(request) > REQUEST_LIMIT:
-        raise Refused(f"the model has {len(request):,} bytes beside its weights, more than {REQUEST_LIMIT:,}")
+        raise SkeletonError(f"the model has {len(request):,} bytes beside its weights, more than {REQUEST_LIMIT:,}")
     answer = onnx.ModelProto()
     try:
         answer.ParseFromString(bytes(worker.ask(request, timeout)))
@@ -68,5 +68,5 @@ def _simplified(artifact: Artifact, timeout: float, worker: Worker) -> onnx.Mode
         # Checked without its weights: the checker would look for the tables on the disk.
         onnx.checker.check_model(strip(restored).model, full_check=True)
     except (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise Refused(f"its result is not a valid model: {error}") from error
+        raise SkeletonError(f"its result is not a valid model: {error}") from error
     return restored

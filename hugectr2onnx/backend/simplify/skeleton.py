@@ -20,7 +20,7 @@ LARGE = 64 << 10
 """An initializer above this many bytes becomes an input."""
 
 
-class Refused(Exception):
+class SkeletonError(Exception):
     """The model cannot be sent, or the answer cannot be used; the message says why. It never leaves the backend."""
 
 
@@ -35,13 +35,13 @@ class Skeleton:
 
 
 def strip(original: onnx.ModelProto) -> Skeleton:
-    """Take the weights out. Raises Refused for a model that could not be put together again."""
+    """Take the weights out. Raises SkeletonError for a model that could not be put together again."""
     graph = original.graph
     names = Counter(node.name for node in graph.node)
     if "" in names or len(names) < len(graph.node):
-        raise Refused("the nodes of the model do not have names of their own")
+        raise SkeletonError("the nodes of the model do not have names of their own")
     if any(_has_subgraph(node) for node in graph.node):
-        raise Refused("the model has control flow")
+        raise SkeletonError("the model has control flow")
     large = [tensor for tensor in graph.initializer if _is_large(tensor)]
     placeholders = {n.name: _placeholder(n, i) for i, n in enumerate(graph.node) if _has_tables(n)}
     model = without(original, "graph", "metadata_props")
@@ -56,7 +56,7 @@ def restore(skeleton: Skeleton, answer: onnx.ModelProto) -> onnx.ModelProto:
     """The original with the nodes and constants of the answer, and with everything else as it was.
 
     Inputs, outputs, operator sets and metadata are the original's. A node that the original has by name gets its
-    metadata back; names that onnxsim made up are replaced by ones that depend on the model only. Raises Refused.
+    metadata back; names that onnxsim made up are replaced by ones that depend on the model only. Raises SkeletonError.
     """
     _require_same_interface(skeleton.model, answer)
     _require_placeholders(skeleton, answer)
@@ -111,7 +111,7 @@ def _require_same_interface(sent: onnx.ModelProto, answer: onnx.ModelProto) -> N
     }
     changed = [what for what, is_same in same.items() if not is_same]
     if changed:
-        raise Refused(f"onnxsim changed the model's {' and '.join(changed)}")
+        raise SkeletonError(f"onnxsim changed the model's {' and '.join(changed)}")
 
 
 def _types(values: Iterable[onnx.ValueInfoProto]) -> list[tuple[str, bytes]]:
@@ -126,11 +126,11 @@ def _require_placeholders(skeleton: Skeleton, answer: onnx.ModelProto) -> None:
     found = {node.name: node for node in answer.graph.node if _has_tables(node)}
     for name, sent in skeleton.placeholders.items():
         if name not in found or _tables(found[name]) != _tables(sent):
-            raise Refused(f"onnxsim changed the key table of node {name}")
+            raise SkeletonError(f"onnxsim changed the key table of node {name}")
     if len(found) != len(skeleton.placeholders):
-        raise Refused("onnxsim made key tables of its own")
+        raise SkeletonError("onnxsim made key tables of its own")
     if any(_has_subgraph(node) for node in answer.graph.node):
-        raise Refused("onnxsim made control flow")
+        raise SkeletonError("onnxsim made control flow")
 
 
 def _tables(node: onnx.NodeProto) -> dict[str, list[object]]:
@@ -192,7 +192,7 @@ def _rename(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
     values = _fresh(_value_names(model), set(_value_names(original)), "folded")
     nodes = _fresh((n.name for n in graph.node), {n.name for n in original.graph.node}, "simplified")
     if len({*nodes.values()} | {n.name for n in graph.node if n.name not in nodes}) < len(graph.node):
-        raise Refused("onnxsim gave two nodes the same name")
+        raise SkeletonError("onnxsim gave two nodes the same name")
     for node in graph.node:
         node.name = nodes.get(node.name, node.name)
         node.input[:] = [values.get(name, name) for name in node.input]

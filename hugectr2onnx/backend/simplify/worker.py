@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from hugectr2onnx.backend.simplify.worker_main import FAILED, OK, FrameError, read_frame, write_frame
@@ -32,6 +34,7 @@ class Worker:
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
+        self._starter = _Starter()
         atexit.register(self._end)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._disown)
@@ -84,7 +87,7 @@ class Worker:
         """After a fork, drop the parent's child: a copy of its pipes would keep it alive when the parent ends."""
         if self._owner != os.getpid():
             process, self._process = self._process, None
-            self._lock, self._owner = threading.RLock(), os.getpid()
+            self._lock, self._owner, self._starter = threading.RLock(), os.getpid(), _Starter()
             if process is not None:
                 _close_pipes(process)
                 process.returncode = 0
@@ -103,15 +106,7 @@ class Worker:
             return self._process
         self._stop()
         try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                env=_environment(),
-                start_new_session=True,
-            )
+            self._process = self._starter.start(self._command)
         except (OSError, ValueError, TypeError) as error:
             raise WorkerError(f"the worker process cannot be started: {error}") from error
         return self._process
@@ -128,6 +123,47 @@ class Worker:
     def _expire(process: subprocess.Popen[bytes], expired: threading.Event) -> None:
         expired.set()
         _kill(process)
+
+
+class _Starter:
+    """A thread that starts children and then lives as long as this process.
+
+    Linux ends the child with the *thread* that started it (`worker_main.end_with_parent`), even a stopped one, which no
+    longer looks at its standard input.
+    """
+
+    def __init__(self) -> None:
+        self._commands: queue.SimpleQueue[tuple[Sequence[str], Future[subprocess.Popen[bytes]]]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a child. Raises what `subprocess.Popen` does."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="hugectr2onnx-starter", daemon=True)
+            self._thread.start()
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._commands.put((command, started))
+        return started.result()
+
+    def _serve(self) -> None:
+        while True:
+            command, started = self._commands.get()
+            try:
+                started.set_result(_start(command))
+            except BaseException as error:
+                started.set_exception(error)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        env=_environment(),
+        start_new_session=True,
+    )
 
 
 SHARED = Worker()

@@ -21,7 +21,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, external_tensor, 
 from hugectr2onnx.backend.runtime.sessions import run, session
 from hugectr2onnx.backend.simplify import simplifier as module
 from hugectr2onnx.backend.simplify.simplifier import SimplifyResult, simplify
-from hugectr2onnx.backend.simplify.skeleton import Refused, restore, strip
+from hugectr2onnx.backend.simplify.skeleton import SkeletonError, restore, strip
 from hugectr2onnx.backend.simplify.worker import Worker, WorkerError
 from hugectr2onnx.backend.simplify.worker_main import FAILED, OK
 
@@ -301,7 +301,7 @@ class TestWhatIsRefused:
         answer = onnx.ModelProto()
         answer.CopyFrom(skeleton.model)
         change(answer)
-        with pytest.raises(Refused, match=f"changed the model's {what}"):
+        with pytest.raises(SkeletonError, match=f"changed the model's {what}"):
             restore(skeleton, answer)
 
     def test_an_answer_with_the_wrong_placeholder(self) -> None:
@@ -309,7 +309,7 @@ class TestWhatIsRefused:
         answer = onnx.ModelProto()
         answer.CopyFrom(skeleton.model)
         answer.graph.node[0].attribute[0].t.raw_data = (99).to_bytes(8, "little")
-        with pytest.raises(Refused, match=r"key table of node rows\.node"):
+        with pytest.raises(SkeletonError, match=r"key table of node rows\.node"):
             restore(skeleton, answer)
 
     def test_a_constant_is_not_folded_into_a_large_tensor(self, worker: Worker) -> None:
@@ -540,3 +540,26 @@ print(is_gone(child))
 os.kill(fork, signal.SIGKILL)
 """
         assert outcome(f"START = {START!r}\nimport os, sys, time\n" + IS_GONE + script) == "True"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+    def test_the_parent_is_killed_and_a_stopped_child_ends_too(self) -> None:
+        code = """
+import os, signal, time
+from hugectr2onnx.backend.simplify.worker import Worker, WorkerError
+worker = Worker()
+try:
+    worker.ask(b"not a model", 60)
+except WorkerError:
+    pass
+os.kill(worker.pid, signal.SIGSTOP)
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+        script = """
+import subprocess
+parent = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CODE], stdout=subprocess.PIPE, text=True)
+child = int(parent.stdout.readline())
+parent.kill()
+print(is_gone(child))
+"""
+        assert outcome(f"CODE = {code!r}\nimport os, sys, time\n" + IS_GONE + script) == "True"
