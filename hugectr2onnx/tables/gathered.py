@@ -69,7 +69,7 @@ class Gathered:
         if self.keys is None:
             return self._inverse[rows]
         keys = np.asarray(self.keys)[rows]
-        return (paging.copied(keys) if isinstance(rows, slice) else keys) - self.low
+        return (paging.guarded(keys) if isinstance(rows, slice) else keys) - self.low
 
     def forget(self, rows: slice) -> None:
         """Give back the pages of a stretch of the source, and of its keys."""
@@ -153,7 +153,7 @@ class Converted:
 
     def __getitem__(self, rows: slice) -> Array:
         """A stretch of its rows, as an array of their own."""
-        return self.format.encode(paging.copied(np.asarray(self.source)[rows]))
+        return self.format.encode(paging.guarded(np.asarray(self.source)[rows]))
 
     def rows(self, numbers: Array) -> Array:
         """Rows from anywhere."""

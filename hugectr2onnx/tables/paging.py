@@ -24,13 +24,13 @@ ROWS_AT_ONCE = 64
 def chunks(array: Array, size: int = CHUNK_BYTES) -> Iterator[Array]:
     """The rows in order, some bytes at a time, pages given back behind them; of an array that is not mapped, just rows.
 
-    Raises WeightsError where the file of a mapped one has become shorter.
+    Raises WeightsError where the file of a mapped one below 64 MB has become shorter.
     """
     step = max(1, size * len(array) // max(array.nbytes, 1))
     pages = Pages(array)
     for start in range(0, len(array), step):
         chunk = array[start : start + step]
-        yield copied(chunk)
+        yield guarded(chunk)
         pages.passed(chunk)
     pages.release()
 
@@ -97,6 +97,16 @@ def copied(array: Array) -> Array:
     if mapped.size() < len(mapped):
         raise _shortened()
     return found
+
+
+def guarded(array: Array) -> Array:
+    """The same rows, copied where they are a part of a file below 64 MB: of larger ones each copy would need new memory."""
+    return array if has_file(array) else copied(array)
+
+
+def has_file(array: Array) -> bool:
+    """Whether `read` goes past the map."""
+    return _file_of(array) is not None
 
 
 def _copied_by_the_system(array: Array) -> Array:

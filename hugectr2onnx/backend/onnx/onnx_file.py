@@ -122,7 +122,7 @@ def _refuse_outside(path: Path, folder: Path, tensor: str) -> None:
     except (OSError, ValueError):
         return  # a missing file is a matter of who reads it
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_nlink > _names_of(status, path.parent):
-        raise _outside(tensor, path, "by another name (a hard link)")
+        raise _outside(tensor, path, "has another name outside", " (a hard link)")
 
 
 def _names_of(status: os.stat_result, folder: Path) -> int:
@@ -131,10 +131,10 @@ def _names_of(status: os.stat_result, folder: Path) -> int:
         return sum(entry.inode() == status.st_ino and entry.is_file(follow_symlinks=False) for entry in entries)
 
 
-def _outside(tensor: str, place: object, how: str = "outside") -> FeedError:
+def _outside(tensor: str, place: object, how: str = "is outside", why: str = "") -> FeedError:
     return FeedError(
-        f"the tensor {shown(tensor)!r} lies in {shown(place)}, {how} of the model's own folder: put a copy of the file beside "
-        "the model"
+        f"the tensor {shown(tensor)!r} lies in {shown(place)}, which {how} of the model's own folder{why}: put a copy of the "
+        "file beside the model"
     )
 
 

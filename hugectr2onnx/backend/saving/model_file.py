@@ -21,10 +21,13 @@ from hugectr2onnx.backend.reorder.ordered_map import ordered_map, thread_count
 from hugectr2onnx.backend.saving import direct_io
 from hugectr2onnx.backend.saving.direct_io import FileRegion
 from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.array import Array
 from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 from hugectr2onnx.tables.vectors import CACHED_BYTES
 
 CHUNK_BYTES = 1 << 22
+READ_BYTES = 1 << 24
+"""Of a large table that goes from file to file."""
 SMALL = 1 << 20
 """Bytes of a tensor up to which no thread is worth it."""
 POSITIONAL = hasattr(os, "pwrite")
@@ -155,6 +158,17 @@ class ModelFile:
             self._hashing = self._thread.submit(self._digest.update, piece)
 
 
+def _read_in_turn(array: Array) -> Iterator[memoryview]:
+    """The bytes of a large mapped array past its map, in two buffers: one is filled while the other one is hashed."""
+    step = direct_io.whole_pages(max(1, READ_BYTES * len(array) // array.nbytes), array.nbytes // len(array))
+    buffers = [paging.buffer((min(step, len(array)), *array.shape[1:]), array.dtype) for _ in range(2)]
+    for number, start in enumerate(range(0, len(array), step)):
+        rows = array[start : start + step]
+        read = buffers[number % 2][: len(rows)]
+        paging.read(rows, read)
+        yield read.reshape(-1).view(np.uint8).data
+
+
 def _safe(part: TensorData) -> TensorData:
     """The same with a source in memory of our own, as far as memory allows: a file may be cut short while it is read."""
     source = part.source if isinstance(part, Gathered | Converted) else part
@@ -168,6 +182,9 @@ def _safe(part: TensorData) -> TensorData:
 
 def _chunks(part: TensorData) -> Iterator[memoryview]:
     """The bytes of a part, converted by several threads where there is something to convert."""
+    if not isinstance(part, Gathered | Converted) and part.dtype.isnative and paging.has_file(part):
+        yield from _read_in_turn(part)
+        return
     if not isinstance(part, Converted) or part.nbytes <= SMALL:
         yield from part_chunks(part, CHUNK_BYTES)
         return

@@ -223,7 +223,7 @@ class TestTablesLargerThanMemory:
 
     def test_a_file_outside_the_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "inner").mkdir()
-        with pytest.raises(FeedError, match=r"lies in \.\./table, outside of the model's own folder"):
+        with pytest.raises(FeedError, match=r"lies in \.\./table, which is outside of the model's own folder"):
             sessions.open_session(self.model(tmp_path / "inner", location="../table"))
 
     def test_other_errors_are_passed_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
