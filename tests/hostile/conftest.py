@@ -61,7 +61,7 @@ class Model:
         self.graph = copy.deepcopy(GRAPH)
         generator = np.random.default_rng(0)
         self.write(DENSE, generator.normal(0, 0.3, FLOATS).astype("<f4"))
-        self.write(f"{DISTRIBUTED}/key", np.array([4, 0, 9, -3, 2**62], "<i8"))
+        self.write(f"{DISTRIBUTED}/key", np.array([4, 0, 9, 33, 2**62], "<i8"))
         self.write(f"{DISTRIBUTED}/emb_vector", generator.normal(0, 1, (5, 4)).astype("<f4"))
         self.write(f"{LOCALIZED}/key", np.array([7, 1, 5], "<i8"))
         self.write(f"{LOCALIZED}/slot_id", np.array([0, 0, 0], "<i8"))
