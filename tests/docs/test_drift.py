@@ -23,8 +23,8 @@ WIDEST = 128
 """The longest line that ruff accepts in code."""
 GUIDE_VERB = {"labels"}
 """The verb that docs/adding_a_verb.md adds."""
-OTHER_TOOLS = {"--strict", "--at-least", "--repository"}
-"""Flags of mkdocs and twine, and of what a guide adds."""
+OTHER_TOOLS = {"--strict", "--at-least", "--repository", "--models"}
+"""Flags of mkdocs and twine, of the random-model run, and of what a guide adds."""
 
 
 def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
@@ -40,7 +40,8 @@ def known_flags() -> set[str]:
     command_line = [each for verb in VERBS for each in parsers(make_parser(VERBS, [verb]))]
     every = [*command_line, *parsers(benchmark_parser())]
     flags = {flag for parser in every for action in parser._actions for flag in action.option_strings}
-    return flags | set(re.findall(r'"(--[a-z][a-z-]*)"', Path(str(converter.__file__)).read_text(encoding="utf-8")))
+    programs = [Path(str(converter.__file__)), *(ROOT / "fuzz").rglob("*.py")]
+    return flags.union(*(re.findall(r'"(--[a-z][a-z-]*)"', text(each)) for each in programs))
 
 
 def test_every_flag_exists() -> None:
