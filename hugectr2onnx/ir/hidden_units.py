@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +26,21 @@ class HiddenUnits:
 
 
 def rectified(graph: Graph) -> dict[Value, str]:
-    """The results of the ReLUs of a graph, each with the name of its layer; of several in one layer each has a number."""
-    nodes = [node for node in graph if isinstance(node.op, Relu)]
+    """The results of the ReLUs of a graph, each with the name of its layer; of several in one layer each has a number.
+
+    A result whose last axis differs from batch to batch has samples there, not units, and is left out.
+    """
+    nodes = [node for node in graph if isinstance(node.op, Relu) and _has_units(node.results[0].type.shape)]
     names: dict[Value, str] = {}
     for node in nodes:
         layer = node.name or ", ".join(node.sources) or "relu"
         number = sum(name == layer or name.startswith(f"{layer} (") for name in names.values())
         names[node.results[0]] = f"{layer} ({number + 1})" if number else layer
     return names
+
+
+def _has_units(shape: Sequence[object]) -> bool:
+    return bool(shape) and type(shape[-1]) is int
 
 
 def watch(names: Mapping[Value, str], active: dict[str, Array]) -> Adjust:
