@@ -80,7 +80,7 @@ def test_a_whole_model(weights: hugectr2onnx.Weights, level: int, combiner: str,
 def test_the_interface_is_what_users_feed_already(weights: hugectr2onnx.Weights) -> None:
     model = hugectr2onnx.compile(graph(), weights).model
     shapes = {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
-    assert shapes == {"dense": ["N", 2], "keys": ["N", 1, 2]}
+    assert shapes == {"dense": ["N", 2], "keys": ["N", 1, "nnz_keys"]}
     assert [v.name for v in model.graph.output] == ["label"]
     assert model.opset_import[0].version == 17
     assert model.ir_version == 8

@@ -25,6 +25,7 @@ SET: dict[str, Any] = {
     "layer_attrs": {"reshape1": {"shape": [-1, 4]}},
     "slot_size_array": (10, 0, 4),
     "n_gpus": 4,
+    "padding_key": -5,
     "keep_empty_dense": True,
     "outputs": ("label", "fc3"),
     "embedding": {"emb": "int8"},
