@@ -31,13 +31,13 @@ IR = Path(__file__).parent / "ir"
 CRITEO = {"dense": ("float32", (13,)), "data1": ("int64", (26, 1))}
 RATINGS = {"dense": ("float32", (1,)), "data": ("int64", (2, 1))}
 CENSUS = {"data": ("int64", (32, 1))}
-INPUTS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+INPUTS: dict[str, dict[str, tuple[str, tuple[int | str, ...]]]] = {
     "wdl": {"dense": ("float32", (13,)), "wide_data": ("int64", (2, 1)), "deep_data": ("int64", (26, 1))},
-    "dcn": {"dense": ("float32", (13,)), "data1": ("int64", (26, 2))},
-    "dcnv2": {"dense": ("float32", (13,)), "data1": ("int64", (26, 5))},
+    "dcn": {"dense": ("float32", (13,)), "data1": ("int64", (26, "nnz_data1"))},
+    "dcnv2": {"dense": ("float32", (13,)), "data1": ("int64", (26, "nnz_data1"))},
     "deepfm": CRITEO,
     "dlrm": CRITEO,
-    "criteo_bn": {"data1": ("int64", (1, 39))},
+    "criteo_bn": {"data1": ("int64", (1, "nnz_data1"))},
     "din": {"UserID": ("int64", (1, 1)), "GoodID": ("int64", (5, 1)), "CateID": ("int64", (5, 1))},
     "bst": {
         "dense": ("float32", (1,)),
@@ -104,7 +104,9 @@ def signature(value: onnx.ValueInfoProto) -> tuple[str, tuple[int, ...]]:
     tensor = value.type.tensor_type
     batch, *others = tensor.shape.dim
     assert batch.dim_param and not batch.HasField("dim_value")
-    return str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), tuple(dim.dim_value for dim in others)
+    return str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), tuple(
+        dim.dim_param or dim.dim_value for dim in others
+    )
 
 
 @pytest.mark.parametrize("name", SAMPLES)
