@@ -55,7 +55,7 @@ def test_it_tells_what_it_did(model: Any, run: Any, tmp_path: Path) -> None:
     assert result.err == ""
     for part in (
         "out.onnx:",
-        "input   keys   i64[N, 1, 2]",
+        "input   keys   i64[N, 1, nnz_keys]",
         "output  label  f32[N, 1]",
         "parity: passed at batches of",
     ):
@@ -155,7 +155,7 @@ def test_failed_parity_is_5(model: Any, run: Any, out: Path, monkeypatch: pytest
     assert nothing_in(out.parent)
 
 
-@pytest.mark.parametrize("name", ["nothere/tiny.onnx", "", "tiny.onnx/tiny.onnx"])
+@pytest.mark.parametrize("name", ["", "tiny.onnx/tiny.onnx"])
 def test_a_path_that_cannot_be_written(name: str, model: Any, run: Any, out: Path) -> None:
     out.write_bytes(b"old")
     result = run("compile", *model.arguments, "-o", out.parent / name, *QUICK)
