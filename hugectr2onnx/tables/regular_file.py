@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
 
+PIECE_BYTES = 1 << 20
 MAX_SHOWN = 200
 """Characters of a path or a name that a message repeats."""
 _KINDS = {
@@ -61,12 +63,19 @@ def read_regular(
     """The content of a regular file of at most `max_bytes` bytes. Raises `error` as `open_regular` does."""
     with open_regular(path, error, what, max_bytes) as file:
         try:
-            content = file.read(max_bytes + 1)
+            content = b"".join(_pieces(file, max_bytes + 1))
         except OSError as failure:
             raise error(f"{shown(path)}: cannot be read: {_reason(failure)}; expected {what}") from None
     if len(content) > max_bytes:
         raise error(f"{shown(path)}: grew while it was read, {what} has at most {max_bytes:,} bytes")
     return content
+
+
+def _pieces(file: BinaryIO, most: int) -> Iterator[bytes]:
+    """The content piece by piece: one read of `most` bytes would set aside so much memory, however small the file."""
+    while most > 0 and (piece := file.read(min(PIECE_BYTES, most))):
+        most -= len(piece)
+        yield piece
 
 
 def path_text(path: object, error: type[HugeCTR2ONNXError], what: str = "a file") -> str:

@@ -21,7 +21,7 @@ LEVEL = 3
 def test_attention_becomes_one_operator(motif: str, rule: str) -> None:
     counted: Counter[str] = Counter()
 
-    @settings(BOUNDED, max_examples=80)
+    @settings(BOUNDED, max_examples=240)
     @given(models(MOTIFS[motif]))
     def check(model: Model) -> None:
         graph = imported(model)
