@@ -18,7 +18,7 @@ from hugectr2onnx.backend.runtime import touched_rows
 from hugectr2onnx.errors import ParityError, Setting, UnsupportedError
 from hugectr2onnx.ir import expectation, tolerance
 from hugectr2onnx.ir.expectation import Expectation as Expectation
-from hugectr2onnx.ir.expectation import wakes_more
+from hugectr2onnx.ir.expectation import stays_moderate, wakes_more
 from hugectr2onnx.ir.feeds import feeds_for, smallest_batch
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.hidden_units import HiddenUnits, count, joined
@@ -103,13 +103,18 @@ def expect(graph: Graph, seeds: Sequence[int] = (0,)) -> tuple[Expectation, ...]
     """
     before = graph.clone()
     batches = _batches(before)
-    feeds = [
-        (batch, feeds_for(before, batch, seed + batch, SCALES if batch >= MIN_SCALED else ()))
-        for batch in batches
-        for seed in seeds
-    ]
+    feeds = [(batch, _scaled_feeds(before, batch, seed + batch)) for batch in batches for seed in seeds]
     expected = [expect_for(before, each, batch) for batch, each in feeds]
     return (*expected, *_expect_waking(before, batches[-1], seeds[0], expected))
+
+
+def _scaled_feeds(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
+    """Features of several scales in a large batch, of one scale where that would make float32 overflow on the way."""
+    if batch >= MIN_SCALED:
+        feeds = feeds_for(graph, batch, seed, SCALES)
+        if stays_moderate(graph, feeds):
+            return feeds
+    return feeds_for(graph, batch, seed)
 
 
 def _expect_waking(graph: Graph, batch: int, seed: int, expected: Sequence[Expectation]) -> Iterator[Expectation]:
@@ -119,7 +124,7 @@ def _expect_waking(graph: Graph, batch: int, seed: int, expected: Sequence[Expec
         if not any(2 * units.sum() < len(units) for units in known.values()):
             return
         feeds = feeds_for(graph, batch, seed + factor, (factor,))
-        if not wakes_more(graph, feeds, known):
+        if not wakes_more(graph, feeds, known) or not stays_moderate(graph, feeds):
             continue
         more = expect_for(graph, feeds, batch)
         # Where float32 overflows, a comparison says nothing.
