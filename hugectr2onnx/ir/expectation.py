@@ -16,7 +16,6 @@ from hugectr2onnx.ir.ops.structural import Const, Input
 from hugectr2onnx.ir.rounding_noise import noisy_evaluations
 from hugectr2onnx.ir.types import Array
 
-
 MAX_MODERATE = 1e12
 """Hidden values of models that mean something stay below; cross networks leave it behind on features of 100."""
 
