@@ -9,7 +9,7 @@ BINARY = ("Add", "Sub", "ElementwiseMultiply")
 
 def add_attention_unit(g: Growing) -> None:
     """[target, item, target - item, target * item] or some of it -> a score an item -> a Softmax -> the weighted history."""
-    items, target, count = _history(g)
+    items, target, count = _history(g, g.one_of(4, 5, 2), g.one_of(8, 8, 2))
     repeated = g.repeat(target, 1, count)
     parts = [repeated]
     for kind in g.some_of("items", "Sub", "ElementwiseMultiply"):
@@ -23,7 +23,7 @@ def add_attention_unit(g: Growing) -> None:
 
 def add_weighted_history(g: Growing) -> None:
     """DIN as NVIDIA's sample has it: the score of each item, the history that it weighs, and the history's mean."""
-    items, target, count = _history(g)
+    items, target, count = _history(g, g.one_of(4, 5, 2), g.one_of(8, 8, 2))
     repeated = g.repeat(target, 1, count)
     score = g.linear(g.join([repeated, items, g.same("ElementwiseMultiply", repeated, items)]), 1)
     weights = g.same("Softmax", g.reshape(score, target.rows, count))
@@ -36,15 +36,24 @@ def add_weighted_history(g: Growing) -> None:
 
 def add_two_targets(g: Growing) -> None:
     """One score of an item from a target, and from the item times another target that a linear makes."""
-    items, target, count = _history(g)
-    other = g.repeat(g.linear(g.matrix(), items.width), 1, count)
-    parts = [g.repeat(target, 1, count), g.same("ElementwiseMultiply", *g.shuffled(other, items))]
+    items, target, count = _history(g, g.one_of(4, 5, 2), g.one_of(8, 8, 2))
+    _score(g, items, target, g.linear(g.matrix(), items.width), count)
+
+
+def add_product_of_target(g: Growing) -> None:
+    """The same, whose other target is a product without bias of the first: a score scales its weights."""
+    items, target, count = _history(g, 4, 8)
+    _score(g, items, target, g.product(target, items.width), count)
+
+
+def _score(g: Growing, items: Tensor, target: Tensor, other: Tensor, count: int) -> None:
+    repeated = g.repeat(other, 1, count)
+    parts = [g.repeat(target, 1, count), g.same("ElementwiseMultiply", *g.shuffled(repeated, items))]
     g.linear(g.join(g.shuffled(*parts, *([items] if g.one_of(True, True, False) else []))), 1)
 
 
-def _history(g: Growing) -> tuple[Tensor, Tensor, int]:
+def _history(g: Growing, count: int, width: int) -> tuple[Tensor, Tensor, int]:
     """The items of a history, its target, and how many items each has."""
-    count, width = g.one_of(4, 5, 2), g.one_of(8, 8, 2)
     slots = g.slots(count + 1, width)
     shapes = (slots.rows * count, (width,)), (slots.rows, (width,))
     items, target = g.add("FusedReshapeConcat", [slots], *shapes)

@@ -14,6 +14,7 @@ from .growing import WIDEST, Growing, Tensor, divisors, flat, slotted
 from .interest_motifs import (
     BINARY,
     add_attention_unit,
+    add_product_of_target,
     add_repeats,
     add_repeats_of_both,
     add_two_targets,
@@ -152,11 +153,21 @@ def add_interactions(g: Growing) -> None:
 
 
 def add_mixture_of_experts(g: Growing) -> None:
-    """MMoE: each task weighs the experts by a Softmax gate of its own."""
-    x, count, width = g.matrix(), g.number(1, 3), g.one_of(4, 8)
+    """MMoE of a few experts, with one gate or two."""
+    _experts(g, g.number(1, 3), g.number(1, 2))
+
+
+def add_many_gates(g: Growing) -> None:
+    """MMoE of many tasks: enough products for one batched product to be faster."""
+    _experts(g, g.number(2, 4), g.number(4, 6))
+
+
+def _experts(g: Growing, count: int, tasks: int) -> None:
+    """Each task weighs the experts by a Softmax gate of its own."""
+    x, width = g.matrix(), g.one_of(4, 8)
     x = g.same("ReLU", g.fc(x, WIDEST)) if g.chance() else x
     experts = [g.same("ReLU", g.fc(x, width)) for _ in range(count)]
-    for _ in range(g.number(1, 2)):
+    for _ in range(tasks):
         gate = g.same("Softmax", g.fc(x, count))
         weights = g.cut(gate, *((i, i + 1) for i in range(count)))
         gated = [
@@ -269,6 +280,7 @@ MOTIFS: dict[str, Motif] = {
         add_attention_unit,
         add_weighted_history,
         add_two_targets,
+        add_product_of_target,
         add_repeats,
         add_repeats_of_both,
         add_chain,
@@ -281,6 +293,7 @@ MOTIFS: dict[str, Motif] = {
         add_weighted_columns,
         add_interactions,
         add_mixture_of_experts,
+        add_many_gates,
         add_gated,
         add_readers,
         add_columns,

@@ -73,8 +73,12 @@ def _damaged(where: str) -> WeightsError:
 def _repeated(keys: Array, slot_ids: Array) -> tuple[Array, Array]:
     """The rows whose key stands more than once: only they can rule a number of GPUs out."""
     order = np.argsort(keys, kind="stable")
-    twin = np.diff(keys[order]) == 0
-    rows = order[np.r_[twin, False] | np.r_[False, twin]]
+    ordered = keys[order]
+    twin = ordered[1:] == ordered[:-1]
+    repeated = np.zeros(len(keys), bool)
+    repeated[1:] |= twin
+    repeated[:-1] |= twin
+    rows = order[repeated]
     return keys[rows], slot_ids[rows]
 
 

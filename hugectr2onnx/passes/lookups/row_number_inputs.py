@@ -66,7 +66,7 @@ def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
 def _row_input(node: Node) -> tuple[Value, RowInput]:
     """The input behind a look-up, and what its rows mean."""
     if type(node.op) is not Embedding:
-        raise _refuse(node, "its table holds a key several times, and the slot decides which row is meant")
+        raise _refuse(node, "its look-up is divided among GPUs, so the slot decides which row is meant")
     source, offsets = source_of(node)
     if not isinstance(source.op, Input):
         raise _refuse(node, "its keys are no input of the model")
