@@ -59,7 +59,7 @@ SYSTEM = {
     "tempfile": {"backend", "frontend", "sample_models", "cli", "scoring"},
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
-HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim", "rich")
+HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim")
 READS_ONNX_FILES = ("verification", "inspection")
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
@@ -193,10 +193,6 @@ def test_only_the_backend_imports_onnx_at_its_start(package):
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxsim"])
 def test_what_is_slow_to_import_is_imported_late_everywhere(package):
     assert [name for name in MODULES if package in packages(imported(name, at_start=True))] == []
-
-
-def test_rich_is_imported_late():
-    assert [name for name in MODULES if "rich" in packages(imported(name, at_start=True))] == []
 
 
 @pytest.mark.parametrize("module", ["hugectr2onnx", "hugectr2onnx.cli", "hugectr2onnx.errors"])

@@ -61,6 +61,7 @@ def test_a_file_that_was_cut_short_is_an_error_where_it_is_read(
 def test_files_are_closed_with_their_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "WINDOW_BYTES", 1)
     TABLE.tofile(tmp_path / "rows")
+    gc.collect()  # earlier tests' maps, which would close in between
     before = len(os.listdir("/proc/self/fd"))
     maps = [map_file(tmp_path / "rows", np.dtype("<f4"), "rows") for _ in range(3)]
     assert len(os.listdir("/proc/self/fd")) == before + 6
