@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.frontend.layers.registration import register_layer
     from hugectr2onnx.frontend.weights.snapshot import Weights
     from hugectr2onnx.inspection.embedding_table import read_table
-    from hugectr2onnx.inspection.inspect import inspect
+    from hugectr2onnx.inspector import inspect
     from hugectr2onnx.options import Options
     from hugectr2onnx.quantization.metrics import evaluate_samples
     from hugectr2onnx.quantization.search import compile_measured
@@ -64,7 +64,7 @@ _HOMES = {
     "compile_measured": "hugectr2onnx.quantization.search",
     "evaluate": "hugectr2onnx.scoring.predict",
     "evaluate_samples": "hugectr2onnx.quantization.metrics",
-    "inspect": "hugectr2onnx.inspection.inspect",
+    "inspect": "hugectr2onnx.inspector",
     "open_dataset": "hugectr2onnx.datasets.dataset",
     "register_layer": "hugectr2onnx.frontend.layers.registration",
     "open_session": "hugectr2onnx.backend.runtime.sessions",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, ParamSpec, TypeVar
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _NO_VALUE = object()
 
 
@@ -126,3 +128,18 @@ class VerificationError(CompilerError):
 
 class PassError(CompilerError):
     """A pass failed, looped, broke the IR or changed what the model computes."""
+
+
+class ErrorCollector:
+    """The errors of several steps, in the order in which they were found: a step that fails does not stop the next."""
+
+    def __init__(self) -> None:
+        self.errors: list[HugeCTR2ONNXError] = []
+
+    def attempt(self, step: Callable[P, T], *args: P.args, **keywords: P.kwargs) -> T | None:
+        """Return the result of a step, or None if it raised an error of this family, which is then collected."""
+        try:
+            return step(*args, **keywords)
+        except HugeCTR2ONNXError as error:
+            self.errors.append(error)
+            return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hugectr2onnx.backend.runtime.portability import RunsOn
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, SparseInput
+from hugectr2onnx.ir.types import Tensor
 
 if TYPE_CHECKING:
     from hugectr2onnx.checking.forecast import Forecast
@@ -36,14 +37,6 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
         return {"kind": self.kind, "exit_code": self.exit_code, "message": self.message}
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of the ONNX model that would come out."""
-
-    name: str
-    type: str
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ class TableChecks:
         collection = self.resolved.collection
         tops = [clause.top for clause in clauses.embeddings]
         tops += [lookup.top for lookup in collection.lookups] if collection else []
-        before = len(self.findings.problems)
+        before = len(self.findings.errors)
         self.findings.attempt(check_names, tops, self.options.keys)
-        self._has_sound_keys = len(self.findings.problems) == before
+        self._has_sound_keys = len(self.findings.errors) == before
 
     def check_files(self, clauses: GraphClauses, given: Weights | None) -> tuple[TableCheck, ...]:
         sparse = {entry.top: entry for entry in clauses.data.sparse}
@@ -57,8 +57,8 @@ class TableChecks:
         checks = []
         for clause in clauses.embeddings:
             source = sparse[clause.bottom]
-            if clause.type == HYBRID and self.is_converted(clause):
-                self.findings.problems.append(embedding.refuse_hybrid(clause, source))
+            if clause.type == HYBRID and loading.is_converted(clause, self.options):
+                self.findings.errors.append(embedding.refuse_hybrid(clause, source))
             entry = TableCheck.of(clause, source, clause in needed)
             path = paths.get(clause.top)
             checks.append(self._check_table(entry, clause, source, path, key_bytes) if path else entry)
@@ -70,11 +70,8 @@ class TableChecks:
                 self.resolved.collection, clauses.data, is_needed=self.options.convert_embedding
             )
 
-    def is_converted(self, clause: EmbeddingClause) -> bool:
-        return self.options.convert_embedding and clause.top not in self.options.input_shapes
-
     def _needs_table(self, clause: EmbeddingClause) -> bool:
-        return self.is_converted(clause) and clause.type != HYBRID
+        return loading.is_converted(clause, self.options) and clause.type != HYBRID
 
     def _paths(
         self, needed: Sequence[EmbeddingClause], clauses: GraphClauses, given: Weights | None

@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     weights, options = weights_of(arguments), options_of(arguments)
     from hugectr2onnx.checking.report import CheckReport
-    from hugectr2onnx.inspection.inspect import inspect
     from hugectr2onnx.inspection.onnx_model import OnnxSummary, is_onnx
     from hugectr2onnx.inspection.weight_files import FolderSummary, TableSummary
+    from hugectr2onnx.inspector import inspect
 
     if weights is not None and is_onnx(arguments.model):
         raise UsageError("an ONNX file holds its weights: leave them out, or use verify to compare it with them")

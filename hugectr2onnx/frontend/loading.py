@@ -126,8 +126,13 @@ def open_tables(clauses: GraphClauses, files: Weights, options: Options) -> dict
     return {
         clause.top: open_for(clause, path, files.key_bytes or clauses.key_bytes)
         for clause, path in pairs
-        if clause.top not in options.input_shapes
+        if is_converted(clause, options)
     }
+
+
+def is_converted(clause: EmbeddingClause, options: Options) -> bool:
+    """Whether the model looks keys up in the table of an embedding layer, rather than take its vectors as an input."""
+    return options.convert_embedding and clause.top not in options.input_shapes
 
 
 def table_owners(clauses: GraphClauses, files: Weights, options: Options) -> list[EmbeddingClause]:

@@ -1,4 +1,4 @@
-"""What a HugeCTR model, or an ONNX file, holds."""
+"""Tell what an ONNX file holds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ import numpy as np
 import onnx
 
 from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor, external_tensors, read_model
-from hugectr2onnx.checking.dry_run import check
-from hugectr2onnx.checking.report import CheckReport, Tensor
-from hugectr2onnx.frontend.graph_json import reader
-from hugectr2onnx.frontend.layers.registration import layer_types
-from hugectr2onnx.frontend.weights.snapshot import WeightsLike
-from hugectr2onnx.options import Options
+from hugectr2onnx.ir.types import Tensor
 
 LAYER_KEY = "hugectr.layer"
 
@@ -88,19 +83,6 @@ def is_onnx(path: str | os.PathLike[str]) -> bool:
     except (OSError, ValueError):
         return False
     return bool(start) and not start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"["))
-
-
-def inspect_model(
-    graph: str | os.PathLike[str] | Mapping[str, object],
-    weights: WeightsLike | None = None,
-    options: Options | None = None,
-) -> CheckReport:
-    """Layers, shapes, weights, bytes and tables of a HugeCTR model, as far as they can be told.
-
-    Raises HugeCTR2ONNXError only where the graph JSON itself cannot be read; other problems are in the report.
-    """
-    reader.read(graph, layer_types(options or Options()))
-    return check(graph, weights, options)
 
 
 def inspect_onnx(path: str | os.PathLike[str]) -> OnnxSummary:

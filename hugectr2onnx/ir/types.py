@@ -128,6 +128,14 @@ class TensorType:
         return tuple(dim.at(batch) if isinstance(dim, Batch) else dim for dim in self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a model for a report: its name, and its type as text (`f32[N, 13]`)."""
+
+    name: str
+    type: str
+
+
 def f32(*shape: Dim) -> TensorType:
     return TensorType(DType.F32, tuple(shape))
 

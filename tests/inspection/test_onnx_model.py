@@ -1,4 +1,4 @@
-"""What models hold."""
+"""Telling what an ONNX file holds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hugectr2onnx.errors import FeedError, GraphJsonError, HugeCTR2ONNXError
-from hugectr2onnx.inspection.onnx_model import DataFile, inspect_model, inspect_onnx, is_onnx
+from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
+from hugectr2onnx.inspection.onnx_model import DataFile, inspect_onnx, is_onnx
 
 
 @pytest.fixture
@@ -136,23 +136,3 @@ def test_graph_or_model(name: str, content: bytes, expected: bool, tmp_path: Pat
 def test_what_cannot_be_opened_is_left_to_the_reader_of_json(tmp_path: Path) -> None:
     assert not is_onnx(tmp_path)
     assert not is_onnx(tmp_path / "nothere")
-
-
-def test_a_hugectr_model() -> None:
-    data = {"type": "Data", "label": {"top": "label", "label_dim": 1}, "dense": {"top": "dense", "dense_dim": 3}}
-    layer = {"type": "InnerProduct", "bottom": "dense", "top": "fc", "fc_param": {"num_output": 2}}
-    report = inspect_model({"layers": [data | {"sparse": []}, layer]})
-    assert [(each.type, each.weights) for each in report.layers] == [("InnerProduct", {"weight": (3, 2), "bias": (2,)})]
-    assert [(each.name, each.type) for each in report.outputs] == [("fc", "f32[N, 2]")]
-
-
-def test_problems_of_a_model_do_not_hide_the_rest() -> None:
-    data = {"type": "Data", "label": {"top": "label", "label_dim": 1}, "dense": {"top": "dense", "dense_dim": 3}}
-    report = inspect_model({"layers": [data | {"sparse": []}, {"type": "Magic", "bottom": "dense", "top": "a"}]})
-    assert [each.type for each in report.layers] == ["Magic"]
-    assert report.exit_code == 4
-
-
-def test_a_graph_that_cannot_be_read() -> None:
-    with pytest.raises(GraphJsonError):
-        inspect_model({"layers": 3})

@@ -1,4 +1,7 @@
-"""`inspect`: what any file or folder of a model holds."""
+"""`inspect`: tell what any file or folder of a model holds.
+
+It stands above the packages, because a graph JSON is told by a dry run of `checking` and all other files by `inspection`.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,9 @@ if TYPE_CHECKING:
     from hugectr2onnx.frontend.weights.snapshot import WeightsLike
     from hugectr2onnx.inspection.onnx_model import OnnxSummary
 
-StrPath = str | os.PathLike[str]
-
 
 def inspect(
-    model: StrPath | Mapping[str, object],
+    model: str | os.PathLike[str] | Mapping[str, object],
     weights: WeightsLike | None = None,
     options: Options | None = None,
     **changes: Any,
@@ -47,9 +48,21 @@ def inspect(
     from hugectr2onnx.inspection import onnx_model
 
     if isinstance(model, Mapping) or not onnx_model.is_onnx(model):
-        return onnx_model.inspect_model(model, weights, (options or Options()).changed(**changes))
+        return _inspect_graph(model, weights, (options or Options()).changed(**changes))
     if weights is not None:
         raise FeedError(
             f"{os.fspath(model)}: an ONNX file holds its weights: leave them out, or verify it against them"
         )
     return onnx_model.inspect_onnx(model)
+
+
+def _inspect_graph(
+    graph: str | os.PathLike[str] | Mapping[str, object], weights: WeightsLike | None, options: Options
+) -> CheckReport:
+    """Raise HugeCTR2ONNXError only if the graph JSON itself cannot be read; the report has all other problems."""
+    from hugectr2onnx.checking.dry_run import check
+    from hugectr2onnx.frontend.graph_json import reader
+    from hugectr2onnx.frontend.layers.registration import layer_types
+
+    reader.read(graph, layer_types(options))
+    return check(graph, weights, options)
