@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any
 from hugectr2onnx.sample_models.catalog import SAMPLES, Sample, SamplePaths, write_sample
 
 if TYPE_CHECKING:
+    from hugectr2onnx.sample_models.data_sets import write_data_set
     from hugectr2onnx.sample_models.feeds import random_feeds, sample_feeds
     from hugectr2onnx.sample_models.generate import generate_weights
 
-_HOMES = {"generate_weights": "generate", "random_feeds": "feeds", "sample_feeds": "feeds"}
+_HOMES = {
+    "generate_weights": "generate",
+    "random_feeds": "feeds",
+    "sample_feeds": "feeds",
+    "write_data_set": "data_sets",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -34,5 +40,6 @@ __all__ = [
     "generate_weights",
     "random_feeds",
     "sample_feeds",
+    "write_data_set",
     "write_sample",
 ]

@@ -214,11 +214,26 @@ def _write_norm(path: Path, chunks: Iterator[Samples], rows: int, _: Sequence[in
             if not file.tell():
                 counts = chunk.labels.shape[1], chunk.dense.shape[1], chunk.keys.shape[1]
                 file.write(_checked(struct.pack("<8q", 1, rows, *counts, 0, 0, 0)))
-            for labels, dense, keys in zip(chunk.labels, chunk.dense, chunk.keys, strict=True):
-                slots = b"".join(
-                    struct.pack("<i", int((slot != PADDING).sum())) + slot[slot != PADDING].tobytes() for slot in keys
-                )
-                file.write(_checked(labels.tobytes() + dense.tobytes() + slots))
+            file.write(_norm_records(chunk))
+
+
+def _norm_records(chunk: Samples) -> bytes:
+    """All records of a chunk: made as wide as the widest could be, then without the places of missing keys."""
+    rows, slots, width = chunk.keys.shape
+    there = chunk.keys != PADDING
+    counts = there.sum(2, dtype="<i4").view(np.uint8).reshape(rows, slots, 4)
+    keys = np.ascontiguousarray(chunk.keys, "<i8").view(np.uint8).reshape(rows, slots, 8 * width)
+    own = np.concatenate([counts, keys], axis=2).reshape(rows, -1)
+    used = np.concatenate([np.ones((rows, slots, 4), bool), np.repeat(there, 8, axis=2)], axis=2).reshape(rows, -1)
+    values = [np.ascontiguousarray(each, "<f4").view(np.uint8) for each in (chunk.labels, chunk.dense)]
+    payload = np.concatenate([*values, np.where(used, own, 0)], axis=1)
+    fixed = payload.shape[1] - own.shape[1]
+    sums = payload.sum(1, dtype=np.uint64).astype(np.uint8)[:, None]
+    lengths = (fixed + used.sum(1)).astype("<i4")[:, None].view(np.uint8)
+    whole = np.concatenate([lengths, payload, sums], axis=1)
+    kept = np.ones(whole.shape, bool)
+    kept[:, 4 + fixed : -1] = used
+    return whole[kept].tobytes()
 
 
 def _checked(payload: bytes) -> bytes:
