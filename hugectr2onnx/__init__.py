@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.quantization.search import compile_measured
     from hugectr2onnx.scoring.predict import evaluate, predict
     from hugectr2onnx.scoring.scorer import Scorer
+    from hugectr2onnx.updating.update import update
     from hugectr2onnx.verification.verify_file import verify
 
 _HOMES = {
@@ -71,6 +72,7 @@ _HOMES = {
     "predict": "hugectr2onnx.scoring.predict",
     "read_table": "hugectr2onnx.inspection.embedding_table",
     "Scorer": "hugectr2onnx.scoring.scorer",
+    "update": "hugectr2onnx.updating.update",
     "verify": "hugectr2onnx.verification.verify_file",
 }
 """The module of each public name that is imported when it is first used."""
@@ -126,6 +128,7 @@ __all__ = [
     "register_layer",
     "predict",
     "read_table",
+    "update",
     "verify",
     "rebuild_manifest",
     "verify_manifest",

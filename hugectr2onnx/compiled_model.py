@@ -62,6 +62,7 @@ class CompiledModel:
         manifest: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
         force: bool = False,
+        earlier: str | os.PathLike[str] | None = None,
     ) -> tuple[FileRecord, ...]:
         """Write the model: whatever happens, the old one or the new one stands, whole. Returns what was written.
 
@@ -71,7 +72,9 @@ class CompiledModel:
         `<path>.<id>.data-00001-of-00003` of so many bytes. `manifest.json` in the same folder then lists the files with their
         SHA-256 (manifest: True always, False never). Rows are read, put in order and written in one stream: a table need not
         fit in memory. Key maps of `keys="indices"` go to `<path>.<id>.<input>.keys`, and the model names them
-        (`KeyMapper.open(path, input)`). progress: called with the bytes written so far and in all.
+        (`KeyMapper.open(path, input)`). earlier: a saved model of the same folder; tensors that it has already,
+        byte for byte, are not written again but referred to where they lie. progress: called with the bytes written
+        so far and in all.
 
         Data files and key maps of the model that stood there before go with the first save into the folder that comes a
         minute or more later (`hugectr2onnx.clean_folder` removes them at once): a reader of the old model may still be
@@ -81,7 +84,7 @@ class CompiledModel:
         WeightsError where a source has become shorter since it was compiled.
         """
         with self.report.stage("write", None):
-            return self._save(path, external, shard_size, manifest, progress, force)
+            return self._save(path, external, shard_size, manifest, progress, force, earlier)
 
     def _save(
         self,
@@ -91,6 +94,7 @@ class CompiledModel:
         manifest: bool | None,
         progress: Callable[[int, int], None] | None,
         force: bool,
+        earlier: str | os.PathLike[str] | None,
     ) -> tuple[FileRecord, ...]:
         try:
             return save(
@@ -104,6 +108,7 @@ class CompiledModel:
                 facts=self.facts,
                 sources=[source.path for source in self.sources],
                 force=force,
+                earlier=earlier,
             )
         except WeightsError as error:
             for source in self.sources:

@@ -34,13 +34,14 @@ ALLOWED = {
     "inspector": ENDS | {"options", "checking", "inspection"},
     "verification": ENDS | {"options", "datasets", "compiler", "version"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
+    "updating": ENDS | {"options", "compiler", "compiled_model", "verification"},
     "report": ENDS | {"quantization", "options"},
     "compiled_model": ENDS | {"options", "report"},
     "compiler": ENDS | {"options", "report", "compiled_model", "checking", "quantization", "version"},
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},
-    "cli": {*ENDS, "sample_models", "datasets", "scoring", "version", *TOP, *VERBS},
+    "cli": {*ENDS, "sample_models", "datasets", "scoring", "updating", "version", *TOP, *VERBS},
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
@@ -59,7 +60,7 @@ SYSTEM = {
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim")
-READS_ONNX_FILES = ("verification", "inspection")
+READS_ONNX_FILES = ("verification", "inspection", "updating")
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
 

@@ -9,6 +9,7 @@ VERBS = {
     "check": "a dry run: list everything that is wrong with a model at once",
     "inspect": "show what a HugeCTR model or an ONNX file holds",
     "verify": "compare an ONNX file with the HugeCTR model that it came from",
+    "update": "compile the next snapshot of a model's graph with the model's own options, and tell what changed",
     "predict": "predict a data set: Parquet, Norm, Raw, npz, CSV or Arrow",
     "evaluate": "work out AUC, log-loss and more on a labelled data set",
     "table": "show, look up or write the keys and rows of an embedding table",

@@ -33,11 +33,22 @@ class NewFile:
 class Commit:
     """Files beside a model, data files (`shards` of them) before key maps, on their way to their names.
 
+    `shared` are files of an earlier model that this one refers to.
+
     A name is free where there is no file, or one of the same content: that one stays as it is.
     """
 
-    def __init__(self, unfinished: UnfinishedSave, files: Sequence[NewFile], shards: int, *, hashed: bool):
+    def __init__(
+        self,
+        unfinished: UnfinishedSave,
+        files: Sequence[NewFile],
+        shards: int,
+        *,
+        hashed: bool,
+        shared: tuple[FileRecord, ...] = (),
+    ):
         self.unfinished, self.files, self.shards, self.hashed = unfinished, tuple(files), shards, hashed
+        self.shared = shared
         self.target, self.folder = unfinished.target, unfinished.folder
         self._compared: dict[Path, tuple[int, ...]] = {}
         self.content_id = self._free_id()
@@ -78,8 +89,8 @@ class Commit:
     def run(self, model: FileRecord, model_number: int, known: Mapping[str, Any] | None) -> tuple[FileRecord, ...]:
         """Commit, in a locked folder. `known`: what a manifest says of the model beside its files.
 
-        Returns the records of data files, model, key maps. Raises OSError and OutputError; before the model's own rename
-        nothing has changed then.
+        Returns the records of shared files, data files, model, key maps. Raises OSError and OutputError; before the
+        model's own rename nothing has changed then.
         """
         told = self._told(model)
         entry = None if known is None else {"files": [asdict(record) for record in told], **known}
@@ -90,7 +101,7 @@ class Commit:
         places = {file: layout.beside(self.target, self.content_id, file.suffix) for file in self.files}
         new = {file: path for file, path in places.items() if not self._stands(file, path, earlier)}
         owned = tuple(self._owned(places, new, earlier))
-        self._mark_superseded({path.name for path in places.values()})
+        self._mark_superseded({path.name for path in places.values()} | {record.name for record in self.shared})
         model_file = OwnedFile.of(self.unfinished.path(model_number), self.target.name)
         self.unfinished.append(Ready(model_file, owned, manifest.changes, entry))
         self._rename(new, model_number)
@@ -107,7 +118,7 @@ class Commit:
             )
             for file in self.files
         ]
-        return (*records[: self.shards], model, *records[self.shards :])
+        return (*self.shared, *records[: self.shards], model, *records[self.shards :])
 
     def _stands(self, file: NewFile, path: Path, earlier: set[OwnedFile]) -> bool:
         if not os.path.lexists(path):

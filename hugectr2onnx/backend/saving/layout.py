@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, external_tensor, located_tensor
+from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor
 from hugectr2onnx.errors import OutputError, Setting
 from hugectr2onnx.tables.regular_file import shown
 
@@ -40,15 +42,29 @@ class Layout:
     shards: tuple[Shard, ...]
     large: Mapping[str, Blob]
     message: int
+    standing: Mapping[str, ExternalTensor] = field(default_factory=dict)
 
     @staticmethod
-    def of(artifact: Artifact, target: Path, threshold: int, limit: int, shard_size: int | None) -> Layout:
-        """Everything in one file of at most `limit` bytes, or what is larger than `threshold` beside it."""
+    def of(
+        artifact: Artifact,
+        target: Path,
+        threshold: int,
+        limit: int,
+        shard_size: int | None,
+        standing: Mapping[str, ExternalTensor] = MappingProxyType({}),
+    ) -> Layout:
+        """Everything in one file of at most `limit` bytes, or what is larger than `threshold` beside it.
+
+        `standing`: tensors that lie in files of the folder already, and are not written.
+        """
         framed = artifact.nbytes + _FRAME * len(artifact.tensors)
-        large = {name: blob for name, blob in artifact.tensors.items() if blob.nbytes > threshold}
+        framed -= sum(artifact.tensors[name].nbytes for name in standing)
+        others = {name: blob for name, blob in artifact.tensors.items() if name not in standing}
+        large = {name: blob for name, blob in others.items() if blob.nbytes > threshold}
         shards = () if framed <= limit or not large else _shards(large, shard_size)
         outside = sum(large[name].nbytes for shard in shards for name in shard.offsets)
-        return Layout(target, shards, large, framed - outside + _PLACE * len(large))
+        message = framed - outside + _PLACE * (len(large) + len(standing))
+        return Layout(target, shards, large, message, standing)
 
     @property
     def size(self) -> int:
@@ -72,8 +88,9 @@ class Layout:
             for shard in self.shards
             for name, offset in shard.offsets.items()
         }
+        place |= {name: (each.path.name, each.offset) for name, each in self.standing.items()}
         return {
-            tensor.name: located_tensor(tensor, *place[tensor.name], self.large[tensor.name].nbytes)
+            tensor.name: located_tensor(tensor, *place[tensor.name], artifact.tensors[tensor.name].nbytes)
             for tensor in artifact.skeleton.graph.initializer
             if tensor.name in place
         }

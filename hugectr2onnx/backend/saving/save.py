@@ -7,6 +7,7 @@ files are ours, so that a later save removes what a crash left (`tidy`). docs/de
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from hugectr2onnx.backend.saving.layout import Layout, Shard, beside, with_table
 from hugectr2onnx.backend.saving.manifest import FileRecord, Manifest
 from hugectr2onnx.backend.saving.model_file import Checksum, ModelFile
 from hugectr2onnx.backend.saving.overwrite_guard import refuse_foreign_file, refuse_sources
+from hugectr2onnx.backend.saving.standing import require_standing, standing_tensors
 from hugectr2onnx.backend.saving.tidy import tidy
 from hugectr2onnx.backend.saving.truncation import check_not_truncated
 from hugectr2onnx.backend.saving.unfinished_save import UnfinishedSave, finish
@@ -51,6 +53,7 @@ def save(
     facts: Callable[[], Mapping[str, Any]] | None = None,
     sources: Collection[Path] = (),
     force: bool = False,
+    earlier: str | os.PathLike[str] | None = None,
 ) -> tuple[FileRecord, ...]:
     """Write the model, whole or not at all: the same artifact gives the same bytes. Returns what was written.
 
@@ -59,6 +62,9 @@ def save(
     `<name>.<id>.data-00001-of-00003` and so on, each of that size unless one tensor alone is larger. The id depends on the
     content. `external`: at any size. Payloads are streamed from their memory maps; what stays in the model file has
     `message` bytes at most. `key_files` go to `<name>.<id>.<input>.keys`.
+
+    `earlier`: a model of the same folder, whose tensors of the same name and bytes are referred to where they lie; its data
+    files then stay for as long as a model refers to them.
 
     `checksums`: whether the records have them, by default those of several files do. With `facts`, what a manifest says
     beside the files, they are entered in one; else the entry of an older model goes. `sources`: files that may not be touched.
@@ -71,10 +77,11 @@ def save(
         artifact, threshold, limit = with_tables_outside(artifact), 0, 0
     target = writable_path(path)
     refuse_sources([target], sources)
-    layout = Layout.of(artifact, target, threshold, limit, shard_size)
+    standing = {} if earlier is None else standing_tensors(artifact, earlier, target.parent)
+    layout = Layout.of(artifact, target, threshold, limit, shard_size, standing)
     layout.require_message(message)
     check_not_truncated(artifact, (each.keys for each in key_files))
-    hashed = bool(layout.shards) if checksums is None else checksums
+    hashed = bool(layout.shards or standing) if checksums is None else checksums
     known = facts() if hashed and facts is not None else None
     saving = _Save(artifact, layout, tuple(key_files), hashed=hashed)
     return saving.run(known, sources, progress, force=force)
@@ -131,12 +138,14 @@ class _Save:
                 tidy(self.unfinished, self.manifest_number, kept=sources)
                 _require_room(self.target, self.size)
             beside_model = self._write_beside(progress)
-            commit = Commit(self.unfinished, beside_model, len(self.layout.shards), hashed=self.hashed)
+            shared = tuple(self._shared())
+            commit = Commit(self.unfinished, beside_model, len(self.layout.shards), hashed=self.hashed, shared=shared)
             model = self._write_model(commit.content_id, progress)
             progress.finish()
             # Whoever holds the lock for so long can do no harm: at worst the manifest has to be built again.
             with folder_lock(self.target.parent, required=False):
                 refuse_foreign_file(self.target, begins_as_own_model, force=force)
+                require_standing(self.layout.standing)
                 return commit.run(model, self.model_number, known)
 
     def _write_beside(self, progress: Written) -> list[NewFile]:
@@ -153,6 +162,13 @@ class _Save:
                     file.append(chunk)
             found.append(NewFile(number, keys.suffix, file.size, file.checksum()))
         return found
+
+    def _shared(self) -> Iterator[FileRecord]:
+        """The files of an earlier model that this one refers to."""
+        for path in sorted({place.path for place in self.layout.standing.values()}):
+            with open(path, "rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest() if self.hashed else ""
+                yield FileRecord(path.name, os.fstat(file.fileno()).st_size, checksum)
 
     def _write_model(self, content_id: str, progress: Written) -> FileRecord:
         maps = {

@@ -1,0 +1,1 @@
+"""The next snapshot of a model that was compiled before: `update`."""
