@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hugectr2onnx.errors import FeedError
+from hugectr2onnx.tables.regular_file import open_regular, read_regular
 
 MAX_LIST_BYTES = 16 << 20
 HEAD_BYTES = 4096
@@ -68,11 +69,8 @@ def is_file_list(path: Path) -> bool:
 
 def head(path: Path) -> bytes:
     """The first bytes of a file. Raises FeedError for one that cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise FeedError(f"{path}: cannot be read: {error.strerror}") from error
+    with open_regular(path, FeedError, "a data file") as file:
+        return file.read(HEAD_BYTES)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -105,12 +103,10 @@ def _is_hidden(path: Path) -> bool:
 
 def _of_list(path: Path) -> DataFiles:
     """The files that a list names, absolute, or relative to the working folder or to the list."""
-    require_regular(path)
-    if path.stat().st_size > MAX_LIST_BYTES:
-        raise FeedError(f"{path}: is larger than {MAX_LIST_BYTES} bytes; is it a file list?")
     try:
-        count, *lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_regular(path, FeedError, "a file list", max_bytes=MAX_LIST_BYTES)
+        count, *lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
         raise FeedError(f"{path}: cannot be read as a file list: {error}") from error
     names = [line.strip() for line in lines if line.strip()]
     wanted = int(count)

@@ -15,9 +15,10 @@ from hugectr2onnx.datasets.rows import Batch
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables.npy_file import header_of
+from hugectr2onnx.tables.regular_file import open_regular
 
 MAX_ROW_BYTES = 64 << 20
-MAX_DIMS = 8
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def open_npz(paths: Sequence[Path], schema: Schema) -> ArraySource:
 def _opened(path: Path, stack: ExitStack) -> dict[str, Member]:
     """The arrays of an archive by name, only their headers read."""
     try:
-        archive = stack.enter_context(zipfile.ZipFile(path))
+        file = stack.enter_context(open_regular(path, FeedError, "an .npz archive"))
+        archive = stack.enter_context(zipfile.ZipFile(file))
         return {name.removesuffix(".npy"): _member(name, archive, stack, path) for name in archive.namelist()}
     except FeedError:
         raise
@@ -81,15 +83,13 @@ def _opened(path: Path, stack: ExitStack) -> dict[str, Member]:
 
 def _member(name: str, archive: zipfile.ZipFile, stack: ExitStack, path: Path) -> Member:
     stream = stack.enter_context(archive.open(name))
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    shape, fortran, dtype = header_of(stream)
     where = f"{path}: the array {name.removesuffix('.npy')}"
     if dtype.kind not in "fiub":
         raise FeedError(f"{where} is {dtype}; expected numbers")
     if fortran and len(shape) > 1:
         raise FeedError(f"{where} is in Fortran order; write it with numpy.ascontiguousarray")
-    if not shape or len(shape) > MAX_DIMS:
+    if not shape:
         raise FeedError(f"{where} has the shape {list(shape)}; expected one row a sample")
     if dtype.itemsize * int(np.prod(shape[1:], dtype=np.float64)) > MAX_ROW_BYTES:
         raise FeedError(f"{where} has rows of more than {MAX_ROW_BYTES} bytes")

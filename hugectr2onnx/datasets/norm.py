@@ -15,6 +15,7 @@ from hugectr2onnx.datasets.rows import Lists, Rows
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables.regular_file import open_regular
 
 HEADER_BYTES = 64
 WRAPPED_BYTES = 4 + HEADER_BYTES + 1
@@ -72,7 +73,7 @@ class NormSource:
         """The samples in order, a block of the file at a time."""
         for path, header in zip(self.paths, self.headers, strict=True):
             try:
-                with open(path, "rb") as file:
+                with open_regular(path, FeedError, "a Norm file") as file:
                     yield from _NormFile(path, header, self.key_bytes, file).pieces()
             except OSError as error:
                 raise FeedError(f"{path}: cannot be read: {error.strerror}") from error
@@ -101,7 +102,7 @@ def open_norm(paths: Sequence[Path], schema: Schema, key_bytes: int | None = Non
 
 
 def _header(path: Path) -> NormHeader:
-    with open(path, "rb") as file:
+    with open_regular(path, FeedError, "a Norm file") as file:
         try:
             header = read_header(file.read(WRAPPED_BYTES))
         except FeedError as error:
@@ -118,7 +119,7 @@ def _told_key_bytes(paths: Sequence[Path], headers: Sequence[NormHeader]) -> int
             continue
         fitting = []
         for width in (8, 4):
-            with open(path, "rb") as file:
+            with open_regular(path, FeedError, "a Norm file") as file:
                 try:
                     # Two pieces: the end of a small file is looked at too.
                     list(islice(_NormFile(path, header, width, file).pieces(), 2))

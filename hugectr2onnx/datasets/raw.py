@@ -12,6 +12,7 @@ from hugectr2onnx.datasets.rows import Lists, Rows
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables.regular_file import open_regular
 
 MAX_COUNT = 1 << 23
 """Larger int32 values in a dense column are more likely the bits of floats (1.0 is 1,065,353,216)."""
@@ -51,7 +52,7 @@ class RawSource:
         """The samples in order, `size` at a time."""
         for path, count in zip(self.paths, self.counts, strict=True):
             done = 0
-            with open(path, "rb") as file:
+            with open_regular(path, FeedError, "a Raw file") as file:
                 while done < count:
                     take = min(size, count - done)
                     block = np.fromfile(file, self.record, take)
@@ -141,7 +142,7 @@ def _limited(counts: Sequence[int], samples: int) -> tuple[int, ...]:
 
 
 def _sampled(paths: Sequence[Path], record: np.dtype[np.void]) -> Array:
-    with open(paths[0], "rb") as file:
+    with open_regular(paths[0], FeedError, "a Raw file") as file:
         return np.fromfile(file, record, SAMPLED_RECORDS)
 
 

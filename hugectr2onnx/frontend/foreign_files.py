@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hugectr2onnx.tables.regular_file import first_bytes
+
 HEAD = 512
 _UNPACK = "unpack it first"
 _ARCHIVES = (".gz", ".tgz", ".zip", ".tar", ".bz2", ".xz", ".zst", ".7z")
@@ -27,21 +29,13 @@ _SCRIPT = ("import hugectr", "from hugectr", "hugectr.Model(", "hugectr.CreateSo
 
 def foreign_kind(path: str | os.PathLike[str]) -> str | None:
     """Such as "gzip-compressed: unpack it first"; None where the file is nothing that is known, or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(HEAD)
-    except (OSError, ValueError):
-        return None
+    head = first_bytes(path, HEAD)
     return _by_content(head) or _by_name(Path(path))
 
 
 def is_surely_foreign(path: str | os.PathLike[str]) -> bool:
     """Whether name and content agree, or the content is text: bytes of weights alone may look like any archive's."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(HEAD)
-    except (OSError, ValueError):
-        return False
+    head = first_bytes(path, HEAD)
     archive = Path(path).suffix.lower() in _ARCHIVES
     return (archive and _by_content(head) is not None) or _is_text(head) or _is_sok(head)
 

@@ -13,6 +13,7 @@ import onnx
 
 from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor, external_tensors, read_model
 from hugectr2onnx.ir.types import Tensor
+from hugectr2onnx.tables.regular_file import first_bytes
 
 LAYER_KEY = "hugectr.layer"
 
@@ -77,11 +78,7 @@ def is_onnx(path: str | os.PathLike[str]) -> bool:
     name = os.fspath(path).lower()
     if name.endswith((".onnx", ".json")):
         return name.endswith(".onnx")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(64)
-    except (OSError, ValueError):
-        return False
+    start = first_bytes(path, 64)
     return bool(start) and not start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"["))
 
 

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.datasets.parquet import pyarrow
+from hugectr2onnx.datasets.recorded_predictions import load_arrays
 from hugectr2onnx.datasets.schema import Label
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.scoring.prediction_files import PREDICTION, prediction_names
+from hugectr2onnx.tables.npy_file import read_npy
+from hugectr2onnx.tables.regular_file import open_regular, read_regular
 
 RTOL = ATOL = 1e-4
 """HugeCTR computes in float32 on a GPU, in an order of its own."""
@@ -41,9 +44,7 @@ def read_recorded(path: str | os.PathLike[str], labels: Sequence[Label]) -> Reco
     whose numbers do not make whole rows.
     """
     file = Path(path)
-    if not file.is_file():
-        raise FeedError(f"{file}: is not a regular file; give the predictions that were recorded")
-    with open(file, "rb") as opened:
+    with open_regular(file, FeedError, "the predictions that were recorded") as opened:
         magic = opened.read(8)
     arrays = _read(file, magic, labels)
     by_label = _by_label(arrays, labels, str(file)) if isinstance(arrays, dict) else _split(arrays, labels, str(file))
@@ -57,12 +58,12 @@ def _read(file: Path, magic: bytes, labels: Sequence[Label]) -> Array | dict[str
     try:
         if magic.startswith(b"PAR1"):
             return _parquet(file, labels)
-        if magic.startswith((b"PK\x03\x04", b"\x93NUMPY")):
-            loaded = np.load(file, allow_pickle=False, mmap_mode="r" if magic.startswith(b"\x93") else None)
-            return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else np.asarray(loaded)
-        if file.stat().st_size > MAX_TEXT_BYTES:
-            raise FeedError(f"{file}: has more than {MAX_TEXT_BYTES} bytes of text; give the predictions as .npy")
-        return np.asarray(file.read_text(encoding="utf-8").replace(",", " ").split(), np.float32)
+        if magic.startswith(b"PK\x03\x04"):
+            return load_arrays(str(file))
+        if magic.startswith(b"\x93NUMPY"):
+            return read_npy(file, FeedError, "the recorded predictions")
+        text = read_regular(file, FeedError, "numbers as text", max_bytes=MAX_TEXT_BYTES).decode("utf-8")
+        return np.asarray(text.replace(",", " ").split(), np.float32)
     except FeedError:
         raise
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -38,14 +39,14 @@ def open_regular(
     except FileNotFoundError:
         raise error(f"{shown(name)}: no such file, expected {what}") from None
     except (OSError, ValueError) as failure:
-        raise error(f"{shown(name)}: cannot be read: {_reason(failure)}; expected {what}") from None
+        raise error(f"{shown(name)}: cannot be read: {reason(failure)}; expected {what}") from None
     _refuse_special(status, name, error, what)
     try:
         descriptor = os.open(name, _FLAGS | getattr(os, "O_CLOEXEC", 0))
     except HugeCTR2ONNXError:
         raise
     except OSError as failure:
-        raise error(f"{shown(name)}: cannot be read: {_reason(failure)}; expected {what}") from None
+        raise error(f"{shown(name)}: cannot be read: {reason(failure)}; expected {what}") from None
     try:
         status = os.fstat(descriptor)
         _refuse_special(status, name, error, what)
@@ -65,7 +66,7 @@ def read_regular(
         try:
             content = b"".join(_pieces(file, max_bytes + 1))
         except OSError as failure:
-            raise error(f"{shown(path)}: cannot be read: {_reason(failure)}; expected {what}") from None
+            raise error(f"{shown(path)}: cannot be read: {reason(failure)}; expected {what}") from None
     if len(content) > max_bytes:
         raise error(f"{shown(path)}: grew while it was read, {what} has at most {max_bytes:,} bytes")
     return content
@@ -76,6 +77,15 @@ def _pieces(file: BinaryIO, most: int) -> Iterator[bytes]:
     while most > 0 and (piece := file.read(min(PIECE_BYTES, most))):
         most -= len(piece)
         yield piece
+
+
+def first_bytes(path: str | os.PathLike[str], count: int) -> bytes:
+    """At most `count` bytes from the start of a regular file; none where there is no such file, or it cannot be read."""
+    try:
+        with open_regular(path, HugeCTR2ONNXError) as file:
+            return file.read(count)
+    except (HugeCTR2ONNXError, OSError):
+        return b""
 
 
 def path_text(path: object, error: type[HugeCTR2ONNXError], what: str = "a file") -> str:
@@ -104,5 +114,8 @@ def _refuse_special(status: os.stat_result, name: str, error: type[HugeCTR2ONNXE
         raise error(f"{shown(name)}: is {_KINDS.get(kind, 'not a regular file')}, expected {what}")
 
 
-def _reason(failure: OSError | ValueError) -> str:
-    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
+def reason(failure: OSError | ValueError) -> str:
+    """What the system says, without the path that the message names already, and what to do where no file is at fault."""
+    told = (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
+    is_full = isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE)
+    return f"{told}: raise the number of files that may be open (ulimit -n)" if is_full else told

@@ -178,7 +178,7 @@ class TestAgainst:
 
     def test_a_pickle_is_not_opened(self, wdl: Any, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
-        with pytest.raises(FeedError, match="is not a file of predictions"):
+        with pytest.raises(FeedError, match="holds Python objects, which are not read"):
             self.compare(wdl, tmp_path / "a.npy")
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from hugectr2onnx.backend.saving.save_record import holds_lock, identity, may_live, try_lock
+from hugectr2onnx.errors import OutputError
+from hugectr2onnx.tables.regular_file import read_regular
 
 PREFIX = "hugectr2onnx-"
 OWNER = "owner"
@@ -61,7 +63,7 @@ class TemporaryFolder:
 def sweep(base: Path) -> None:
     """Remove the folders of dead processes of this user."""
     for folder in _folders(base):
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
             if _is_dead(folder / OWNER):
                 _remove(folder)
 
@@ -85,7 +87,7 @@ def _is_dead(owner: Path) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_OWNER_BYTES:
         return False
     try:
-        stated = json.loads(owner.read_bytes())
+        stated = json.loads(read_regular(owner, OutputError, max_bytes=_MAX_OWNER_BYTES))
     except (ValueError, RecursionError):
         return False
     if not isinstance(stated, dict) or stated.get("format") != _FORMAT or not isinstance(stated.get("writer"), dict):

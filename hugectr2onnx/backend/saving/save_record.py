@@ -27,6 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hugectr2onnx.errors import OutputError
+from hugectr2onnx.tables.regular_file import read_regular
+
 try:
     import fcntl
 except ImportError:  # not POSIX
@@ -211,8 +214,8 @@ def _read(path: Path, token: str) -> SaveRecord | None:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES or not _is_mine(status):
             return None
-        content = path.read_bytes()
-    except OSError:
+        content = read_regular(path, OutputError, max_bytes=MAX_BYTES)
+    except (OSError, OutputError):
         return None
     if not content.startswith(HEAD):
         # A writer that died here had written at most a part of the first line, and made no file yet.

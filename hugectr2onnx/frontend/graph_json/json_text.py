@@ -10,17 +10,16 @@ import json
 import math
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from numbers import Integral
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError, HugeCTR2ONNXError
 from hugectr2onnx.frontend.foreign_files import foreign_kind, is_script
+from hugectr2onnx.tables.regular_file import read_regular, shown
 
 Error = type[HugeCTR2ONNXError]
 StrPath = str | os.PathLike[str]
@@ -37,7 +36,7 @@ _STRING_OR_C_CONSTANT = re.compile(r'"(?:[^"\\]++|\\.)*+"?|-?\b(?:nan|inf|infini
 
 def load(path: StrPath, error: Error = GraphJsonError, c_constants: bool = False) -> Any:
     """The value that a JSON file holds, checked; `c_constants` lets C's nan, inf and -nan pass as floats."""
-    return parse(_read_text(path, error), str(path), error, c_constants)
+    return parse(_read_text(path, error), shown(path), error, c_constants)
 
 
 def parse(text: str, where: str, error: Error = GraphJsonError, c_constants: bool = False) -> Any:
@@ -67,30 +66,13 @@ def plain(value: object, error: Error, where: str, finite: bool = True) -> Any:
 
 
 def _read_text(path: StrPath, error: Error) -> str:
+    content = read_regular(path, error, "a JSON file", max_bytes=MOST_BYTES)
     try:
-        status = Path(path).stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise error(f"{path}: is a folder, expected a JSON file")
-        if not stat.S_ISREG(status.st_mode):
-            raise error(f"{path}: is not a regular file")
-        if status.st_size > MOST_BYTES:
-            raise error(f"{path}: has {status.st_size} bytes; a graph or statistics JSON has at most {MOST_BYTES}")
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except HugeCTR2ONNXError:
-        raise
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
         kind = foreign_kind(path)
         known = f"it is {kind}" if kind else "is this a JSON file?"
-        raise error(f"{path}: is not UTF-8 text (byte {failure.start}); {known}") from None
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, ValueError) as failure:
-        raise error(f"{path}: cannot be read: {reason(failure)}") from None
-
-
-def reason(failure: OSError | ValueError) -> str:
-    """What the operating system says, without the path that the message names already."""
-    return (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
+        raise error(f"{shown(path)}: is not UTF-8 text (byte {failure.start}); {known}") from None
 
 
 def _check_depth(text: str, where: str, error: Error) -> None:

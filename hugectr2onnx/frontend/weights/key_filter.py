@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.errors import OutputError, UnsupportedError, WeightsError
-from hugectr2onnx.frontend.graph_json.json_text import reason
 from hugectr2onnx.frontend.weights.mapped_file import file_size, map_file
 from hugectr2onnx.frontend.weights.sparse_table import INT64, SparseTable
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
+from hugectr2onnx.tables.npy_file import read_npy
+from hugectr2onnx.tables.regular_file import reason
 from hugectr2onnx.tables.vectors import vectors_of
 
 COLUMN = "::"
@@ -86,20 +87,8 @@ def _from_file(path: str, what: str) -> Iterable[Any]:
     if Path(path).suffix == ".parquet":
         raise WeightsError(f"{what}: {path} is a Parquet file: say which column, as {path}{COLUMN}COLUMN")
     if Path(path).suffix == ".npy":
-        return _pieces(_from_npy(path, what))
+        return _pieces(read_npy(path, WeightsError, what))
     return _pieces(map_file(path, INT64, f"{what}, as int64"))
-
-
-def _from_npy(path: str, what: str) -> Array:
-    file_size(path, what)
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as failure:
-        raise WeightsError(f"{what}: {path} cannot be read as .npy: {failure}") from None
-    if not isinstance(loaded, np.ndarray):
-        loaded.close()
-        raise WeightsError(f"{what}: {path} is no .npy file with one array")
-    return loaded
 
 
 def _from_parquet(path: str, column: str, what: str) -> Iterator[Any]:
@@ -188,8 +177,8 @@ def _selected(vectors: Array, rows: Array) -> Array:
             return np.memmap(file, np.float32, "r", shape=(len(rows), vectors.shape[1]))
     except OSError as failure:
         raise OutputError(
-            f"Cannot gather the rows that are kept in {tempfile.gettempdir()}: {reason(failure)}. Set TMPDIR to a folder "
-            f"with {len(rows) * row_bytes:,} bytes of room."
+            f"cannot gather the rows that are kept in {tempfile.gettempdir()}: {reason(failure)}; set TMPDIR to a folder "
+            f"with {len(rows) * row_bytes:,} bytes of room"
         ) from failure
 
 

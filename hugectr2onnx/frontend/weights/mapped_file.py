@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend.foreign_files import foreign_kind, is_surely_foreign
-from hugectr2onnx.frontend.graph_json.json_text import StrPath, reason
+from hugectr2onnx.frontend.graph_json.json_text import StrPath
 from hugectr2onnx.tables.paging import Map
+from hugectr2onnx.tables.regular_file import open_regular, reason
 
 
 def file_status(path: StrPath, what: str) -> os.stat_result:
@@ -41,31 +42,22 @@ def map_file(path: StrPath, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
 
     Raises WeightsError where the size is no multiple of the element, or the file cannot be read.
     """
-    size = file_size(path, what)
-    if is_surely_foreign(path):
-        raise WeightsError(f"{path}: should hold {what}, and is {foreign_kind(path)}")
-    if size % dtype.itemsize:
-        kind = foreign_kind(path)
-        known = f"it is {kind}" if kind else "it is truncated or of another kind"
-        raise WeightsError(f"{path}: has {size} bytes, no multiple of {dtype.itemsize} ({what}); {known}")
-    if size == 0:
-        check_readable(path, what)
-        return read_only(np.empty(0, dtype))
-    try:
-        with open(path, "rb") as file:
+    file_size(path, what)
+    with open_regular(path, WeightsError, what) as file:
+        size = os.fstat(file.fileno()).st_size
+        if is_surely_foreign(path):
+            raise WeightsError(f"{path}: should hold {what}, and is {foreign_kind(path)}")
+        if size % dtype.itemsize:
+            kind = foreign_kind(path)
+            known = f"it is {kind}" if kind else "it is truncated or of another kind"
+            raise WeightsError(f"{path}: has {size} bytes, no multiple of {dtype.itemsize} ({what}); {known}")
+        if size == 0:
+            return read_only(np.empty(0, dtype))
+        try:
             return np.frombuffer(Map.of(file.fileno()), dtype, size // dtype.itemsize)
-    except (OSError, ValueError, MemoryError) as failure:
-        why = reason(failure) if isinstance(failure, OSError | ValueError) else "not enough address space"
-        raise WeightsError(f"{path}: cannot be mapped: {why}") from None
-
-
-def check_readable(path: StrPath, what: str) -> None:
-    """Raises WeightsError where the file cannot be opened: an empty file is never mapped, its rights are asked here."""
-    try:
-        with open(path, "rb"):
-            pass
-    except (OSError, ValueError) as failure:
-        raise WeightsError(f"{path}: cannot be read: {reason(failure)}; it should hold {what}") from None
+        except (OSError, ValueError, MemoryError) as failure:
+            why = "not enough address space" if isinstance(failure, MemoryError) else reason(failure)
+            raise WeightsError(f"{path}: cannot be mapped: {why}") from None
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

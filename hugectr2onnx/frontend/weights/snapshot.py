@@ -12,7 +12,8 @@ from pathlib import Path
 from hugectr2onnx.errors import Setting, WeightsError
 from hugectr2onnx.frontend.foreign_files import foreign_kind
 from hugectr2onnx.frontend.graph_json.fields import shown
-from hugectr2onnx.frontend.graph_json.json_text import StrPath, reason
+from hugectr2onnx.frontend.graph_json.json_text import StrPath
+from hugectr2onnx.tables.regular_file import reason
 
 _DENSE = re.compile(r"(?P<prefix>.*)_dense_(?P<iteration>[0-9]+)\.model", re.DOTALL)
 _OPTIMIZER = re.compile(r"(?P<prefix>.*)_opt_(?P<kind>dense|sparse)_(?P<iteration>[0-9]+)\.model", re.DOTALL)

@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hugectr2onnx.errors import GraphJsonError
+from hugectr2onnx.errors import GraphJsonError, WeightsError
 from hugectr2onnx.frontend.graph_json import json_text
 from hugectr2onnx.frontend.weights import snapshot as weights_module
 from hugectr2onnx.frontend.weights.key_filter import COLUMN
+from hugectr2onnx.tables.regular_file import open_regular
 
 TABLE_FILES = ("key", "slot_id", "emb_vector")
 DUMP_FOLDERS = "embedding_collection_*"
@@ -49,9 +50,9 @@ class SourceFile:
         if not self.hashed or self.size is None or _state(self.path) != (self.size, self.changed):
             return None
         try:
-            with open(self.path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
+            with open_regular(self.path, WeightsError) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        except (OSError, WeightsError):
             return None
 
 

@@ -81,7 +81,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for name, message in (
         ("odd", "no multiple of 8"),
         ("odd.npy", "cannot be read as .npy"),
-        ("several.npy", "one array"),
+        ("several.npy", "cannot be read as .npy: the magic string"),
     ):
         with pytest.raises(WeightsError, match=message):
             read_keys(tmp_path / name, "keys")
