@@ -15,6 +15,7 @@ from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.errors import WeightsError
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
+from hugectr2onnx.ir.given_requests import RequestCheck, check_request, request_checks
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.report import Report, html_table
 
@@ -133,6 +134,10 @@ class CompiledModel:
     def _session(self) -> onnxruntime.InferenceSession:
         return self.session()
 
+    @cached_property
+    def _request_checks(self) -> tuple[RequestCheck, ...]:
+        return request_checks(self.ir)
+
     def session(self, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
         """A new `onnxruntime.InferenceSession` that reads the tables where they lie."""
         return sessions.session(self.artifact, options=options)
@@ -142,10 +147,12 @@ class CompiledModel:
 
         An input is an array, a nested list, or a mapping or frame of its columns; numbers take the model's width, and an axis
         of length 1 may be left out (`ir.given_feeds.normalize_feeds` has the rules). Raises FeedError for inputs that are
-        missing, unknown, of another kind or shape, or whose numbers of rows differ.
+        missing, unknown, of another kind or shape, or whose numbers of rows differ, and for offsets of keys that are none.
         """
         forms = {value.node.name: InputForm.of_type(value.type) for value in self.ir.inputs}
-        return sessions.run(self._session, normalize_feeds(forms, feeds, ignored=self._labels))
+        arrays = normalize_feeds(forms, feeds, ignored=self._labels)
+        check_request(self._request_checks, arrays)
+        return sessions.run(self._session, arrays)
 
     def _repr_html_(self) -> str:
         """The interface and the report, for a notebook."""

@@ -35,6 +35,7 @@ from hugectr2onnx.options import METADATA_KEY, Options, PerTable, Progress
 from hugectr2onnx.options.documentation import document
 from hugectr2onnx.passes import EXACT_LEVEL
 from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_key_map
+from hugectr2onnx.passes.lookups.flatten_keys import flatten_keys
 from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.passes.lookups.strategies import Choice
 from hugectr2onnx.quantization.stored_tables import format_warnings, stored_tables, with_fillers
@@ -130,6 +131,7 @@ class _Compilation:
             report.key_maps = choose_key_map(ir, options.keys, automatic=options.opt_level > EXACT_LEVEL)
             report.stored = with_fillers(report.stored, report.key_maps)
             report.runs_on = runs_on(_key_map_uses(columns, report.key_maps))
+            flatten_keys(ir)
             verify(ir)
             report.ops_after = len(ir)
         with report.stage("emit", progress):

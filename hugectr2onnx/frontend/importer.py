@@ -20,7 +20,7 @@ from hugectr2onnx.errors import (
     WeightsError,
 )
 from hugectr2onnx.frontend import extra_inputs, outputs, unresolved
-from hugectr2onnx.frontend.embeddings import embedding, embedding_collection, table_options
+from hugectr2onnx.frontend.embeddings import embedding, embedding_collection, interface, table_options
 from hugectr2onnx.frontend.embeddings.keys import Keys
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, GraphClauses, LayerClause, SparseInput
@@ -35,7 +35,7 @@ from hugectr2onnx.frontend.weights.dense_file import DenseSource
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.frontend.weights.statistics import StatisticsSource
 from hugectr2onnx.ir.graph import Graph, Value
-from hugectr2onnx.ir.types import Array, Batch, N, TensorType, f32
+from hugectr2onnx.ir.types import Array, Batch, TensorType, f32
 from hugectr2onnx.options.checks import MOST_ELEMENTS
 
 
@@ -169,8 +169,8 @@ class Importer:
         data = self.clauses.data
         shapes = extra_inputs.extra_inputs(self.options.input_shapes, self.clauses)
         self.warnings += extra_inputs.unread_warnings(self.options.input_shapes, self.clauses)
-        if data.dense_dim > 0 or self.options.keep_empty_dense:
-            self.values[data.dense_top] = self.graph.input(data.dense_top, f32(N, data.dense_dim))
+        interface.check_interface(self.options)
+        self.values.update(interface.declare_dense(self.graph, data, self.options))
         self._declare_embeddings([clause for clause in self.clauses.embeddings if clause.top not in shapes])
         for name, shape in shapes.items():
             self.values[name] = self.graph.input(name, f32(*shape))
@@ -184,9 +184,8 @@ class Importer:
         self._collect(self._check_slot_sizes)
         if self.options.convert_embedding:
             fixed = embedding_collection.bottoms_of_fixed_width(self.resolved.collection)
-            keys = embedding.declare_keys(
-                self.graph, self.clauses.data, read, slot_sizes, fixed, self.options.padding_key
-            )
+            inputs = interface.KeyInputs(self.options.interface, fixed, self.options.padding_key)
+            keys = inputs.declare(self.graph, self.clauses.data, read, slot_sizes)
         for clause in clauses:
             try:
                 with self.graph.building(clause.top):

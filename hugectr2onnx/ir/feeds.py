@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import lcm
 
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.op import Op
 from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
+from hugectr2onnx.ir.ops.requests import PadKeys, RequestOp, SplitTables
 from hugectr2onnx.ir.ops.shape import Slice, Take
 from hugectr2onnx.ir.types import Array, Batch, DType, Width
 
@@ -43,10 +45,54 @@ def feeds_for(graph: Graph, batch: int, seed: int, scales: Sequence[float] = ())
     """
     generator = np.random.default_rng(seed)
     feeds = {
-        value.node.name: _feed(value, batch, generator, FED_WIDTHS[(seed + place) % len(FED_WIDTHS)])
-        for place, value in enumerate(graph.inputs)
+        value: _feed(value, batch, generator, FED_WIDTHS[(seed + place) % len(FED_WIDTHS)])
+        for place, value in enumerate(fed_values(graph))
     }
-    return {name: _scaled(array, scales) for name, array in feeds.items()}
+    return request(graph, {value: _scaled(array, scales) for value, array in feeds.items()}, batch)
+
+
+def fed_values(graph: Graph) -> Iterator[Value]:
+    """What layers and look-ups take: inputs, or what `RequestOp`s make of them, in the order of the inputs."""
+    seen = set[Value]()
+    for value in graph.inputs:
+        yield from _fed(value, seen)
+
+
+def _fed(value: Value, seen: set[Value]) -> Iterator[Value]:
+    readers = dict.fromkeys(use.node for use in value.uses if isinstance(use.node.op, RequestOp))
+    # The keys of a table that nothing reads have a length of their own.
+    if not readers and not isinstance(value.shape[0], Width):
+        yield value
+    for result in (result for reader in readers for result in reader.results):
+        if result not in seen:
+            seen.add(result)
+            yield from _fed(result, seen)
+
+
+def request(graph: Graph, values: Mapping[Value, Array], batch: int, *, whole: bool = False) -> dict[str, Array]:
+    """The inputs by name that make these `fed_values` of a batch; tables among the others get no keys.
+
+    `whole`: padding is sent too, so that each place of padded keys is a key.
+    """
+    known = dict(values)
+    for node in reversed([node for node in graph if isinstance(node.op, RequestOp)]):
+        if isinstance(node.op, SplitTables):
+            for place, result in enumerate(node.results):
+                known.setdefault(result, _no_keys(node.op, place, batch))
+        if all(result in known for result in node.results):
+            made = [known[result] for result in node.results]
+            known.update(zip(node.inputs, _operands(node.op, made, whole), strict=True))
+    return {value.node.name: known[value] for value in graph.inputs if value in known}
+
+
+def _operands(op: Op, results: Sequence[Array], whole: bool) -> tuple[Array, ...]:
+    assert isinstance(op, RequestOp)
+    return op.send_whole(results[0]) if whole and isinstance(op, PadKeys) else op.invert(*results)
+
+
+def _no_keys(op: SplitTables, place: int, batch: int) -> Array:
+    """The keys or the offsets of a table without keys."""
+    return np.zeros(batch * op.slots[place // 2] + 1 if place % 2 else 0, np.int64)
 
 
 def _scaled(array: Array, scales: Sequence[float]) -> Array:

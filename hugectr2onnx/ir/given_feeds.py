@@ -19,7 +19,14 @@ from hugectr2onnx.ir.types import Array, TensorType, Width
 
 _BATCH = re.compile(r"([1-9][0-9]*)?N(?:/([1-9][0-9]*))?")
 """How the emitter names a dimension that carries the batch: `N`, `26N`, `N/2`."""
-_ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+OFFSETS = ".offsets"
+"""What the name of the offsets of a sparse input in compressed sparse rows ends in."""
+_ELEMENT_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def normalize_feeds(forms: Mapping[str, InputForm], feeds: object, ignored: Coll
     A value is an array, a nested list, a column of a frame, or a mapping or frame that holds the columns of the input, in
     order. Numbers take the width of the model: floats and integers become float32 where it takes floats, integers int64
     where it takes keys. An axis of length 1 may be left out: keys [N, slot] where nnz is 1, [N, nnz] where there is one
-    slot, dense values [N] where there is one feature. Entries named in `ignored`, such as labels, are left out.
+    slot, dense values [N] where there is one feature. A vector may come as [1, length]. Entries named in `ignored`, such as
+    labels, are left out.
 
     Raises FeedError for inputs that are missing, unknown, of another kind or shape, or whose numbers of rows differ.
     """
@@ -101,6 +109,20 @@ def check_rows(inputs: Iterable[tuple[str, InputForm, tuple[int, ...]]]) -> None
                 )
 
 
+def check_offsets(name: str, offsets: Array, keys: int, whose: str) -> None:
+    """Raise FeedError unless offsets begin with 0, never fall and end with a number of keys."""
+    falling = np.flatnonzero(np.diff(offsets) < 0)
+    if not len(offsets) or offsets[0] != 0:
+        raise FeedError(f"input {name} begins with {offsets[:1].tolist()}: the first offset is 0")
+    if len(falling):
+        at = int(falling[0])
+        raise FeedError(f"input {name} falls from {offsets[at]} to {offsets[at + 1]} at entry {at + 1}: offsets rise")
+    if offsets[-1] != keys:
+        raise FeedError(
+            f"input {name} ends with {offsets[-1]}, and {whose} has {keys} keys: the last offset is that number"
+        )
+
+
 def _symbol(dim: int | str | None, size: int) -> tuple[str | None, Fraction]:
     """The name of a symbolic dimension, None where it has none, and its length; `26N` counts in rows of N."""
     match = _BATCH.fullmatch(dim) if isinstance(dim, str) else None
@@ -139,6 +161,8 @@ def _array(name: str, value: object) -> Array:
 def _in_shape(form: InputForm, array: Array) -> Array:
     """With an axis of length 1 put back where leaving it out has one meaning."""
     lacking = len(form.shape) - array.ndim
+    if lacking == -1 and len(form.shape) == 1 and len(array) == 1:
+        return np.asarray(array[0])  # clients of HugeCTR's inference backend send vectors as a batch of one
     if lacking <= 0 or not array.ndim:
         return array
     # A symbolic width of keys takes one key too; the batch is never left out.

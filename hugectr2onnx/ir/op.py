@@ -7,10 +7,11 @@ interpreter and the property tests all use it) and `emit` writes it as ONNX.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from hugectr2onnx.ir.types import Array, TensorType
+from hugectr2onnx.ir.types import Array, DType, TensorType
 from hugectr2onnx.tables.gathered import TensorData
 
 Built = TypeVar("Built", covariant=True)
@@ -31,6 +32,17 @@ class Emitter(Protocol):
 
     def nodes(self, op_type: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """Append a node with several outputs and return their names."""
+
+    def loop(
+        self,
+        condition: str,
+        carried: Sequence[tuple[str, DType]],
+        body: Callable[[Sequence[str]], tuple[str, Sequence[str]]],
+    ) -> list[str]:
+        """Append a Loop that runs while a condition holds and return the names of what it carried from turn to turn.
+
+        body: writes one turn for the names of what is carried, and returns those of the next condition and of the next values.
+        """
 
     @property
     def opset(self) -> int:

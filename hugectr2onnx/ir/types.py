@@ -19,6 +19,7 @@ class DType(Enum):
 
     F32 = "f32"
     I64 = "i64"
+    I32 = "i32"
     BOOL = "bool"
 
     @property
@@ -37,6 +38,7 @@ class DType(Enum):
 _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.F32: np.dtype(np.float32),
     DType.I64: np.dtype(np.int64),
+    DType.I32: np.dtype(np.int32),
     DType.BOOL: np.dtype(np.bool_),
 }
 

@@ -149,6 +149,20 @@ class Options:
         Flag("--plugins", constant=True, help="load the layers that other installed packages register"),
         is_recorded=False,
     )
+    interface: str = option(
+        "padded",
+        checks.interface,
+        "model",
+        'How keys come in. "padded": int64 [N, slot, nnz] for each sparse top. "csr": all keys of a TOP, int64 [K], and '
+        'TOP.offsets, int64 [N * slot_num + 1]. "hugectr": DES, CATCOLUMN and ROWINDEX, as clients of HugeCTR\'s inference '
+        "backend send them.",
+        Flag(
+            "--interface",
+            "{padded,csr,hugectr}",
+            help="how keys come in: padded to [N, slot, nnz] (default); csr: TOP [K] and TOP.offsets [N * slot_num + 1]; "
+            "hugectr: DES, CATCOLUMN and ROWINDEX",
+        ),
+    )
     padding_key: int | None = option(
         None,
         checks.key,

@@ -14,6 +14,7 @@ from hugectr2onnx.frontend.graph_json.names import name_fault
 
 BATCH = "N"
 LARGEST_DIM = 1 << 31
+INTERFACES = ("padded", "csr", "hugectr")
 MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 MOST_ELEMENTS = 1 << 26
 """Numbers of one sample in one tensor: parity holds some of them in float64."""
@@ -30,6 +31,13 @@ def one_of(choices: Sequence[int]) -> Callable[[Any, str], int]:
         raise OptionError(f"{name} is {shown(value)}; it must be {allowed}")
 
     return check
+
+
+def interface(value: object, name: str) -> str:
+    """One of the forms in which keys come in."""
+    if value in INTERFACES:
+        return str(value)
+    raise OptionError(f"{name} is {shown(value)}; it must be one of {', '.join(INTERFACES)}")
 
 
 def boolean(value: object, name: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
+from hugectr2onnx.frontend.embeddings.interface import PADDED
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions
 from hugectr2onnx.frontend.weights.snapshot import Weights, iterations_in, resolve
@@ -52,8 +53,10 @@ def find_causes(
     source: Source, feeds: Feeds, found: Mapping[str, Array], rtol: float, atol: float
 ) -> tuple[list[str], int]:
     """(the causes that explain every answer, how many were tried) for answers that are not those of the source."""
-    some = {name: array[:MAX_ROWS] if len(array) > MAX_ROWS else array for name, array in feeds.items()}
-    wanted = {name: array[: len(next(iter(some.values())))] for name, array in found.items()}
+    some, wanted = dict(feeds), dict(found)
+    if _is_padded(source):
+        some = {name: array[:MAX_ROWS] for name, array in feeds.items()}
+        wanted = {name: array[: len(next(iter(some.values())))] for name, array in found.items()}
     texts, tried = [], 0
     for cause in _causes(source, feeds):
         try:
@@ -109,10 +112,17 @@ def _of_offsets(source: Source) -> Iterator[Cause]:
         )
         yield _reloaded(source, text, options=source.resolved.changed(slot_size_array=None))
         return
+    if not _is_padded(source):
+        return
     for name, offsets in _offsets_of_tables(source.loaded).items():
         listed = ", ".join(map(str, offsets[:MAX_LISTED])) + (", ..." if len(offsets) > MAX_LISTED else "")
         text = f"keys of {name} with the offsets of their slots added ({listed}): give slot_size_array, or add them"
         yield _refed(source, text, name, partial(_moved, np.array(offsets, np.int64).reshape(1, -1, 1)))
+
+
+def _is_padded(source: Source) -> bool:
+    """Whether the first axis of every input is that of the samples."""
+    return source.resolved.options.interface == PADDED
 
 
 def _moved(offsets: Array, keys: Array) -> Array:

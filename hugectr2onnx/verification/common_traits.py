@@ -11,7 +11,7 @@ from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.key_index import column
-from hugectr2onnx.verification.traced_lookups import input_of, value_for
+from hugectr2onnx.verification.traced_lookups import inputs_of, source_of_keys, value_for
 
 MIN_SHARE = 0.9
 """Of the samples that differ that must have a trait, and of those with the trait that must differ."""
@@ -46,11 +46,13 @@ def _traits(graph: Graph, feeds: Mapping[str, Array]) -> Iterator[tuple[str, Arr
 
 
 def _key_traits(node: Node, feeds: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    source = input_of(node.inputs[0])
-    if source is None or source.node.name not in feeds:
+    source = source_of_keys(node.inputs[0])
+    if source is None or any(name not in feeds for name in inputs_of(source)):
         return
-    keys = value_for(node.inputs[0], feeds[source.node.name])
-    if keys.ndim != 3 or len(keys) != len(feeds[source.node.name]):
+    given = {value: feeds[value.node.name] for value in node.graph.inputs if value.node.name in feeds}
+    padded = value_for(source, given)
+    keys = value_for(node.inputs[0], {source: padded})
+    if keys.ndim != 3 or len(keys) != len(padded):
         return
     known = node.inputs[1].const
     assert known is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ PADDING = -1
 MAX_IN_MEMORY = 1 << 62
 """Bytes up to which this part is opened in memory: its key maps are mapped, not copied."""
 TRIES = 8
+Feeder = Callable[[Array], Mapping[str, Array]]
+"""Makes the inputs by name from keys i64[N, slot, nnz]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +34,21 @@ class KeyGroup:
 
 
 class RowFinder:
-    """The part of a model that turns the keys of one input into row numbers."""
+    """The part of a model that turns the keys of one sparse top into row numbers.
 
-    def __init__(self, artifact: Artifact, input: str, shape: Sequence[int], indices: Sequence[str]):
-        self.input = input
+    `inputs` are those that the keys come from, `feed` makes them from padded keys.
+    """
+
+    def __init__(
+        self, artifact: Artifact, inputs: Sequence[str], shape: Sequence[int], indices: Sequence[str], feed: Feeder
+    ):
+        self.inputs = tuple(inputs)
+        self.feed = feed
         self.shape = tuple(shape)
         self.indices = tuple(indices)
-        made = [index for index in indices if index != input]
+        made = [index for index in indices if index not in self.inputs]
         part = rows_of(artifact, made)
-        kept = [entry for entry in part.skeleton.graph.input if entry.name == input]
+        kept = [entry for entry in part.skeleton.graph.input if entry.name in self.inputs]
         del part.skeleton.graph.input[:]
         part.skeleton.graph.input.extend(kept)
         self.part = part
@@ -56,12 +64,15 @@ class RowFinder:
     def rows(self, keys: Array) -> Array:
         """int64 [units, places]: the row numbers that every index finds for keys [units, cells], one after the other."""
         found = self._run(keys)
-        return np.concatenate([found[index].reshape(len(keys), -1) for index in self.indices], axis=1)
+        rows = (found[index] for index in self.indices)
+        return np.concatenate([each.reshape(len(keys), each.size // len(keys)) for each in rows], axis=1)
 
     def _run(self, keys: Array) -> dict[str, Array]:
-        feed = np.ascontiguousarray(keys, np.int64).reshape(len(keys) * self.shape[0], *self.shape[1:])
-        found = sessions.run(self._session, {self.input: feed}) if self._session is not None else {}
-        return {**found, self.input: feed}
+        padded = np.ascontiguousarray(keys, np.int64).reshape(len(keys) * self.shape[0], *self.shape[1:])
+        fed = self.feed(padded)
+        read = {entry.name for entry in self.part.skeleton.graph.input}
+        given = {name: array for name, array in fed.items() if name in read}
+        return {**(sessions.run(self._session, given) if self._session is not None else {}), **fed}
 
     def _stretches(self) -> Iterator[tuple[str, slice]]:
         found, start = self._run(np.full((1, self.cells), PADDING, np.int64)), 0

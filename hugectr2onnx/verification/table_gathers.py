@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
@@ -31,17 +31,17 @@ class TableGathers:
     def _is_table(self, name: str) -> bool:
         return name in self.tensors and self.tensors[name].data_type in (FLOAT, INT8, FLOAT16)
 
-    def tensors_of(self, input: str, width: int) -> dict[str, set[str]]:
-        """The indices by tensor, of those with rows of a width that keys of this input alone decide on."""
+    def tensors_of(self, inputs: Sequence[str], width: int) -> dict[str, set[str]]:
+        """The indices by tensor, of those with rows of a width that keys of these inputs alone decide on."""
         found: dict[str, set[str]] = {}
         for node in self.nodes:
-            if self._decides(node.input[1]) == {input} and _row_width(self.tensors[node.input[0]]) == width:
+            if self._is_decided(node.input[1], inputs) and _row_width(self.tensors[node.input[0]]) == width:
                 found.setdefault(node.input[0], set()).add(node.input[1])
         return found
 
-    def indices_of(self, input: str) -> list[str]:
-        """Every index into a table that keys of this input alone decide on."""
-        return list(dict.fromkeys(n.input[1] for n in self.nodes if self._decides(n.input[1]) == {input}))
+    def indices_of(self, inputs: Sequence[str]) -> list[str]:
+        """Every index into a table that keys of these inputs alone decide on."""
+        return list(dict.fromkeys(n.input[1] for n in self.nodes if self._is_decided(n.input[1], inputs)))
 
     def scales_of(self, tensor: str, indices: set[str]) -> str | None:
         """The scales of the rows of an int8 table: what is gathered from by the same row numbers."""
@@ -55,6 +55,11 @@ class TableGathers:
         layers = {name for each in self.nodes if _layers(each) & set(node.sources) for name in each.input[:1]}
         vectors = node.inputs[2].node.name
         return sorted(tensors, key=lambda name: (not (vectors and name.startswith(vectors)), name not in layers))
+
+    def _is_decided(self, tensor: str, inputs: Sequence[str]) -> bool:
+        """Whether the first of some inputs, perhaps with the others, and nothing else decides on a tensor."""
+        deciding = self._decides(tensor)
+        return inputs[0] in deciding and deciding <= set(inputs)
 
     def _decides(self, tensor: str) -> frozenset[str]:
         """The inputs of the model that a tensor depends on."""

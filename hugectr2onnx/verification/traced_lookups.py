@@ -6,19 +6,20 @@ Gather run alone, on keys whose pattern says for every row number that comes out
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
-from hugectr2onnx.ir.feeds import smallest_batch
+from hugectr2onnx.ir.feeds import request, smallest_batch
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import LocalizedEmbedding, Lookup
+from hugectr2onnx.ir.ops.requests import PadKeys
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.verification.row_finder import KeyGroup, RowFinder, trace_places
+from hugectr2onnx.verification.row_finder import Feeder, KeyGroup, RowFinder, trace_places
 from hugectr2onnx.verification.table_gathers import TableGathers
 
 if TYPE_CHECKING:
@@ -64,21 +65,24 @@ class _Tracer:
         self.artifact = artifact
         self.unit = unit
         self.gathers = TableGathers(artifact)
-        self.finders: dict[str, RowFinder] = {}
+        self.finders: dict[Value, RowFinder] = {}
 
     def trace(self, node: Node) -> TracedLookup | str:
-        source = input_of(node.inputs[0])
+        source = source_of_keys(node.inputs[0])
         if source is None:
             return "its keys are no input of the model"
-        name = source.node.name
+        inputs = inputs_of(source)
+        name = inputs[0]
         groups = tuple(_groups(node, source, self.unit))
-        tensors = self.gathers.tensors_of(name, _width(node))
+        tensors = self.gathers.tensors_of(inputs, _width(node))
         if not tensors:
             return f"no table of {_width(node)} columns is gathered from by keys of {name}"
-        if name not in self.finders:
-            indices = self.gathers.indices_of(name)
-            self.finders[name] = RowFinder(self.artifact, name, source.type.concrete(self.unit), indices)
-        finder = self.finders[name]
+        if source not in self.finders:
+            indices = self.gathers.indices_of(inputs)
+            self.finders[source] = RowFinder(
+                self.artifact, inputs, source.type.concrete(self.unit), indices, _feeder(source)
+            )
+        finder = self.finders[source]
         read = trace_places(finder, groups, _keys(node))
         if read is None:
             return "the row numbers that the file works out cannot be traced back to keys"
@@ -104,18 +108,33 @@ def _keys(node: Node) -> Array:
     return keys
 
 
-def input_of(value: Value) -> Value | None:
-    """The one input that a value is made from; None where there are several."""
-    while not isinstance(value.op, Input):
+def source_of_keys(value: Value) -> Value | None:
+    """The input of keys, or the padded keys of one, that a value alone is made from; None where it is made from more."""
+    while not isinstance(value.op, Input | PadKeys):
         if len(value.inputs) != 1:
             return None
         value = value.inputs[0]
     return value
 
 
-def value_for(value: Value, feed: Array) -> Array:
-    """A value made from one input, for a feed of that input."""
-    return feed if isinstance(value.op, Input) else np.asarray(value.op.evaluate(value_for(value.inputs[0], feed)))
+def inputs_of(source: Value) -> list[str]:
+    """The names of the inputs that keys come from: that of the keys themselves first."""
+    if isinstance(source.op, Input):
+        return [source.node.name]
+    return list(dict.fromkeys(name for operand in source.inputs for name in inputs_of(operand)))
+
+
+def _feeder(source: Value) -> Feeder:
+    """Makes the inputs from keys as look-ups take them: every place is sent, so that each has its row number."""
+    return lambda keys: request(source.graph, {source: keys}, len(keys), whole=True)
+
+
+def value_for(value: Value, given: Mapping[Value, Array]) -> Array:
+    """A value made from others, for those that are given."""
+    if value in given:
+        return given[value]
+    made = value.op.evaluate(*(value_for(operand, given) for operand in value.inputs))
+    return np.asarray(made[value.index] if isinstance(made, tuple) else made)
 
 
 def _groups(node: Node, source: Value, unit: int) -> Iterator[KeyGroup]:
@@ -123,8 +142,8 @@ def _groups(node: Node, source: Value, unit: int) -> Iterator[KeyGroup]:
     shape = source.type.concrete(unit)
     first = np.full(shape, PROBE_KEY, np.int64)
     numbered = first + np.arange(first.size).reshape(shape)
-    offsets = value_for(node.inputs[0], first) - PROBE_KEY
-    cells = value_for(node.inputs[0], numbered) - PROBE_KEY - offsets
+    offsets = value_for(node.inputs[0], {source: first}) - PROBE_KEY
+    cells = value_for(node.inputs[0], {source: numbered}) - PROBE_KEY - offsets
     op = node.op
     if not isinstance(op, LocalizedEmbedding):
         yield KeyGroup(None, cells.reshape(-1), offsets.reshape(-1))

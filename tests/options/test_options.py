@@ -19,6 +19,7 @@ from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.options import METADATA_KEY, OPT_LEVELS, Options, descriptions
 
 SET: dict[str, Any] = {
+    "interface": "csr",
     "opt_level": 3,
     "convert_embedding": False,
     "input_shapes": {"x": ("N", 13)},

@@ -6,7 +6,7 @@ keys become an attribute). Constants of 1 MB and more stay outside protobuf, in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ SMALL_PART = 1 << 16
 ELEMENT_TYPES = {
     DType.F32: onnx.TensorProto.FLOAT,
     DType.I64: onnx.TensorProto.INT64,
+    DType.I32: onnx.TensorProto.INT32,
     DType.BOOL: onnx.TensorProto.BOOL,
 }
 
@@ -153,6 +154,27 @@ class OnnxEmitter:
         names = [self._unique(f"{self._hint}/{op_type}.out") for _ in range(outputs)]
         self._append(op_type, list(inputs), names, domain, attributes)
         return names
+
+    def loop(
+        self,
+        condition: str,
+        carried: Sequence[tuple[str, DType]],
+        body: Callable[[Sequence[str]], tuple[str, Sequence[str]]],
+    ) -> list[str]:
+        types = [(onnx.TensorProto.BOOL, condition), *((ELEMENT_TYPES[dtype], name) for name, dtype in carried)]
+        taken = [self._unique(f"{self._hint}/Loop.in") for _ in types]
+        outside, self.onnx_nodes = self.onnx_nodes, []
+        next_condition, results = body(taken[1:])
+        turn, self.onnx_nodes = self.onnx_nodes, outside
+        count = helper.make_tensor_value_info(self._unique(f"{self._hint}/Loop.count"), onnx.TensorProto.INT64, [])
+        # Shapes stay open: what is carried may grow.
+        inputs, outputs = (
+            [helper.make_tensor_value_info(name, type, None) for (type, _), name in zip(types, names, strict=True)]
+            for names in (taken, [next_condition, *results])
+        )
+        graph = helper.make_graph(turn, self._unique(f"{self._hint}/turn"), [count, *inputs], outputs)
+        first = [name for name, _ in carried]
+        return self.nodes("Loop", "", condition, *first, outputs=len(first), body=graph)
 
     def const(self, value: Any, dtype: str = "f32") -> str:
         array = np.array(value, DType(dtype).numpy)

@@ -135,7 +135,7 @@ def _expect_waking(graph: Graph, batch: int, seed: int, expected: Sequence[Expec
 
 def _batches(graph: Graph) -> list[int]:
     """Batches at which every dimension is whole and the largest tensor stays small; three feeds where nothing is dynamic."""
-    if not any(isinstance(dim, Batch) for value in graph.inputs for dim in value.type.shape):
+    if not any(isinstance(dim, Batch) for node in graph for type in node.types for dim in type.shape):
         return [1, 2, 3]
     unit = smallest_batch(graph)
     sizes = (_size(node) for node in graph)

@@ -14,7 +14,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact, located_tensor
 from hugectr2onnx.backend.onnx.onnx_file import external_tensors, read_model
 from hugectr2onnx.backend.runtime import shared_initializers
 from hugectr2onnx.errors import CompilerError, FeedError, OutputError, UnsupportedError
-from hugectr2onnx.ir.given_feeds import InputForm, check_rows
+from hugectr2onnx.ir.given_feeds import OFFSETS, InputForm, check_offsets, check_rows
 from hugectr2onnx.tables.regular_file import open_regular, shown
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ def _checked_feeds(opened: Any, feeds: Mapping[str, Any]) -> dict[str, NDArray[A
     arrays = {name: _checked_array(entry, feeds[name]) for name, entry in inputs.items()}
     # onnxruntime broadcasts one row beside several, and reads past the end of none.
     check_rows((name, InputForm.of_entry(entry), arrays[name].shape) for name, entry in inputs.items())
+    for name in arrays:
+        offsets = f"{name}{OFFSETS}"
+        if offsets in arrays and arrays[name].ndim == 1:
+            check_offsets(offsets, arrays[offsets], len(arrays[name]), name)
     return arrays
 
 

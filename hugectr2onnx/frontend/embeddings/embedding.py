@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
 
 import numpy as np
 
 from hugectr2onnx.errors import HugeCTR2ONNXError, OptionError, Setting, UnsupportedError, WeightsError
-from hugectr2onnx.frontend.embeddings.keys import Keys, check_padding, key_width, table_column
+from hugectr2onnx.frontend.embeddings.keys import Keys, check_padding, exclusive_sum, table_column
 from hugectr2onnx.frontend.embeddings.table_options import TableOptions
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, EmbeddingClause, SparseInput
 from hugectr2onnx.frontend.graph_json.embedding import HYBRID, LOCALIZED, ONE_HOT
@@ -18,42 +17,12 @@ from hugectr2onnx.frontend.weights.localized import check_gpus, check_slot_ids, 
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.lookup import VECTORS, Embedding, LocalizedEmbedding
-from hugectr2onnx.ir.types import Array, N, f32, i64
+from hugectr2onnx.ir.types import Array, N, f32
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.vectors import vectors_of
 
 CHUNK_BYTES = 1 << 20
 LARGE = 32 << 20
-
-
-def declare_keys(
-    graph: Graph,
-    data: DataClause,
-    read: set[str],
-    slot_size_array: tuple[int, ...],
-    fixed: Collection[str] = (),
-    padding_key: int | None = None,
-) -> dict[str, Keys]:
-    """An input i64[N, slot_num, nnz] for each sparse top that an embedding reads, in Data order.
-
-    nnz is 1 for a top whose slots hold one key at most, else a symbol `nnz_<top>` that each request chooses. Tops in `fixed`
-    keep the nnz of the graph JSON: it is part of the shape of what is made of them. With the reader's `slot_size_array` the
-    inputs are raw keys and slot g gets the sum of the sizes before it added; slots beyond the list get 0 (formats 4.1).
-    """
-    offsets = _exclusive_sum(slot_size_array)
-    inputs = {
-        sparse.top: graph.input(sparse.top, i64(N, sparse.slot_num, key_width(sparse, fixed)))
-        for sparse in data.sparse
-        if sparse.top in read
-    }
-    keys: dict[str, Keys] = {}
-    first = 0
-    for sparse in data.sparse:
-        own = tuple(offsets[g] if g < len(offsets) else 0 for g in range(first, first + sparse.slot_num))
-        if sparse.top in read:
-            keys[sparse.top] = Keys.of(inputs[sparse.top], own, padding_key)
-        first += sparse.slot_num
-    return keys
 
 
 def check_slot_sizes(sizes: Sequence[int], data: DataClause) -> str | None:
@@ -86,7 +55,7 @@ def look_up(
     if options.keep is not None:
         table = _kept(clause, table, options.keep, warn)
     if clause.type == ONE_HOT:
-        keys = keys.moved(_exclusive_sum(clause.slot_size_array or ()))
+        keys = keys.moved(exclusive_sum(clause.slot_size_array or ()))
     operands = [
         keys.column(graph, table.keys, f"{clause.top}.keys"),
         graph.const(vectors_of(table.vectors), f"{clause.top}{VECTORS}"),
@@ -173,7 +142,3 @@ def _has_nan(array: Array) -> bool:
             if np.dot(rows, zeros[: rows.size]) != 0:
                 return True
     return False
-
-
-def _exclusive_sum(sizes: tuple[int, ...]) -> list[int]:
-    return [0, *accumulate(sizes)][: len(sizes)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -56,6 +57,11 @@ class Keys:
     def column(self, graph: Graph, keys: Array, name: str) -> Value:
         """The keys of a table as an operand of look-ups."""
         return graph.const(table_column(keys, self.padding_key), name)
+
+
+def exclusive_sum(sizes: Sequence[int]) -> list[int]:
+    """What stands before each: where each slot begins among keys that are numbered through all slots."""
+    return [0, *accumulate(sizes)][: len(sizes)]
 
 
 def key_width(sparse: SparseInput, fixed: Collection[str] = ()) -> int:

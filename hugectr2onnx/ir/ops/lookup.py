@@ -31,12 +31,14 @@ from hugectr2onnx.ir.ops.stored_rows import store
 from hugectr2onnx.ir.types import Array, DType, TensorType, f32
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
-from hugectr2onnx.tables.key_index import MAX_INT32_ROWS, MAX_KEY, KeyColumn, RangeIndex, column
+from hugectr2onnx.tables.key_index import MAX_INT32_ROWS, MAX_KEY, KeyColumn, RangeIndex, column, signed_column
 from hugectr2onnx.tables.row_format import FP32, RowFormat
 
 VECTORS = ".vectors"
 """The end of the name of a table's vectors; what stands before it names the table."""
 CHUNK = 1 << 20
+NO_KEY = 1 << 64
+"""A `padding_key` that no key is: then nothing is padding."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class Lookup(Op):
     def emit_padding(self, out: Emitter, keys: str, rows: str, row: int, table_keys: Array, type: np.dtype[Any]) -> str:
         """`row` where one key alone is padding and would find another row; elsewhere `rows`, integers of a type."""
         assert self.padding_key is not None
+        if self.padding_key == NO_KEY:
+            return rows
         if self.default == 0 and not any(self.offsets) and not _holds(table_keys, self.padding_key):
             # The table lacks the padding key, and what is missing adds as little as padding.
             return rows
@@ -224,22 +228,37 @@ class LocalizedEmbedding(Lookup):
 
     n_gpus: int = 1
     slots: tuple[int, ...] = ()
-    """The number of each slot of the keys, which decides its GPU."""
+    """The number of each slot of the keys, which decides its GPU, unless an operand says it for each key."""
 
-    def infer(self, keys: TensorType, table_keys: TensorType, vectors: TensorType, slot_ids: TensorType) -> TensorType:
+    def infer(
+        self,
+        keys: TensorType,
+        table_keys: TensorType,
+        vectors: TensorType,
+        slot_ids: TensorType,
+        key_slots: TensorType | None = None,
+    ) -> TensorType:
         if slot_ids.shape != table_keys.shape or keys.rank != 3 or keys.shape[1] != len(self.slots):
             raise ShapeError(f"keys of {keys} for {len(self.slots)} slots, {slot_ids} slot ids for {table_keys}")
         return self.pooled_type(keys, table_keys, vectors)
 
-    def evaluate(self, keys: Array, table_keys: Array, vectors: Array, slot_ids: Array) -> Array:
+    def evaluate(
+        self, keys: Array, table_keys: Array, vectors: Array, slot_ids: Array, key_slots: Array | None = None
+    ) -> Array:
         rows, moved = np.full(keys.shape, -1, np.int64), self.moved(keys)
-        for position, slot in enumerate(self.slots):
-            (mine,) = np.nonzero(np.asarray(slot_ids) % self.n_gpus == slot % self.n_gpus)
-            local = rows_of(moved[:, position], np.asarray(table_keys)[mine])
-            rows[:, position] = np.where(local >= 0, mine[local] if len(mine) else -1, -1)
+        slots = np.array(self.slots, np.int64).reshape(1, -1, 1) if key_slots is None else key_slots
+        gpus = np.broadcast_to(slots % self.n_gpus, keys.shape)
+        for gpu in range(self.n_gpus):
+            (mine,) = np.nonzero(np.asarray(slot_ids) % self.n_gpus == gpu)
+            asked = gpus == gpu
+            own = np.asarray(table_keys)[mine]
+            local = rows_of(moved[asked], own if self.padding_key is None else signed_column(own))
+            rows[asked] = np.where(local >= 0, mine[local] if len(mine) else -1, -1)
         return self.pool(keys, rows, vectors)
 
-    def emit(self, out: Emitter, keys: str, table_keys: str, vectors: str, slot_ids: str) -> str:
+    def emit(
+        self, out: Emitter, keys: str, table_keys: str, vectors: str, slot_ids: str, key_slots: str | None = None
+    ) -> str:
         table, gpu = out.array(table_keys), np.asarray(out.array(slot_ids)) % self.n_gpus
         unique, ids, count = self.known(table)
         valid, rows = _valid(table)
@@ -252,7 +271,7 @@ class LocalizedEmbedding(Lookup):
             key_id = emit_map(out, keys, unique, ids, count)
         else:
             key_id = self.key_map.emit_rows(out, keys, self.offsets, unique, ids, count, False)
-        row = self._emit_row(out, key_id, slot_ids, places)
+        row = self._emit_row(out, key_id, slot_ids, places, key_slots)
         if self.padding_key is not None:
             padding_row = len(table) + self.padding_row_beyond
             row = self.emit_padding(out, keys, row, padding_row, table, np.dtype(np.int64))
@@ -269,10 +288,13 @@ class LocalizedEmbedding(Lookup):
         unique = np.unique(_valid(table_keys)[0])
         return unique, np.arange(len(unique)), len(unique)
 
-    def _emit_row(self, out: Emitter, key_id: str, slot_ids: str, places: Array) -> str:
+    def _emit_row(self, out: Emitter, key_id: str, slot_ids: str, places: Array, key_slots: str | None) -> str:
         if self.key_map is not None and not isinstance(self.key_map, LabelEncoded):
             key_id = out.node("Cast", key_id, to=DType.I64)
-        slot_gpu = out.const(np.array(self.slots, np.int64).reshape(1, -1, 1) % self.n_gpus, "i64")
+        if key_slots is None:
+            slot_gpu = out.const(np.array(self.slots, np.int64).reshape(1, -1, 1) % self.n_gpus, "i64")
+        else:
+            slot_gpu = out.node("Mod", key_slots, rank3(out, self.n_gpus))
         place = out.node("Add", out.node("Mul", key_id, rank3(out, self.n_gpus)), slot_gpu)
         return out.node("Gather", out.stacked(slot_ids, places.reshape(-1)), place, axis=0)
 

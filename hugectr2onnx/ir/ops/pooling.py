@@ -88,8 +88,8 @@ def _is_split(keys: TensorType) -> bool:
 
 
 def _flat(keys: TensorType) -> list[int]:
-    """[N, slot], -1 for a batch that is not a number."""
-    return [-1 if isinstance(dim, Batch) else dim for dim in keys.shape[:2]]
+    """[N, slot], -1 for a batch that is not a number, and for the number of keys where each is looked up alone."""
+    return [-1 if isinstance(dim, Batch | Width) else dim for dim in keys.shape[:2]]
 
 
 def emit_count(out: Emitter, keys: str, padding_key: int | None = None) -> str:

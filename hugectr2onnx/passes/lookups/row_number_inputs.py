@@ -15,6 +15,7 @@ from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.key_maps import NO_OFFSETS
 from hugectr2onnx.ir.ops.lookup import Embedding, Lookup, SlotOffset
+from hugectr2onnx.ir.ops.requests import PadKeys, SplitTables
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Array
@@ -68,6 +69,10 @@ def _row_input(node: Node) -> tuple[Value, RowInput]:
     if type(node.op) is not Embedding:
         raise _refuse(node, "its look-up is divided among GPUs, so the slot decides which row is meant")
     source, offsets = source_of(node)
+    if isinstance(source.op, PadKeys):
+        source = source.inputs[0]
+    if isinstance(source.op, SplitTables):
+        raise _refuse(node, f"{source.inputs[0].node.name} holds the keys of all tables, whose rows are others")
     if not isinstance(source.op, Input):
         raise _refuse(node, "its keys are no input of the model")
     const = node.inputs[1].const
@@ -83,7 +88,7 @@ def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tup
             yield use.node, _sum(offsets, op.offsets) if op.offsets else offsets
         elif isinstance(op, SlotOffset):
             yield from _readers(node, use.node.results[0], _sum(offsets, op.offsets))
-        elif isinstance(op, Reshape):
+        elif isinstance(op, Reshape | PadKeys):
             yield from _readers(node, use.node.results[0], offsets)
         else:
             raise _refuse(node, f"{op.mnemonic} reads its keys too")
@@ -118,6 +123,9 @@ def _replace(graph: Graph, node: Node, rows: dict[Value, Value]) -> None:
 def _without_offsets(graph: Graph, keys: Value) -> Value:
     if isinstance(keys.op, Input):
         return keys
+    if isinstance(keys.op, PadKeys):
+        # Among row numbers any negative one is padding.
+        return graph.add(replace(keys.op, padding_key=None), *keys.inputs) if keys.op.padding_key is not None else keys
     before = _without_offsets(graph, keys.inputs[0])
     if isinstance(keys.op, SlotOffset):
         return before
