@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
 
-StrPath = str | os.PathLike[str]
+if TYPE_CHECKING:
+    from hugectr2onnx.frontend.graph_json.json_text import StrPath
 
 
 def convert(

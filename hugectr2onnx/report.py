@@ -16,7 +16,7 @@ from hugectr2onnx.options import Progress
 from hugectr2onnx.passes import PassRun
 from hugectr2onnx.passes.lookups.strategies import Choice
 from hugectr2onnx.quantization.metrics import Trial
-from hugectr2onnx.quantization.stored_tables import StoredTable
+from hugectr2onnx.quantization.stored_tables import TableStorage
 
 SESSION_SETTINGS = {
     "execution_mode": "ORT_SEQUENTIAL",
@@ -59,7 +59,7 @@ class Report:
     """Bytes by file: the graph JSON, the dense file, the files of the tables."""
     tables: dict[str, int] = field(default_factory=dict)
     """Rows by embedding top."""
-    stored: tuple[StoredTable, ...] = ()
+    stored: tuple[TableStorage, ...] = ()
     """The format of each table's rows, its bytes before and after, its errors, the rows that keep_keys dropped."""
     runs_on: tuple[RunsOn, ...] = ()
     """Which runtimes can take the file as it stands."""

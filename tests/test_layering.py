@@ -25,7 +25,7 @@ ALLOWED = {
     "frontend": CORE | {"options"},
     "passes": CORE,
     "backend": CORE,
-    "datasets": CORE | {"frontend", "backend"},
+    "datasets": CORE | {"frontend", "backend", "options"},
     "scoring": CORE | {"datasets", "backend"},
     "sample_models": CORE | {"frontend", "datasets", "options", "compiler"},
     "options": CORE | {"frontend", "passes"},

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hugectr2onnx.backend.onnx import PROTOBUF_LIMIT
 from hugectr2onnx.backend.saving.key_file import KeyFile
 from hugectr2onnx.backend.saving.writable import existing_folder
 from hugectr2onnx.errors import OutputError, Setting
@@ -22,9 +23,10 @@ from hugectr2onnx.passes.lookups.strategies import BY_NAME as STRATEGIES
 from hugectr2onnx.passes.lookups.strategies import INDICES, PERFECT_HASH, Choice
 from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
 
-MEMORY = 300 << 20
-PROTOBUF_LIMIT = (1 << 31) - (1 << 16)
-"""What the model file itself can hold, some of it for the graph: keys of a LabelEncoder can lie nowhere else."""
+BASE_MEMORY_BYTES = 300 << 20
+"""Peak memory of a compilation beyond the imports and the tables."""
+MAX_ENCODER_BYTES = PROTOBUF_LIMIT - (1 << 16)
+"""Bytes of LabelEncoder keys that the model file can hold beside the graph; no external file can hold them."""
 START_SECONDS = 1.5
 READ_RATE = 4.0e9
 """Bytes a second at which a table is looked over; rows in smaller formats take as long once more."""
@@ -82,7 +84,7 @@ def forecast(
         dense_bytes=dense_bytes,
         table_bytes=stored,
         map_bytes=maps,
-        memory_bytes=MEMORY + dense_bytes + sum(table.memory_bytes for table in tables),
+        memory_bytes=BASE_MEMORY_BYTES + dense_bytes + sum(table.memory_bytes for table in tables),
         seconds=START_SECONDS + source / READ_RATE + (dense_bytes + stored + maps) / WRITE_RATE + keys,
         free_bytes=free_bytes(output) if output is not None else None,
         tables=tuple(tables),
@@ -135,7 +137,7 @@ def encoder_size_error(tables: Iterable[TableForecast]) -> OutputError | None:
     """The error of keys that the model file cannot hold."""
     encoded = [table for table in tables if STRATEGIES[table.strategy].is_in_model_file]
     needed = sum(table.map_bytes for table in encoded)
-    if needed <= PROTOBUF_LIMIT:
+    if needed <= MAX_ENCODER_BYTES:
         return None
     return OutputError(
         f"The keys of {', '.join(table.table for table in encoded)} take {needed:,} bytes as a LabelEncoder, which lies in the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from hugectr2onnx.checking.forecast import MEMORY, expected_tables, forecast
+from hugectr2onnx.checking.forecast import BASE_MEMORY_BYTES, expected_tables, forecast
 from hugectr2onnx.checking.report import FLOAT_BYTES
 from hugectr2onnx.checking.table_sizes import table_sizes
 from hugectr2onnx.errors import OptionError, Setting
@@ -27,7 +27,7 @@ def check_least_memory(graph: str | os.PathLike[str] | Mapping[str, object], wei
     sizes = table_sizes(graph, files, options)
     rows = sum(size // (FLOAT_BYTES * width) for top, size, _, width in sizes if top not in options.keep_keys)
     least = min(each.memory_per_key for each in STRATEGIES.values())
-    _raise(memory_error(MEMORY + dense + least * rows, options.max_memory, "at least"))
+    _raise(memory_error(BASE_MEMORY_BYTES + dense + least * rows, options.max_memory, "at least"))
 
 
 def check_memory(graph: Graph, dense_bytes: int, options: Options, *, automatic: bool) -> None:

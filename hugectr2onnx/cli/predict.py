@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    from hugectr2onnx.scoring import against
+    from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
     from hugectr2onnx.scoring.predict import predict
 
     options = dataset_options(arguments)
@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             metrics=arguments.metrics,
             group=arguments.group,
             against=arguments.against,
-            rtol=against.RTOL if arguments.rtol is None else arguments.rtol,
-            atol=against.ATOL if arguments.atol is None else arguments.atol,
+            rtol=RTOL if arguments.rtol is None else arguments.rtol,
+            atol=ATOL if arguments.atol is None else arguments.atol,
             partial=arguments.partial,
             force=arguments.force,
             keep=False,

@@ -9,7 +9,7 @@ from hugectr2onnx.cli.text_table import duration
 
 if TYPE_CHECKING:
     from hugectr2onnx.cli.output import Output
-    from hugectr2onnx.scoring.against import Comparison
+    from hugectr2onnx.scoring.against import PredictionComparison
     from hugectr2onnx.scoring.predict import Predictions
 
 
@@ -29,7 +29,7 @@ def show_scores(scores: Mapping[str, Mapping[str, float]], output: Output) -> No
         output.table(("label", *names), rows, right=names)
 
 
-def show_comparison(comparison: Comparison, output: Output) -> None:
+def show_comparison(comparison: PredictionComparison, output: Output) -> None:
     """The verdict, and the rows that differ most."""
     output.title(f"against {comparison.path}, {comparison.rows:,} rows")
     output.say(comparison.verdict, "good" if comparison.passed else "error")

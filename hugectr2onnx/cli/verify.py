@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     weights = required_weights(arguments)
+    from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
     from hugectr2onnx.verification import verify_file
     from hugectr2onnx.verification.result import FileDiffersError
 
@@ -52,8 +53,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
                 weights,
                 arguments.samples,
                 options=None if options == stored else options,
-                rtol=verify_file.RTOL if arguments.rtol is None else arguments.rtol,
-                atol=verify_file.ATOL if arguments.atol is None else arguments.atol,
+                rtol=RTOL if arguments.rtol is None else arguments.rtol,
+                atol=ATOL if arguments.atol is None else arguments.atol,
                 quick=arguments.quick,
                 mixed_precision=arguments.mixed_precision,
                 progress=progress,

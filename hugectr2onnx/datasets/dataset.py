@@ -17,7 +17,7 @@ from hugectr2onnx.datasets.files import DataFiles, find_files, head
 from hugectr2onnx.datasets.named_arrays import IterableSource, open_npz
 from hugectr2onnx.datasets.parquet import TableSource, open_parquet
 from hugectr2onnx.datasets.raw import RawFormat
-from hugectr2onnx.datasets.rows import Batch, Rows, in_batches, to_batch
+from hugectr2onnx.datasets.rows import RowBatch, Rows, in_batches, to_batch
 from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
 from hugectr2onnx.datasets.tabular import is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
@@ -72,7 +72,7 @@ class Dataset:
         for batch in self.batches():
             yield batch.inputs, batch.labels
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None) -> Iterator[RowBatch]:
         """The batches, read in a thread beside the caller; the last one may be smaller.
 
         Raises FeedError where the data is damaged, after the batches before the damage.
@@ -82,7 +82,7 @@ class Dataset:
             raise FeedError(f"a batch size of {size} holds no samples")
         return _ahead(self._cut(size))
 
-    def _cut(self, size: int) -> Iterator[Batch]:
+    def _cut(self, size: int) -> Iterator[RowBatch]:
         for piece in in_batches(self.source.pieces(size), size, self.limit):
             yield to_batch(piece, self.schema) if isinstance(piece, Rows) else piece
 
@@ -211,7 +211,7 @@ def _fits_raw(path: Path, schema: Schema, layout: RawFormat) -> bool:
     return False
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _ahead(batches: Iterator[RowBatch]) -> Iterator[RowBatch]:
     """The same batches, worked out in a thread a few of them ahead of the caller."""
     ready: queue.Queue[Any] = queue.Queue(BATCHES_AHEAD)
     stopped = threading.Event()

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import Batch
+from hugectr2onnx.datasets.rows import RowBatch
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -34,7 +34,7 @@ class ArraySource:
     def rows(self) -> int:
         return sum(self.counts)
 
-    def pieces(self, size: int) -> Iterator[Batch]:
+    def pieces(self, size: int) -> Iterator[RowBatch]:
         """The samples in order, `size` at a time; an array is never held as a whole."""
         for path in self.paths:
             with ExitStack() as stack:
@@ -114,13 +114,13 @@ def _labels_in(members: Mapping[str, Any], schema: Schema) -> list[str]:
     return [label.name for label in schema.labels if label.name in members]
 
 
-def _batches(path: Path, members: Mapping[str, Member], schema: Schema, size: int) -> Iterator[Batch]:
+def _batches(path: Path, members: Mapping[str, Member], schema: Schema, size: int) -> Iterator[RowBatch]:
     labels = _labels_in(members, schema)
     left = members[schema.inputs[0]].shape[0]
     while left:
         count = min(size, left)
         inputs = {name: members[name].take(count, path) for name in schema.inputs}
-        yield shaped(Batch(inputs, {name: members[name].take(count, path) for name in labels}), schema, str(path))
+        yield shaped(RowBatch(inputs, {name: members[name].take(count, path) for name in labels}), schema, str(path))
         left -= count
 
 
@@ -133,7 +133,7 @@ class IterableSource:
     rows: int | None = None
     warnings: tuple[str, ...] = ()
 
-    def pieces(self, size: int) -> Iterator[Batch]:
+    def pieces(self, size: int) -> Iterator[RowBatch]:
         """The samples in order, as they come."""
         for number, given in enumerate(self.batches):
             where = f"batch {number}"
@@ -145,7 +145,7 @@ class IterableSource:
             labels = {name: given[name] for name in _labels_in(given, self.schema)}
             arrays = _as_arrays({**{name: given[name] for name in self.schema.inputs}, **labels}, where)
             inputs = {name: arrays[name] for name in self.schema.inputs}
-            batch = Batch(inputs, {name: arrays[name] for name in labels})
+            batch = RowBatch(inputs, {name: arrays[name] for name in labels})
             for start in range(0, len(batch), size):
                 yield shaped(batch.part(start, min(start + size, len(batch))), self.schema, where)
 
@@ -157,7 +157,7 @@ def _as_arrays(given: Mapping[str, Any], where: str) -> dict[str, Array]:
         raise FeedError(f"{where} holds something that is not an array: {error}") from None
 
 
-def shaped(batch: Batch, schema: Schema, where: str) -> Batch:
+def shaped(batch: RowBatch, schema: Schema, where: str) -> RowBatch:
     """The batch in the types and ranks that the model takes: float32 values, int64 keys, [n, columns] labels.
 
     Keys [n, slots] stand for [n, slots, 1]. Raises FeedError for arrays that do not fit.
@@ -184,7 +184,7 @@ def shaped(batch: Batch, schema: Schema, where: str) -> Batch:
         for label in schema.labels
         if label.name in batch.labels
     }
-    return Batch(inputs, labels, batch.ids)
+    return RowBatch(inputs, labels, batch.ids)
 
 
 def _floats(values: Array, columns: int, where: str) -> Array:

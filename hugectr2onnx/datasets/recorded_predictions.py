@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
+from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.regular_file import open_regular, shown
 
-Array = NDArray[Any]
-
+RTOL = ATOL = 1e-4
+"""Tolerance for recorded predictions: HugeCTR computes in float32 on a GPU, in an order of its own, and so differs from the
+float64 reference by more than onnxruntime does."""
 MAX_UNPACKED = 256 << 20
 """Bytes that any recording may unpack to."""
 MAX_EXPANSION = 20

@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
-from hugectr2onnx.datasets.schema import Schema, SparseInput
+from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 
@@ -95,7 +95,7 @@ def as_lists(keys: Keys) -> tuple[Lists, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class RowBatch:
     """What a model is fed with: `inputs` and `labels` by the names of the model's inputs and outputs."""
 
     inputs: Mapping[str, Array]
@@ -105,13 +105,15 @@ class Batch:
     def __len__(self) -> int:
         return len(next(iter((*self.inputs.values(), *self.labels.values())), ()))
 
-    def part(self, start: int, stop: int) -> Batch:
-        return Batch(*({name: array[start:stop] for name, array in each.items()} for each in self._groups()))
+    def part(self, start: int, stop: int) -> RowBatch:
+        return RowBatch(*({name: array[start:stop] for name, array in each.items()} for each in self._groups()))
 
     @staticmethod
-    def joined(parts: Sequence[Batch]) -> Batch:
+    def joined(parts: Sequence[RowBatch]) -> RowBatch:
         groups = zip(*(part._groups() for part in parts), strict=True)
-        return Batch(*({name: np.concatenate([part[name] for part in group]) for name in group[0]} for group in groups))
+        return RowBatch(
+            *({name: np.concatenate([part[name] for part in group]) for name in group[0]} for group in groups)
+        )
 
     def _groups(self) -> tuple[Mapping[str, Array], ...]:
         return self.inputs, self.labels, self.ids
@@ -154,7 +156,7 @@ def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iter
         yield held[0] if len(held) == 1 else held[0].joined(held)
 
 
-def to_batch(rows: Rows, schema: Schema) -> Batch:
+def to_batch(rows: Rows, schema: Schema) -> RowBatch:
     """Offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width."""
     inputs: dict[str, Array] = {}
     if schema.dense is not None and schema.feeds_dense:
@@ -170,10 +172,10 @@ def to_batch(rows: Rows, schema: Schema) -> Batch:
         for label in schema.labels:
             labels[label.name] = rows.labels[:, at : at + label.columns]
             at += label.columns
-    return Batch(inputs, labels, rows.ids)
+    return RowBatch(inputs, labels, rows.ids)
 
 
-def _keys_of(keys: Keys, first: int, sparse: SparseInput, schema: Schema) -> Array:
+def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema) -> Array:
     slots = slice(first, first + sparse.slots)
     offsets = np.asarray(schema.offsets[slots], np.int64)
     if isinstance(keys, tuple):
@@ -189,7 +191,7 @@ def _keys_of(keys: Keys, first: int, sparse: SparseInput, schema: Schema) -> Arr
     return padded
 
 
-def _padded(slots: Sequence[Lists], offsets: Array, sparse: SparseInput, padding: int) -> Array:
+def _padded(slots: Sequence[Lists], offsets: Array, sparse: KeyInput, padding: int) -> Array:
     widest = max((int(each.counts.max(initial=0)) for each in slots), default=0)
     if sparse.width is not None and widest > sparse.width:
         raise FeedError(

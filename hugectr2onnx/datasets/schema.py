@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.frontend.graph_json import data_metadata
 from hugectr2onnx.frontend.graph_json.clauses import DataClause
+from hugectr2onnx.ir.feeds import PADDING
+from hugectr2onnx.options import METADATA_KEY
 
 if TYPE_CHECKING:
     import onnx
@@ -24,12 +26,8 @@ class HasArtifact(Protocol):
     def artifact(self) -> Any: ...
 
 
-STATED_OPTIONS = "hugectr2onnx.options"
-PADDING = -1
-
-
 @dataclass(frozen=True)
-class Label:
+class LabelColumns:
     """One output of the model and the label columns that it is compared with."""
 
     name: str
@@ -37,7 +35,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class SparseInput:
+class KeyInput:
     """One input of keys: `slots` consecutive slots; `width` is its third dimension, None where any width will do.
 
     `hotness` has the largest number of keys of each slot. `is_fed`: whether the model takes it; a data set has it anyway.
@@ -58,10 +56,10 @@ class Schema:
     model adds them itself or the keys need none. `padding` fills the places of a slot that has fewer keys than others.
     """
 
-    labels: tuple[Label, ...]
+    labels: tuple[LabelColumns, ...]
     dense: str | None
     dense_dim: int
-    sparse: tuple[SparseInput, ...]
+    sparse: tuple[KeyInput, ...]
     vectors: tuple[str, ...] = ()
     """Further inputs, which only data given by the names of inputs can hold."""
     feeds_dense: bool = True
@@ -115,11 +113,11 @@ def _as_recorded(interface: Schema, data: DataClause) -> Schema:
     for clause in data.sparse:
         width = taken[clause.top].width if clause.top in taken else clause.max_nnz
         is_fed = clause.top in taken
-        sparse.append(SparseInput(clause.top, clause.slot_num, width, clause.nnz_per_slot, is_fed))
+        sparse.append(KeyInput(clause.top, clause.slot_num, width, clause.nnz_per_slot, is_fed))
     has_dense = data.dense_dim > 0
     return replace(
         interface,
-        labels=tuple(Label(label.name, label.dim) for label in data.labels),
+        labels=tuple(LabelColumns(label.name, label.dim) for label in data.labels),
         dense=data.dense_top if has_dense or interface.dense == data.dense_top else None,
         dense_dim=data.dense_dim,
         feeds_dense=interface.dense == data.dense_top,
@@ -141,7 +139,7 @@ def _skeleton(model: str | os.PathLike[str] | HasArtifact) -> onnx.ModelProto:
 
 def _stated(skeleton: onnx.ModelProto) -> Mapping[str, Any]:
     """The options that the model says it was compiled with; empty for files of other converters."""
-    text = _entry(skeleton, STATED_OPTIONS)
+    text = _entry(skeleton, METADATA_KEY)
     try:
         stated = json.loads(text or "{}")
     except ValueError:
@@ -158,18 +156,18 @@ def _from_interface(skeleton: onnx.ModelProto, stated: Mapping[str, Any]) -> Sch
     import onnx
 
     dense: list[tuple[str, int]] = []
-    sparse: list[SparseInput] = []
+    sparse: list[KeyInput] = []
     vectors: list[str] = []
     for entry in skeleton.graph.input:
         dims = _dims(entry)
         kind = entry.type.tensor_type.elem_type
         if kind == onnx.TensorProto.INT64 and len(dims) == 3 and isinstance(dims[1], int):
-            sparse.append(SparseInput(entry.name, dims[1], dims[2] if isinstance(dims[2], int) else None))
+            sparse.append(KeyInput(entry.name, dims[1], dims[2] if isinstance(dims[2], int) else None))
         elif kind == onnx.TensorProto.FLOAT and len(dims) == 2 and isinstance(dims[1], int) and not dense:
             dense.append((entry.name, dims[1]))
         else:
             vectors.append(entry.name)
-    labels = [Label(entry.name, _columns(_dims(entry))) for entry in skeleton.graph.output]
+    labels = [LabelColumns(entry.name, _columns(_dims(entry))) for entry in skeleton.graph.output]
     name, dim = dense[0] if dense else (None, 0)
     padding = stated.get("padding_key")
     return Schema(

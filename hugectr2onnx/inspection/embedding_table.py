@@ -13,6 +13,7 @@ import numpy as np
 from hugectr2onnx.errors import FeedError, WeightsError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause
+from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.frontend.weights.snapshot import Weights, resolve
@@ -20,7 +21,7 @@ from hugectr2onnx.frontend.weights.sparse_table import open_table
 from hugectr2onnx.ir.types import Array
 
 PIECE_ROWS = 1 << 16
-UNKNOWN_TYPE = "LocalizedSlotSparseEmbeddingHash"
+UNKNOWN_TYPE = LOCALIZED
 """A table folder does not say of which type it is; this one has a slot_id file, which is read where there is one."""
 
 

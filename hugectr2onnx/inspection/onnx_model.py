@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from hugectr2onnx.backend.onnx.emitter import LAYER_KEY
 from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor, external_tensors, read_model
 from hugectr2onnx.ir.types import Tensor
 from hugectr2onnx.tables.regular_file import first_bytes
-
-LAYER_KEY = "hugectr.layer"
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class StoredTensor:
 
 
 @dataclass(frozen=True)
-class KeyMap:
+class StoredKeyMap:
     """The keys of an embedding table in an ONNX model."""
 
     node: str
@@ -64,7 +63,7 @@ class OnnxSummary:
     operators: Mapping[str, int]
     layers: Mapping[str, int]
     tensors: tuple[StoredTensor, ...]
-    tables: tuple[KeyMap, ...]
+    tables: tuple[StoredKeyMap, ...]
     data_files: tuple[DataFile, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -142,12 +141,12 @@ def _element_type(number: int) -> str:
     return {"FLOAT": "f32", "DOUBLE": "f64", "INT64": "i64", "INT32": "i32", "BOOL": "bool"}.get(name, name.lower())
 
 
-def _tables(graph: onnx.GraphProto) -> Iterator[KeyMap]:
+def _tables(graph: onnx.GraphProto) -> Iterator[StoredKeyMap]:
     for node in graph.node:
         keys = _keys(node) if node.op_type == "LabelEncoder" else None
         if keys is not None:
             low, high = (int(keys.min()), int(keys.max())) if keys.size else (None, None)
-            yield KeyMap(node.name, _layers(node), int(keys.size), low, high)
+            yield StoredKeyMap(node.name, _layers(node), int(keys.size), low, high)
 
 
 def _keys(node: onnx.NodeProto) -> np.ndarray[Any, np.dtype[np.int64]] | None:

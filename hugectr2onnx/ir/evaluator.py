@@ -11,7 +11,7 @@ import numpy as np
 from hugectr2onnx.errors import CompilerError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import Lookup
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import Array
 
 Adjust = Callable[[Value, Array], Array]
@@ -56,7 +56,7 @@ def evaluate_values(
 def _results(
     node: Node, known: Mapping[Value, Array], feeds: Mapping[str, Array], precision: type[np.floating[Any]]
 ) -> Sequence[Array]:
-    if isinstance(node.op, Output):
+    if isinstance(node.op, Outputs):
         return ()
     if isinstance(node.op, Input):
         if node.name not in feeds:

@@ -13,13 +13,14 @@ from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
 from hugectr2onnx.ir.ops.requests import PadKeys, RequestOp, SplitTables
 from hugectr2onnx.ir.ops.shape import Slice, Take
 from hugectr2onnx.ir.types import Array, Batch, DType, Width
+from hugectr2onnx.tables.key_index import MIN_KEY
 
 EXTREMES = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0, -1, 1 << 31, (1 << 32) - 1], np.int64)
 SAMPLED_KEYS = 4096
-MIN_KEY = int(np.iinfo(np.int64).min)
 FED_WIDTHS = (1, 3, 9, 33)
 """Widths of inputs whose width is free; a feed takes one by its seed, so that the feeds of a proof differ in it."""
 PADDING = -1
+"""The key that fills an empty position of an input of keys; no table has it."""
 
 
 def smallest_batch(graph: Graph) -> int:

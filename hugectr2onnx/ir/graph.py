@@ -18,7 +18,7 @@ import numpy as np
 
 from hugectr2onnx.errors import CompilerError
 from hugectr2onnx.ir.op import Op
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.printer import print_graph
 from hugectr2onnx.ir.syntax import Operators
 from hugectr2onnx.ir.types import Array, Dim, TensorType
@@ -157,7 +157,7 @@ class Graph:
         """Set the interface outputs, in order."""
         if self._output is not None:
             raise CompilerError("the graph has its outputs already")
-        self._output = self.add(Output(tuple(values)), *values.values()).node
+        self._output = self.add(Outputs(tuple(values)), *values.values()).node
         self._changed()
 
     @contextmanager
@@ -199,7 +199,7 @@ class Graph:
         while stack:
             dead = stack.pop()
             met[dead] = None
-            if dead in self._nx and not self._nx.succ[dead] and not isinstance(dead.op, Input | Output):
+            if dead in self._nx and not self._nx.succ[dead] and not isinstance(dead.op, Input | Outputs):
                 self._remove(dead)
                 erased.append(dead)
                 stack.extend(operand.node for operand in dead.inputs)
@@ -274,7 +274,7 @@ class Graph:
     @property
     def outputs(self) -> dict[str, Value]:
         op = self.sink.op
-        assert isinstance(op, Output)
+        assert isinstance(op, Outputs)
         return dict(zip(op.names, self.sink.inputs, strict=True))
 
     def uses(self, value: Value) -> tuple[Use, ...]:
@@ -295,7 +295,7 @@ class Graph:
     def __len__(self) -> int:
         """How many operations there are, constants and the interface apart."""
         if self._count is None:
-            self._count = sum(not isinstance(node.op, Input | Output | Const) for node in self._nx)
+            self._count = sum(not isinstance(node.op, Input | Outputs | Const) for node in self._nx)
         return self._count
 
     def __iter__(self) -> Iterator[Node]:

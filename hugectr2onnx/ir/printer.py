@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from hugectr2onnx.ir.op import Op
-from hugectr2onnx.ir.ops.structural import Const, Output
+from hugectr2onnx.ir.ops.structural import Const, Outputs
 from hugectr2onnx.ir.types import Batch, TensorType
 
 # The graph prints itself with this module, so the module knows it by what it reads of it.
@@ -73,7 +73,7 @@ def print_node(node: PrintedNode, names: Names | None = None) -> str:
     """One operation, such as `%fc1 = linear(%x, %w, %b) {activation=relu} : f32[N, 4]`."""
     names = names or Names()
     operands = [names.of(operand) for operand in node.inputs]
-    if isinstance(node.op, Output):
+    if isinstance(node.op, Outputs):
         pairs = zip(node.op.names, operands, strict=True)
         return "return " + ", ".join(f"{name}={operand}" for name, operand in pairs)
     results = ", ".join(map(names.of, node.results))

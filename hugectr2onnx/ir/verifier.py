@@ -6,7 +6,7 @@ from collections import Counter
 
 from hugectr2onnx.errors import ShapeError, VerificationError
 from hugectr2onnx.ir.graph import Graph, Node
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import TensorType
 
 
@@ -25,7 +25,7 @@ def verify(graph: Graph) -> None:
 
 
 def _verify_interface(graph: Graph) -> None:
-    sinks = [node for node in graph if isinstance(node.op, Output)]
+    sinks = [node for node in graph if isinstance(node.op, Outputs)]
     if sinks != [graph.sink]:
         raise VerificationError(f"{len(sinks)} output sinks where one is needed")
     declared = [value.node for value in graph.inputs]
@@ -38,7 +38,7 @@ def _verify_interface(graph: Graph) -> None:
 
 
 def _output_names(sink: Node) -> tuple[str, ...]:
-    assert isinstance(sink.op, Output)
+    assert isinstance(sink.op, Outputs)
     return sink.op.names
 
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hugectr2onnx.datasets.recorded_predictions import Array, load_arrays
+from hugectr2onnx.datasets.recorded_predictions import load_arrays
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.types import Array
 
 Formats = str | Mapping[str, str]
 BATCH = 8192

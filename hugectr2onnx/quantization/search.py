@@ -14,7 +14,7 @@ from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.options import Options, Progress
 from hugectr2onnx.quantization.metrics import Formats, Quality, Trial, evaluate_samples
-from hugectr2onnx.quantization.stored_tables import FormatRefusedError, StoredTable
+from hugectr2onnx.quantization.stored_tables import FormatRefusedError, TableStorage
 from hugectr2onnx.tables.row_format import BY_NAME, FORMATS, FP32
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _is_exact(formats: Formats) -> bool:
     return all(format == FP32.name for format in ([formats] if isinstance(formats, str) else formats.values()))
 
 
-def _stored_as(asked: Formats, tables: Sequence[StoredTable]) -> Formats:
+def _stored_as(asked: Formats, tables: Sequence[TableStorage]) -> Formats:
     """The formats that the tables have: rows that one format for all makes no smaller have a more exact one."""
     if not isinstance(asked, str) or all(table.format == asked for table in tables):
         return asked
@@ -135,7 +135,7 @@ def _larger(formats: Formats) -> Formats:
     return {table: BY_NAME[each].more_exact.name for table, each in formats.items()}
 
 
-def _by_top(formats: Formats, tables: Iterable[StoredTable]) -> dict[str, str]:
+def _by_top(formats: Formats, tables: Iterable[TableStorage]) -> dict[str, str]:
     """The format of each look-up's rows, where one was given for all of them."""
     if not isinstance(formats, str):
         return dict(formats)

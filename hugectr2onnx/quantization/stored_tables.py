@@ -23,7 +23,7 @@ class FormatRefusedError(UnsupportedError):
 
 
 @dataclass(frozen=True)
-class StoredTable:
+class TableStorage:
     """One table: its rows in the model, bytes as float32 and as they are stored, the errors of its numbers.
 
     `rows_dropped` are those that `keep_keys` left out, `filler_rows` those that a direct key map adds for numbers that are
@@ -47,7 +47,7 @@ class StoredTable:
         return self.bytes_before - self.bytes_after
 
 
-def stored_tables(graph: Graph) -> Iterator[StoredTable]:
+def stored_tables(graph: Graph) -> Iterator[TableStorage]:
     """The tables of a graph that no pass has touched, in the order of their look-ups.
 
     Reads a table once where it is not stored as it is. Raises FormatRefusedError for a format that cannot hold its numbers.
@@ -75,18 +75,18 @@ def format_warnings(tables: Iterable[tuple[str, str, int]], asked: str | Mapping
             )
 
 
-def with_fillers(tables: Iterable[StoredTable], key_maps: Iterable[Choice]) -> tuple[StoredTable, ...]:
+def with_fillers(tables: Iterable[TableStorage], key_maps: Iterable[Choice]) -> tuple[TableStorage, ...]:
     """The same with the rows that their key maps add, which are chosen later."""
     added = {choice.table: choice.filler_rows for choice in key_maps}
     return tuple(_filled(table, added.get(table.table, 0)) for table in tables)
 
 
-def _filled(table: StoredTable, fillers: int) -> StoredTable:
+def _filled(table: TableStorage, fillers: int) -> TableStorage:
     size = (table.rows + fillers) * BY_NAME[table.format].row_bytes(table.width)
     return replace(table, filler_rows=fillers, bytes_after=size)
 
 
-def _stored(node: Node, format: RowFormat, tops: tuple[str, ...]) -> StoredTable:
+def _stored(node: Node, format: RowFormat, tops: tuple[str, ...]) -> TableStorage:
     const = node.inputs[2].const
     assert const is not None
     rows, width = const.shape
@@ -103,4 +103,4 @@ def _stored(node: Node, format: RowFormat, tops: tuple[str, ...]) -> StoredTable
     after = rows * format.row_bytes(width)
     errors = measured.max_error, measured.rms_error
     dropped = vectors.dropped
-    return StoredTable(table_label(node), format.name, rows, width, before, after, *errors, dropped, tops=tops)
+    return TableStorage(table_label(node), format.name, rows, width, before, after, *errors, dropped, tops=tops)

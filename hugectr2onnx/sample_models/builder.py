@@ -22,7 +22,7 @@ ADAM_COPIES = 3
 
 
 @dataclass(frozen=True)
-class SparseInput:
+class SparseParam:
     """hugectr.DataReaderSparseParam(top, nnz, fixed, slots)."""
 
     top: str
@@ -38,7 +38,7 @@ class SparseInput:
 class ModelBuilder:
     """Input, then embeddings, then dense layers; `graph()` is the JSON, `rows` and `keys` what its tables should hold."""
 
-    def __init__(self, *sparse: SparseInput, dense: int = 0, labels: Mapping[str, int] | None = None):
+    def __init__(self, *sparse: SparseParam, dense: int = 0, labels: Mapping[str, int] | None = None):
         self._data = _data(sparse, dense, dict(sorted((labels or {"label": 1}).items())))
         self._embeddings: list[Json] = []
         self._layers: list[Json] = []
@@ -115,7 +115,7 @@ class ModelBuilder:
         return json.dumps(self.graph(), indent=2, sort_keys=True)
 
 
-def _data(sparse: Sequence[SparseInput], dense: int, labels: Mapping[str, int]) -> Json:
+def _data(sparse: Sequence[SparseParam], dense: int, labels: Mapping[str, int]) -> Json:
     tops, dims = list(labels), list(labels.values())
     entries = [
         {"top": s.top, "slot_num": s.slots, "nnz_per_slot": list(s.nnz_per_slot), "is_fixed_length": s.fixed}

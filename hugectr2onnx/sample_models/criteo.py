@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size
 
 
 def criteo_bn(size: Size) -> ModelBuilder:
-    model = ModelBuilder(SparseInput("data1", 1, nnz=39, fixed=False))
+    model = ModelBuilder(SparseParam("data1", 1, nnz=39, fixed=False))
     vec, rows = size.width(64, 8), size.rows("sparse_embedding1", 300_000)
     model.embedding("data1", "sparse_embedding1", vec, rows, keys="hashes", combiner="mean")
     last = model.reshape("sparse_embedding1", "reshape1", vec)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 MULTI_HOT = (3, 2, 1, 2, 5, 1, 1, 1, 1, 5, 3, 5, 1, 5, 5, 5, 1, 1, 1, 5, 5, 5, 5, 3, 1, 1)
 
 
 def dcn(size: Size) -> ModelBuilder:
-    model = ModelBuilder(SparseInput("data1", 26, nnz=2, fixed=False), dense=13)
+    model = ModelBuilder(SparseParam("data1", 26, nnz=2, fixed=False), dense=13)
     vec, width = size.width(16, 4), size.width(1024, 32)
     model.embedding("data1", "sparse_embedding1", vec, size.rows("sparse_embedding1", 300_000), keys="hashes")
     model.reshape("sparse_embedding1", "reshape1", 26 * vec)
@@ -25,7 +25,7 @@ def dcn(size: Size) -> ModelBuilder:
 
 def dcnv2(size: Size) -> ModelBuilder:
     """Low-rank crosses; graph_to_json loses their `projection_dim`."""
-    model = ModelBuilder(SparseInput("data1", 26, nnz=MULTI_HOT, fixed=False), dense=13)
+    model = ModelBuilder(SparseParam("data1", 26, nnz=MULTI_HOT, fixed=False), dense=13)
     rows = size.rows("sparse_embedding1", 300_000)
     vec, bottom = size.width(128, 4), [size.width(512, 16), size.width(256, 8)]
     top = [size.width(width, 16) for width in (1024, 1024, 512, 256)]

@@ -17,9 +17,10 @@ from hugectr2onnx.errors import OutputError, UnsupportedError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import DataClause
 from hugectr2onnx.frontend.layers.layer import REGISTRY
+from hugectr2onnx.ir.feeds import PADDING
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.sample_models.catalog import SamplePaths
-from hugectr2onnx.sample_models.feeds import PADDING, sample_feeds
+from hugectr2onnx.sample_models.feeds import sample_feeds
 
 Format = Literal["parquet", "norm", "raw"]
 FORMATS: tuple[Format, ...] = ("parquet", "norm", "raw")
@@ -32,7 +33,7 @@ LOGIT_SPREAD = 1.5
 
 
 @dataclass(frozen=True)
-class Samples:
+class DrawnSamples:
     """Some samples in the model's own terms: labels [n, columns], dense [n, d], keys [n, slots, nnz] with padding."""
 
     labels: Array
@@ -99,7 +100,7 @@ class _Planted:
             {name: float(values.mean()) for name, values in logits.items()},
         )
 
-    def draw(self, rows: int, seed: int) -> Samples:
+    def draw(self, rows: int, seed: int) -> DrawnSamples:
         feeds = sample_feeds(self.sample, rows, seed)
         generator = np.random.default_rng([seed, 7])
         columns = []
@@ -110,7 +111,7 @@ class _Planted:
         keys = [array for array in feeds.values() if array.dtype == np.int64]
         widest = max(array.shape[2] for array in keys)
         padded = [np.pad(each, ((0, 0), (0, 0), (0, widest - each.shape[2])), constant_values=PADDING) for each in keys]
-        return Samples(np.concatenate(columns, axis=1), dense, np.concatenate(padded, axis=1))
+        return DrawnSamples(np.concatenate(columns, axis=1), dense, np.concatenate(padded, axis=1))
 
 
 def _logits(outputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -146,7 +147,7 @@ def _write_part(
     return listed
 
 
-def _chunks(planted: _Planted, rows: int, seed: int) -> Iterator[Samples]:
+def _chunks(planted: _Planted, rows: int, seed: int) -> Iterator[DrawnSamples]:
     for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
         yield planted.draw(min(CHUNK_ROWS, rows - start), seed + number)
 
@@ -174,7 +175,7 @@ def _write_metadata(folder: Path, names: Sequence[str], counts: Sequence[int], d
     (folder / "_metadata.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _write_parquet(path: Path, chunks: Iterator[Samples], rows: int, sizes: Sequence[int] | None) -> None:
+def _write_parquet(path: Path, chunks: Iterator[DrawnSamples], rows: int, sizes: Sequence[int] | None) -> None:
     from hugectr2onnx.datasets.parquet import pyarrow
 
     pa = pyarrow()
@@ -207,7 +208,7 @@ def _key_column(pa: Any, keys: Array, offset: int) -> Any:
     return pa.ListArray.from_arrays(pa.array(starts), pa.array(keys[there] - offset))
 
 
-def _write_norm(path: Path, chunks: Iterator[Samples], rows: int, _: Sequence[int] | None) -> None:
+def _write_norm(path: Path, chunks: Iterator[DrawnSamples], rows: int, _: Sequence[int] | None) -> None:
     """With check sums, as `hugectr.tools.DataGenerator` writes them (formats 4.3)."""
     with open(path, "wb") as file:
         for chunk in chunks:
@@ -217,7 +218,7 @@ def _write_norm(path: Path, chunks: Iterator[Samples], rows: int, _: Sequence[in
             file.write(_norm_records(chunk))
 
 
-def _norm_records(chunk: Samples) -> bytes:
+def _norm_records(chunk: DrawnSamples) -> bytes:
     """All records of a chunk: made as wide as the widest could be, then without the places of missing keys."""
     rows, slots, width = chunk.keys.shape
     there = chunk.keys != PADDING
@@ -240,7 +241,7 @@ def _checked(payload: bytes) -> bytes:
     return struct.pack("<i", len(payload)) + payload + bytes([sum(payload) & 0xFF])
 
 
-def _write_raw(path: Path, chunks: Iterator[Samples], rows: int, _: Sequence[int] | None) -> None:
+def _write_raw(path: Path, chunks: Iterator[DrawnSamples], rows: int, _: Sequence[int] | None) -> None:
     """float32 labels and dense values, 64-bit keys (formats 4.4)."""
     with open(path, "wb") as file:
         for chunk in chunks:
@@ -250,7 +251,7 @@ def _write_raw(path: Path, chunks: Iterator[Samples], rows: int, _: Sequence[int
             file.write(records.tobytes())
 
 
-_WRITERS: Mapping[str, Callable[[Path, Iterator[Samples], int, Sequence[int] | None], None]] = {
+_WRITERS: Mapping[str, Callable[[Path, Iterator[DrawnSamples], int, Sequence[int] | None], None]] = {
     "parquet": _write_parquet,
     "norm": _write_norm,
     "raw": _write_raw,

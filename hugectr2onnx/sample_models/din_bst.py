@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size
 
 USERS, GOODS, CATEGORIES = 192_403, 63_001, 801
@@ -12,7 +12,7 @@ def din(size: Size) -> ModelBuilder:
     """The last slot of goods and categories is the target; the attention's perceptron scores each pair with it."""
     history, vec = size.width(10, 4), size.width(18, 4)
     model = ModelBuilder(
-        SparseInput("UserID", 1), SparseInput("GoodID", history + 1), SparseInput("CateID", history + 1)
+        SparseParam("UserID", 1), SparseParam("GoodID", history + 1), SparseParam("CateID", history + 1)
     )
     for name, rows in (("user", USERS), ("good", GOODS), ("cate", CATEGORIES)):
         top = f"sparse_embedding_{name}"
@@ -53,7 +53,7 @@ def bst(size: Size) -> ModelBuilder:
     """A transformer over the history; `dense` is the length of the history."""
     history, vec, hidden = size.width(10, 5), size.width(16, 4), size.width(32, 8)
     inputs = {"UserID": 1, "GoodID": history, "Target_Good": 1, "CateID": history, "Target_Cate": 1}
-    model = ModelBuilder(*(SparseInput(top, slots) for top, slots in inputs.items()), dense=1)
+    model = ModelBuilder(*(SparseParam(top, slots) for top, slots in inputs.items()), dense=1)
     for top, bottom, width, rows in (
         ("user", "UserID", size.width(18, 6), USERS),
         ("good", "GoodID", vec, GOODS),

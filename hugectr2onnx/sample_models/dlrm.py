@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 
 def dlrm(size: Size) -> ModelBuilder:
-    model = ModelBuilder(SparseInput("data1", 26), dense=13)
+    model = ModelBuilder(SparseParam("data1", 26), dense=13)
     rows, vec = size.rows("sparse_embedding1", 300_000), size.width(128, 8)
     model.slot_size_array = tuple(skewed_slots(rows))
     model.embedding("data1", "sparse_embedding1", vec, rows, type=LOCALIZED, slot_sizes=model.slot_size_array)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 
 def deepfm(size: Size) -> ModelBuilder:
     """The last number of each vector is the weight of its key in the linear part."""
-    model = ModelBuilder(SparseInput("data1", 26, fixed=False), dense=13)
+    model = ModelBuilder(SparseParam("data1", 26, fixed=False), dense=13)
     rows, vec, width = size.rows("sparse_embedding1", 300_000), size.width(10, 4), size.width(400, 32)
     model.slot_size_array = tuple(skewed_slots(rows))
     model.embedding("data1", "sparse_embedding1", vec + 1, rows, type=LOCALIZED, slot_sizes=model.slot_size_array)

@@ -17,12 +17,11 @@ from hugectr2onnx.frontend.graph_json.embedding import ONE_HOT
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.weights.snapshot import resolve
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable
+from hugectr2onnx.ir.feeds import PADDING
 from hugectr2onnx.ir.types import Array, Batch
 from hugectr2onnx.options import Options
 from hugectr2onnx.sample_models.catalog import SamplePaths
 from hugectr2onnx.sample_models.plans import reader_sizes
-
-PADDING = -1
 
 
 def sample_feeds(sample: SamplePaths, batch: int, seed: int = 0) -> dict[str, Array]:

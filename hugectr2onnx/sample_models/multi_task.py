@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 SLOTS = 32
@@ -35,7 +35,7 @@ def shared_bottom(size: Size) -> ModelBuilder:
 
 def _census(size: Size) -> ModelBuilder:
     """32 slots of one key, no dense features, `reshape_embedding` [N, 32 * vec]."""
-    model = ModelBuilder(SparseInput("data", SLOTS), labels=dict.fromkeys(TASKS.values(), 1))
+    model = ModelBuilder(SparseParam("data", SLOTS), labels=dict.fromkeys(TASKS.values(), 1))
     rows, vec = size.rows("embedding", 300_000), size.width(16, 4)
     model.slot_size_array = tuple(skewed_slots(rows, SLOTS))
     model.embedding("data", "embedding", vec, rows, type=LOCALIZED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 ROWS = 300_000
@@ -41,7 +41,7 @@ def neumf(size: Size) -> ModelBuilder:
 
 def _ratings(size: Size, embedding: str, vec: int) -> ModelBuilder:
     """A user and an item; the reader wants a dense feature, which no layer reads."""
-    model = ModelBuilder(SparseInput("data", 2), dense=1)
+    model = ModelBuilder(SparseParam("data", 2), dense=1)
     rows = size.rows(embedding, ROWS)
     model.slot_size_array = tuple(skewed_slots(rows, 2))
     model.embedding("data", embedding, vec, rows)

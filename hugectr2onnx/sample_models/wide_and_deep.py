@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hugectr2onnx.sample_models.builder import ModelBuilder, SparseInput
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 
 def wdl(size: Size) -> ModelBuilder:
     model = ModelBuilder(
-        SparseInput("wide_data", 2),
-        SparseInput("deep_data", 26, fixed=False),
+        SparseParam("wide_data", 2),
+        SparseParam("deep_data", 26, fixed=False),
         dense=13,
     )
     wide, deep = size.rows("sparse_embedding2", 10_000), size.rows("sparse_embedding1", 300_000)

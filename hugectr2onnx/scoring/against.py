@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.datasets.parquet import pyarrow
-from hugectr2onnx.datasets.recorded_predictions import load_arrays
-from hugectr2onnx.datasets.schema import Label
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL, load_arrays
+from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.scoring.prediction_files import PREDICTION, prediction_names
 from hugectr2onnx.tables.npy_file import read_npy
 from hugectr2onnx.tables.regular_file import open_regular, read_regular
 
-RTOL = ATOL = 1e-4
-"""HugeCTR computes in float32 on a GPU, in an order of its own."""
 HALF_ERROR = 5e-3
 """Rounding activations to half moves predictions by about 1e-3; several layers of it by a few times that."""
 MAX_WORST = 10
@@ -37,7 +35,7 @@ class Recorded:
     rows: int
 
 
-def read_recorded(path: str | os.PathLike[str], labels: Sequence[Label]) -> Recorded:
+def read_recorded(path: str | os.PathLike[str], labels: Sequence[LabelColumns]) -> Recorded:
     """Recorded predictions from .npy, .npz, Parquet or text, flat or by label.
 
     A flat file holds the columns of all labels, sample by sample. Raises FeedError for a file that is none of these or
@@ -54,7 +52,7 @@ def read_recorded(path: str | os.PathLike[str], labels: Sequence[Label]) -> Reco
     return Recorded(str(file), by_label, rows.pop())
 
 
-def _read(file: Path, magic: bytes, labels: Sequence[Label]) -> Array | dict[str, Array]:
+def _read(file: Path, magic: bytes, labels: Sequence[LabelColumns]) -> Array | dict[str, Array]:
     try:
         if magic.startswith(b"PAR1"):
             return _parquet(file, labels)
@@ -73,7 +71,7 @@ def _read(file: Path, magic: bytes, labels: Sequence[Label]) -> Array | dict[str
         ) from error
 
 
-def _parquet(file: Path, labels: Sequence[Label]) -> dict[str, Array]:
+def _parquet(file: Path, labels: Sequence[LabelColumns]) -> dict[str, Array]:
     import pyarrow.parquet as pq
 
     known = prediction_names([label.name for label in labels])
@@ -96,7 +94,7 @@ def _column(column: Any) -> Array:
     return plain
 
 
-def _by_label(arrays: Mapping[str, Array], labels: Sequence[Label], where: str) -> dict[str, Array]:
+def _by_label(arrays: Mapping[str, Array], labels: Sequence[LabelColumns], where: str) -> dict[str, Array]:
     names = prediction_names([label.name for label in labels])
     found = {}
     for label in labels:
@@ -110,7 +108,7 @@ def _by_label(arrays: Mapping[str, Array], labels: Sequence[Label], where: str) 
     return found
 
 
-def _split(array: Array, labels: Sequence[Label], where: str) -> dict[str, Array]:
+def _split(array: Array, labels: Sequence[LabelColumns], where: str) -> dict[str, Array]:
     """The columns of all labels, sample by sample, as HugeCTR lays them out."""
     columns = _rows_of(array, sum(label.columns for label in labels), where)
     found, at = {}, 0
@@ -139,7 +137,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PredictionComparison:
     """Predictions beside recorded ones: `passed` where every one is within `atol + rtol * |recorded|`."""
 
     path: str
@@ -211,7 +209,7 @@ class Comparer:
                 if len(self._worst) > MAX_WORST:
                     heapq.heappop(self._worst)
 
-    def result(self) -> Comparison:
+    def result(self) -> PredictionComparison:
         """The verdict. Raises FeedError where no row was compared."""
         if not self.elements:
             raise FeedError(f"{self.recorded.path}: no row was compared: the data set is empty")
@@ -219,7 +217,7 @@ class Comparer:
         mean = self.error_sum / self.elements
         half = not passed and self.max_error <= HALF_ERROR and abs(self.difference_sum) < 0.5 * self.error_sum
         worst = tuple(Row(row, name, p, r) for _, row, name, p, r in sorted(self._worst, reverse=True))
-        return Comparison(
+        return PredictionComparison(
             self.recorded.path,
             self.rows,
             self.elements,

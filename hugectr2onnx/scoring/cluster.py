@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import Batch
+from hugectr2onnx.datasets.rows import RowBatch
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.scoring.prediction_files import prediction_names
@@ -31,7 +31,7 @@ class ClusterRun:
     batch_size: int
     workers: int
 
-    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]:
+    def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
         """Labels, ids and predictions in the order of the data."""
         names = prediction_names(self.outputs)
         labels = {label.name for label in self.job.scorer.schema.labels} if self.job.scorer.columns.labels else set()
@@ -39,7 +39,7 @@ class ClusterRun:
             columns = {name: _array(table.column(name)) for name in table.column_names}
             predictions = {output: _matrix(columns[names[output]]) for output in self.outputs}
             ids = {name: columns[name] for name in self.job.scorer.columns.ids}
-            yield Batch({}, {name: _matrix(columns[name]) for name in labels}, ids), predictions
+            yield RowBatch({}, {name: _matrix(columns[name]) for name in labels}, ids), predictions
 
     def write(self, folder: str) -> None:
         """Let the workers write Parquet files into a new folder."""

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
 from hugectr2onnx.datasets.parquet import table_rows
-from hugectr2onnx.datasets.rows import Batch
-from hugectr2onnx.datasets.schema import Label
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+from hugectr2onnx.datasets.rows import RowBatch
+from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.scoring.against import ATOL, RTOL, Comparer, Comparison, read_recorded
+from hugectr2onnx.scoring.against import Comparer, PredictionComparison, read_recorded
 from hugectr2onnx.scoring.cluster import ClusterRun, Engine, cluster_run
 from hugectr2onnx.scoring.metrics import DEFAULT_METRICS, Metrics, check_metrics
 from hugectr2onnx.scoring.prediction_files import InMemory, Nowhere, Writer, check_path, prediction_columns, writing
@@ -39,7 +40,7 @@ class Predictions:
     path: str | None = None
     columns: Mapping[str, Array] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    comparison: Comparison | None = None
+    comparison: PredictionComparison | None = None
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -143,10 +144,10 @@ class _Run(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def labels(self) -> Sequence[Label]: ...
+    def labels(self) -> Sequence[LabelColumns]: ...
     @property
     def rows(self) -> int | None: ...
-    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]: ...
+    def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]: ...
     def warnings(self) -> Iterator[str]: ...
 
 
@@ -164,16 +165,16 @@ class _LocalRun:
         return self.dataset.name
 
     @property
-    def labels(self) -> Sequence[Label]:
+    def labels(self) -> Sequence[LabelColumns]:
         return self.dataset.schema.labels
 
     @property
     def rows(self) -> int | None:
         return self.dataset.rows
 
-    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]:
+    def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
         """Batches with their predictions, in order."""
-        waiting: deque[tuple[Batch, Future[dict[str, Array]]]] = deque()
+        waiting: deque[tuple[RowBatch, Future[dict[str, Array]]]] = deque()
         _ = self.scorer.session
         with ThreadPoolExecutor(self.threads, "hugectr2onnx-scorer") as pool:
             batches, failure = self.dataset.batches(self.batch_size), None
@@ -213,14 +214,14 @@ class _RunOnCluster:
         return self.cluster.job.paths[0]
 
     @property
-    def labels(self) -> Sequence[Label]:
+    def labels(self) -> Sequence[LabelColumns]:
         return self.cluster.job.scorer.schema.labels
 
     @property
     def rows(self) -> int | None:
         return None
 
-    def batches(self) -> Iterator[tuple[Batch, dict[str, Array]]]:
+    def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
         return self.cluster.batches()
 
     def warnings(self) -> Iterator[str]:
@@ -250,7 +251,7 @@ class _Sinks:
                 progress(done, run.rows)
         return done
 
-    def _groups(self, batch: Batch) -> Array | None:
+    def _groups(self, batch: RowBatch) -> Array | None:
         if self.group is None:
             return None
         if self.group not in batch.ids:
@@ -265,6 +266,6 @@ def _written_by_workers(cluster: ClusterRun, folder: str) -> Predictions:
     return Predictions(rows, time.perf_counter() - start, folder, warnings=cluster.job.warnings)
 
 
-def _next(waiting: deque[tuple[Batch, Future[dict[str, Array]]]]) -> tuple[Batch, dict[str, Array]]:
+def _next(waiting: deque[tuple[RowBatch, Future[dict[str, Array]]]]) -> tuple[RowBatch, dict[str, Array]]:
     batch, future = waiting.popleft()
     return batch, future.result()

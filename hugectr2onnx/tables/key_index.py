@@ -19,6 +19,7 @@ from hugectr2onnx.tables.array import Array
 CHUNK = 1 << 18
 MAX_KEY = int(np.iinfo(np.int64).max)
 """The largest key, which HugeCTR reserves."""
+MIN_KEY = -MAX_KEY - 1
 SPREAD = 4
 """Numbers in the range for each key up to which a row number for every number is the smaller index."""
 MAX_SMALL_RANGE = 1 << 16

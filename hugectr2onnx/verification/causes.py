@@ -32,7 +32,7 @@ MAX_LISTED = 6
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A HugeCTR model as it was given, with the graph that it gives."""
 
     graph: Any
@@ -50,7 +50,7 @@ class Cause:
 
 
 def find_causes(
-    source: Source, feeds: Feeds, found: Mapping[str, Array], rtol: float, atol: float
+    source: ModelSource, feeds: Feeds, found: Mapping[str, Array], rtol: float, atol: float
 ) -> tuple[list[str], int]:
     """(the causes that explain every answer, how many were tried) for answers that are not those of the source."""
     some, wanted = dict(feeds), dict(found)
@@ -76,14 +76,14 @@ def _agrees(answer: Array | None, wanted: Array, rtol: float, atol: float) -> bo
     return bool((beyond <= 0).all())
 
 
-def _causes(source: Source, feeds: Feeds) -> Iterator[Cause]:
+def _causes(source: ModelSource, feeds: Feeds) -> Iterator[Cause]:
     yield from _of_features(source, feeds)
     yield from _of_offsets(source)
     yield from _of_iterations(source)
     yield from _of_swapped_tables(source)
 
 
-def _of_features(source: Source, feeds: Feeds) -> Iterator[Cause]:
+def _of_features(source: ModelSource, feeds: Feeds) -> Iterator[Cause]:
     dense = source.loaded.clauses.data.dense_top
     if dense not in feeds:
         return
@@ -100,12 +100,12 @@ def _changed(change: Callable[[Array], Array], features: Array) -> Array:
         return np.asarray(change(features.astype(np.float64)), np.float32)
 
 
-def _refed(source: Source, text: str, name: str, change: Callable[[Array], Array]) -> Cause:
+def _refed(source: ModelSource, text: str, name: str, change: Callable[[Array], Array]) -> Cause:
     """The source itself, with one input changed."""
     return Cause(text, lambda feeds: evaluate(source.loaded.graph, {**feeds, name: change(feeds[name])}))
 
 
-def _of_offsets(source: Source) -> Iterator[Cause]:
+def _of_offsets(source: ModelSource) -> Iterator[Cause]:
     if source.resolved.options.slot_size_array is not None:
         text = (
             "keys to which the offsets of their slots were added before: the model adds those of slot_size_array again"
@@ -120,7 +120,7 @@ def _of_offsets(source: Source) -> Iterator[Cause]:
         yield _refed(source, text, name, partial(_moved, np.array(offsets, np.int64).reshape(1, -1, 1)))
 
 
-def _is_padded(source: Source) -> bool:
+def _is_padded(source: ModelSource) -> bool:
     """Whether the first axis of every input is that of the samples."""
     return source.resolved.options.interface == PADDED
 
@@ -144,7 +144,7 @@ def _offsets_of_tables(loaded: Loaded) -> dict[str, list[int]]:
     return found
 
 
-def _of_iterations(source: Source) -> Iterator[Cause]:
+def _of_iterations(source: ModelSource) -> Iterator[Cause]:
     for number, weights in list(_iterations_beside(source.weights))[:MAX_ITERATIONS]:
         yield _reloaded(source, f"iteration {number}, which lies in the same folder", weights=weights)
 
@@ -164,7 +164,7 @@ def _iterations_beside(given: object) -> Iterator[tuple[int, Weights]]:
                 yield number, Weights.discover(folder or ".", prefix, number)
 
 
-def _of_swapped_tables(source: Source) -> Iterator[Cause]:
+def _of_swapped_tables(source: ModelSource) -> Iterator[Cause]:
     try:
         weights = resolve(source.weights)
     except HugeCTR2ONNXError:
@@ -180,7 +180,7 @@ def _of_swapped_tables(source: Source) -> Iterator[Cause]:
 
 
 def _reloaded(
-    source: Source, text: str, *, weights: Weights | None = None, options: ResolvedOptions | None = None
+    source: ModelSource, text: str, *, weights: Weights | None = None, options: ResolvedOptions | None = None
 ) -> Cause:
     def answers(feeds: Feeds) -> Mapping[str, Array]:
         given = weights if weights is not None else source.weights

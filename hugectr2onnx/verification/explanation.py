@@ -10,11 +10,11 @@ from hugectr2onnx.backend.runtime.parity import Parity
 from hugectr2onnx.datasets.recorded_predictions import Samples
 from hugectr2onnx.ir.expectation import Expectation
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.verification.causes import Source, find_causes
+from hugectr2onnx.verification.causes import ModelSource, find_causes
 from hugectr2onnx.verification.common_traits import common_traits
 from hugectr2onnx.verification.mixed_precision import HalfPrecision, half_precision
 from hugectr2onnx.verification.recorded import problems as recorded_problems
-from hugectr2onnx.verification.result import Comparison, Identity
+from hugectr2onnx.verification.result import Recompilation, RecordedComparison
 from hugectr2onnx.verification.table_comparison import RowDifference, TableComparison
 
 MAX_LISTED = 4
@@ -44,7 +44,7 @@ def _row(difference: RowDifference) -> str:
     )
 
 
-def of_identity(identity: Identity) -> Iterator[str]:
+def of_identity(identity: Recompilation) -> Iterator[str]:
     """The constants that are not those of the source."""
     for each in identity.differences:
         if each.max_error > RELATIVE * each.largest:
@@ -54,7 +54,7 @@ def of_identity(identity: Identity) -> Iterator[str]:
             )
 
 
-def gaps(tables: Sequence[TableComparison], identity: Identity, parity: Parity) -> Iterator[str]:
+def gaps(tables: Sequence[TableComparison], identity: Recompilation, parity: Parity) -> Iterator[str]:
     """What no comparison reached."""
     for table in tables:
         if table.not_compared:
@@ -70,7 +70,7 @@ def gaps(tables: Sequence[TableComparison], identity: Identity, parity: Parity) 
 
 
 def of_feeds(
-    source: Source, expected: Sequence[Expectation], answers: Sequence[Mapping[str, Array]], parity: Parity
+    source: ModelSource, expected: Sequence[Expectation], answers: Sequence[Mapping[str, Array]], parity: Parity
 ) -> Iterator[str]:
     """Why answers to generated feeds differ from the reference."""
     each, found = max(zip(expected, answers, strict=True), key=lambda pair: pair[0].batch)
@@ -97,9 +97,9 @@ def _differing(each: Expectation, found: Mapping[str, Array]) -> Array:
 
 
 def of_predictions(
-    source: Source,
+    source: ModelSource,
     samples: Samples,
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[RecordedComparison],
     expected: Expectation,
     rtol: float,
     atol: float,
@@ -142,7 +142,7 @@ def _half(half: HalfPrecision) -> str:
 
 
 def _causes(
-    source: Source,
+    source: ModelSource,
     feeds: Mapping[str, Array],
     found: Mapping[str, Array],
     whose: str,

@@ -11,8 +11,8 @@ from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.simplify import simplifier
 from hugectr2onnx.compiler import compile
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.verification.causes import Source
-from hugectr2onnx.verification.result import Identity, TensorDifference
+from hugectr2onnx.verification.causes import ModelSource
+from hugectr2onnx.verification.result import Recompilation, TensorDifference
 from hugectr2onnx.verification.stored_table import tensor_of
 from hugectr2onnx.version import __version__
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 VERSION_KEY = "hugectr2onnx.version"
 
 
-def compare_with_compiled(file: Artifact, source: Source, tables: Collection[str]) -> Identity:
+def compare_with_compiled(file: Artifact, source: ModelSource, tables: Collection[str]) -> Recompilation:
     """Compare a file with what its source compiles to; `tables` are tensors that are compared elsewhere."""
     version = next((each.value for each in file.skeleton.metadata_props if each.key == VERSION_KEY), None)
     if version is None:
-        return Identity(False, reason="the file does not say how it was compiled")
+        return Recompilation(False, reason="the file does not say how it was compiled")
     if version != __version__:
-        return Identity(False, reason=f"the file is of version {version}, this is {__version__}")
+        return Recompilation(False, reason=f"the file is of version {version}, this is {__version__}")
     options = source.resolved.options
     plain = options.changed(check=False, validate=False, dump=None)
     compiled = compile(source.graph, source.weights, options=plain).artifact
@@ -38,17 +38,17 @@ def compare_with_compiled(file: Artifact, source: Source, tables: Collection[str
     wanted = _outline(file.skeleton.graph)
     same = [candidate for candidate in candidates if _outline(candidate.skeleton.graph) == wanted]
     if not same:
-        return Identity(False, reason="compiled again, the model has other operators")
+        return Recompilation(False, reason="compiled again, the model has other operators")
     return min((_compare(file, each, tables) for each in same), key=lambda found: len(found.differences))
 
 
-def _compare(file: Artifact, compiled: Artifact, tables: Collection[str]) -> Identity:
+def _compare(file: Artifact, compiled: Artifact, tables: Collection[str]) -> Recompilation:
     names = [tensor.name for tensor in file.skeleton.graph.initializer if tensor.name not in tables]
     found = _differences((name, tensor_of(file, name), tensor_of(compiled, name)) for name in names)
     attributes = _attributes(file.skeleton.graph), _attributes(compiled.skeleton.graph)
     found_in_nodes = _differences((name, array, attributes[1][name]) for name, array in attributes[0].items())
     differences = (*found, *found_in_nodes)
-    return Identity(not differences, len(names) + len(attributes[0]), differences)
+    return Recompilation(not differences, len(names) + len(attributes[0]), differences)
 
 
 def _differences(pairs: Iterator[tuple[str, Array, Array]]) -> tuple[TensorDifference, ...]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import numpy_helper
 
+from hugectr2onnx.ir.feeds import PADDING
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.key_index import KeyColumn, is_dense
-from hugectr2onnx.verification.row_finder import PADDING, KeyGroup
+from hugectr2onnx.verification.row_finder import KeyGroup
 from hugectr2onnx.verification.traced_lookups import TracedLookup
 
 UNREACHABLE = np.iinfo(np.int64).min

@@ -8,14 +8,14 @@ import numpy as np
 
 from hugectr2onnx.datasets.recorded_predictions import Samples
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.verification.result import Comparison
+from hugectr2onnx.verification.result import RecordedComparison
 
 MAX_ROWS = 10
 
 
 def compare_with_predictions(
     recorded: Samples, answers: Mapping[str, Mapping[str, Array]], rtol: float, atol: float
-) -> tuple[Comparison, ...]:
+) -> tuple[RecordedComparison, ...]:
     """Each recorded output against the answers of each party ("the file", "the reference")."""
     return tuple(
         _compare(name, who, found[name], recorded.shaped(name, found[name].shape), rtol, atol)
@@ -34,11 +34,11 @@ def excess(found: Array, prediction: Array, rtol: float, atol: float) -> tuple[A
     return error, error - np.where(np.isfinite(allowed), allowed, atol)
 
 
-def _compare(name: str, who: str, found: Array, prediction: Array, rtol: float, atol: float) -> Comparison:
+def _compare(name: str, who: str, found: Array, prediction: Array, rtol: float, atol: float) -> RecordedComparison:
     error, beyond = excess(found, prediction, rtol, atol)
     worst = np.unravel_index(int(np.argmax(beyond)), error.shape) if error.size else ()
     rows = np.flatnonzero((beyond > 0).reshape(len(error), -1).any(axis=1)) if error.size else np.empty(0, int)
-    return Comparison(
+    return RecordedComparison(
         output=name,
         answers_of=who,
         max_error=float(error.max(initial=0.0)),
@@ -50,7 +50,7 @@ def _compare(name: str, who: str, found: Array, prediction: Array, rtol: float, 
     )
 
 
-def problems(comparisons: Sequence[Comparison], path: str) -> list[str]:
+def problems(comparisons: Sequence[RecordedComparison], path: str) -> list[str]:
     """What differs, a sentence for each output and each party."""
     return [
         f"{each.output}: {each.answers_of} differs in {each.exceeding} of {each.elements} elements, by up to "
@@ -60,7 +60,7 @@ def problems(comparisons: Sequence[Comparison], path: str) -> list[str]:
     ]
 
 
-def _rows(comparison: Comparison) -> str:
+def _rows(comparison: RecordedComparison) -> str:
     listed = ", ".join(map(str, comparison.rows))
     more = ", ..." if len(comparison.rows) == MAX_ROWS else ""
     return f"{'row' if len(comparison.rows) == 1 else 'rows'} {listed}{more}"

@@ -16,7 +16,7 @@ OptionsFrom = Literal["the caller", "the file", "the defaults"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RecordedComparison:
     """Answers against predictions that HugeCTR made: the largest difference over the tolerance there, how many exceed it.
 
     `rows` are the first samples with an element that exceeds it, `all_rows` all of them.
@@ -52,7 +52,7 @@ class TensorDifference:
 
 
 @dataclass(frozen=True)
-class Identity:
+class Recompilation:
     """Whether compiling the source again, with the options that the file records, gives the same file.
 
     `identical`: every operator and every constant but tables is the same, bit for bit; tables are compared as a whole
@@ -88,11 +88,11 @@ class Verification:
 
     path: str
     parity: Parity
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[RecordedComparison, ...] = ()
     rows: int = 0
     warnings: tuple[str, ...] = ()
     tables: tuple[TableComparison, ...] = ()
-    identity: Identity | None = None
+    identity: Recompilation | None = None
     coverage: Coverage = Coverage()
     options_from: OptionsFrom = "the caller"
     problems: tuple[str, ...] = ()

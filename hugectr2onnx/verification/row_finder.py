@@ -10,9 +10,9 @@ import numpy as np
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.backend.runtime.touched_rows import rows_of
+from hugectr2onnx.ir.feeds import PADDING
 from hugectr2onnx.ir.types import Array
 
-PADDING = -1
 MAX_IN_MEMORY = 1 << 62
 """Bytes up to which this part is opened in memory: its key maps are mapped, not copied."""
 TRIES = 8

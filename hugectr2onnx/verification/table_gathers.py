@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.onnx.emitter import LAYER_KEY
 from hugectr2onnx.ir.graph import Node
 
 if TYPE_CHECKING:
     import onnx
 
-LAYER_KEY = "hugectr.layer"
 FLOAT, INT8, FLOAT16 = 1, 3, 10
 """onnx.TensorProto's numbers of the types that rows are stored in."""
 

@@ -13,10 +13,11 @@ import onnx
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.runtime import parity, sessions
-from hugectr2onnx.datasets.recorded_predictions import Samples, read_samples
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL, Samples, read_samples
 from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
+from hugectr2onnx.frontend.graph_json.json_text import StrPath
 from hugectr2onnx.frontend.layers.registration import layer_types
 from hugectr2onnx.frontend.loading import load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
@@ -24,16 +25,11 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.options import METADATA_KEY, Options, Progress
 from hugectr2onnx.passes.lookups.row_number_inputs import RowInput, row_number_inputs
 from hugectr2onnx.verification import explanation, recorded
-from hugectr2onnx.verification.causes import Source
+from hugectr2onnx.verification.causes import ModelSource
 from hugectr2onnx.verification.identity import compare_with_compiled
 from hugectr2onnx.verification.key_map_files import compare_key_files
 from hugectr2onnx.verification.result import Coverage, FileDiffersError, OptionsFrom, Verification
 from hugectr2onnx.verification.whole_tables import compare_tables
-
-RTOL = ATOL = 1e-4
-"""HugeCTR computes in float32 on a GPU, in an order of its own: further from float64 than onnxruntime is."""
-
-StrPath = str | os.PathLike[str]
 
 
 def verify(
@@ -105,14 +101,16 @@ def stored_options(model: onnx.ModelProto | StrPath) -> Options:
     return Options.from_metadata(next((e.value for e in message.metadata_props if e.key == METADATA_KEY), None))
 
 
-def _source(file: _File, graph: Any, weights: object, options: Options | None) -> tuple[Source, tuple[RowInput, ...]]:
+def _source(
+    file: _File, graph: Any, weights: object, options: Options | None
+) -> tuple[ModelSource, tuple[RowInput, ...]]:
     stored = stored_options(file.model)
     resolved = resolve_options(options or stored)
     fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), file.model)
     fitted.check_keys_kept(file.metadata, file.path)
     loaded = load(graph, weights, fitted)
     rows = row_number_inputs(loaded.graph, stored.keys)
-    return Source(graph, weights, fitted.changed(keys=stored.keys), loaded), rows
+    return ModelSource(graph, weights, fitted.changed(keys=stored.keys), loaded), rows
 
 
 def _options_from(options: Options | None, file: _File) -> OptionsFrom:
@@ -156,7 +154,7 @@ def _listed(names: set[str]) -> str:
 # What is compared
 
 
-def _compare(file: _File, source: Source, session: Any, progress: Progress | None) -> Verification:
+def _compare(file: _File, source: ModelSource, session: Any, progress: Progress | None) -> Verification:
     """On generated feeds: the file itself, as it lies there; then once more with the logits as outputs."""
     if progress is not None:
         progress("feeds", 0.0)
@@ -175,7 +173,7 @@ def _compare(file: _File, source: Source, session: Any, progress: Progress | Non
 
 
 def _compare_constants(
-    result: Verification, file: _File, source: Source, rows: tuple[RowInput, ...], progress: Progress | None
+    result: Verification, file: _File, source: ModelSource, rows: tuple[RowInput, ...], progress: Progress | None
 ) -> Verification:
     """Every table as a whole, and every other constant."""
     tables = compare_tables(source.loaded.graph, file.artifact, progress)
@@ -199,7 +197,7 @@ def _compare_constants(
 
 def _compare_with_predictions(
     result: Verification,
-    source: Source,
+    source: ModelSource,
     samples: Samples,
     answers: Mapping[str, Any],
     rtol: float,
@@ -224,7 +222,7 @@ def _compare_with_predictions(
     )
 
 
-def _coverage(result: Verification, source: Source) -> Coverage:
+def _coverage(result: Verification, source: ModelSource) -> Coverage:
     compared = [table for table in result.tables if not table.not_compared]
     units = result.parity.hidden_units
     return Coverage(

@@ -6,7 +6,7 @@ and keys that the source lacks must give the default vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.options import Progress
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.verification.key_answers import UNREACHABLE, find_rows, keys_that_the_file_knows
@@ -24,7 +25,6 @@ from hugectr2onnx.verification.traced_lookups import TracedLookup, trace
 
 MAX_EXAMPLES = 10
 CHUNK_BYTES = 4 << 20
-Progress = Callable[[str, float], None]
 
 
 def compare_tables(graph: Graph, artifact: Artifact, progress: Progress | None = None) -> tuple[TableComparison, ...]:

@@ -11,15 +11,15 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.datasets.dataset import open_dataset
-from hugectr2onnx.datasets.schema import Label, Schema, SparseInput
+from hugectr2onnx.datasets.schema import KeyInput, LabelColumns, Schema
 from hugectr2onnx.errors import FeedError
 
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pyarrow.parquet")
 from tests.datasets import written  # noqa: E402
 
-ONE_HOT = Schema((Label("label", 1),), "dense", 2, (SparseInput("wide", 1, 1), SparseInput("deep", 2, 1)))
-LISTS = Schema((Label("label", 1),), "dense", 1, (SparseInput("keys", 2, None),))
+ONE_HOT = Schema((LabelColumns("label", 1),), "dense", 2, (KeyInput("wide", 1, 1), KeyInput("deep", 2, 1)))
+LISTS = Schema((LabelColumns("label", 1),), "dense", 1, (KeyInput("keys", 2, None),))
 
 
 def batches(data: object, schema: Schema, **options: object) -> list[dict[str, np.ndarray]]:
@@ -83,7 +83,7 @@ class TestParquet:
             conts=[],
             cats=["a", "b", "c"],
         )
-        schema = Schema((Label("label", 1),), None, 0, (SparseInput("keys", 3, 1),))
+        schema = Schema((LabelColumns("label", 1),), None, 0, (KeyInput("keys", 3, 1),))
         found = joined(listed, schema, slot_size_array=[10, 0, 4])
         assert found["keys"][0, :, 0].tolist() == [3, 12, 11]  # formats 9
 
@@ -104,7 +104,7 @@ class TestParquet:
     def test_more_keys_than_the_model_takes_are_refused(self, tmp_path: Path) -> None:
         table = pa.table({"label": [0.0], "a": pa.array([[1, 2, 3]], pa.list_(pa.int64()))})
         listed = written.parquet_set(tmp_path, [table], labels=["label"], conts=[], cats=["a"])
-        schema = Schema((Label("label", 1),), None, 0, (SparseInput("keys", 1, 2),))
+        schema = Schema((LabelColumns("label", 1),), None, 0, (KeyInput("keys", 1, 2),))
         with pytest.raises(FeedError, match="3 keys in a slot of keys; the model takes at most 2"):
             batches(listed, schema)
 
@@ -113,7 +113,7 @@ class TestParquet:
         largest = np.iinfo(kind).max
         table = {"label": np.zeros(2, np.float32), "a": np.array([1, largest], kind)}
         listed = written.parquet_set(tmp_path, [table], labels=["label"], conts=[], cats=["a"])
-        schema = Schema((Label("label", 1),), None, 0, (SparseInput("keys", 1, 1),))
+        schema = Schema((LabelColumns("label", 1),), None, 0, (KeyInput("keys", 1, 1),))
         expected = -1 if kind == "uint64" else int(largest)
         assert joined(listed, schema)["keys"][:, 0, 0].tolist() == [1, expected]
 
@@ -126,14 +126,14 @@ class TestParquet:
             }
         )
         listed = written.parquet_set(tmp_path, [table], labels=["labels"], conts=["d"], cats=["k"])
-        schema = Schema((Label("a", 1), Label("b", 1)), "dense", 2, (SparseInput("keys", 1, 1),))
+        schema = Schema((LabelColumns("a", 1), LabelColumns("b", 1)), "dense", 2, (KeyInput("keys", 1, 1),))
         found = joined(listed, schema)
         assert (found["a"].tolist(), found["b"].tolist(), found["dense"].tolist()) == ([[1.0]], [[0.0]], [[0.5, 0.25]])
 
     def test_other_types_of_labels_and_dense_values_are_converted_and_said(self, tmp_path: Path) -> None:
         table = {"label": np.array([1], np.int64), "d": np.array([0.1], np.float64), "k": np.array([5])}
         listed = written.parquet_set(tmp_path, [table], labels=["label"], conts=["d"], cats=["k"])
-        dataset = open_dataset(listed, Schema((Label("label", 1),), "dense", 1, (SparseInput("keys", 1, 1),)))
+        dataset = open_dataset(listed, Schema((LabelColumns("label", 1),), "dense", 1, (KeyInput("keys", 1, 1),)))
         inputs, labels = next(iter(dataset))
         assert inputs["dense"].dtype == labels["label"].dtype == np.float32
         assert dataset.source.converted == {"label": "int64", "d": "double"}
@@ -157,7 +157,7 @@ class TestParquet:
         }
         table = pa.table({**columns, column: values})
         listed = written.parquet_set(tmp_path, [table], labels=["label"], conts=["d"], cats=["k"])
-        schema = Schema((Label("label", 1),), "dense", 1, (SparseInput("keys", 1, None),))
+        schema = Schema((LabelColumns("label", 1),), "dense", 1, (KeyInput("keys", 1, None),))
         with pytest.raises(FeedError, match=f"0.parquet: {message}"):
             batches(listed, schema)
 
@@ -173,7 +173,7 @@ class TestParquet:
             tmp_path, [{"label": [0.0], "k": ["user"]}], labels=["label"], conts=[], cats=["k"]
         )
         with pytest.raises(FeedError, match="column 'k' is string; keys are int32"):
-            open_dataset(listed, Schema((Label("label", 1),), None, 0, (SparseInput("keys", 1, 1),)))
+            open_dataset(listed, Schema((LabelColumns("label", 1),), None, 0, (KeyInput("keys", 1, 1),)))
 
     def test_damage_in_the_middle_comes_after_the_batches_before_it(self, tmp_path: Path) -> None:
         listed = written.parquet_set(
@@ -282,7 +282,7 @@ class TestNorm:
         ]
         labels, dense = [[float(i % 2)] for i in range(500)], [[float(i)] for i in range(500)]
         written.norm_file(tmp_path / "a", labels, dense, keys, sums=sums)
-        found = joined(tmp_path / "a", Schema((Label("label", 1),), "dense", 1, (SparseInput("keys", 2, 3),)))
+        found = joined(tmp_path / "a", Schema((LabelColumns("label", 1),), "dense", 1, (KeyInput("keys", 2, 3),)))
         assert [[[k for k in slot if k >= 0] for slot in row] for row in found["keys"].tolist()] == keys
         assert found["dense"][:, 0].tolist() == list(range(500))
 

@@ -10,7 +10,7 @@ from hugectr2onnx.ir.graph import Graph, Use
 from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid
 from hugectr2onnx.ir.ops.shape import Concat
 from hugectr2onnx.ir.ops.split import Split
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.ir.verifier import verify
 
@@ -252,7 +252,7 @@ def test_values_are_equal_by_node_and_index():
 def test_ops_are_equal_by_value():
     assert Concat(1) == Concat(1) != Concat(2)
     assert hash(Concat(1)) == hash(Concat(1))
-    assert (Input(TWO), Output(("y",))) == (Input(TWO), Output(("y",)))
+    assert (Input(TWO), Outputs(("y",))) == (Input(TWO), Outputs(("y",)))
 
 
 def test_constants_are_equal_by_identity():

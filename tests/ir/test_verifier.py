@@ -8,7 +8,7 @@ import pytest
 from hugectr2onnx.errors import CompilerError, VerificationError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.ir.verifier import verify
 
@@ -92,7 +92,7 @@ def test_a_constant_of_another_type_than_its_array(graph):
 
 
 def test_two_outputs(graph):
-    graph.add(Output(("z",)), graph.outputs["y"])
+    graph.add(Outputs(("z",)), graph.outputs["y"])
     with pytest.raises(VerificationError, match="2 output sinks"):
         verify(graph)
 
@@ -124,7 +124,7 @@ def test_an_input_without_a_name(graph):
 
 def test_output_names_that_clash(graph):
     sink = graph.sink
-    sink.op = Output(("y", "y"))
+    sink.op = Outputs(("y", "y"))
     graph._set_operands(sink, [sink.inputs[0], sink.inputs[0]])
     with pytest.raises(VerificationError, match=r"output names .*\['y'\]"):
         verify(graph)

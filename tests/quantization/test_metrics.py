@@ -17,7 +17,7 @@ from hugectr2onnx.errors import FeedError, OptionError, UnsupportedError
 from hugectr2onnx.quantization import search
 from hugectr2onnx.quantization.metrics import Quality, auc, evaluate_samples, log_loss
 from hugectr2onnx.quantization.search import Budget, compile_measured
-from hugectr2onnx.quantization.stored_tables import FormatRefusedError, StoredTable
+from hugectr2onnx.quantization.stored_tables import FormatRefusedError, TableStorage
 
 
 def test_auc_by_hand() -> None:
@@ -246,7 +246,7 @@ def test_without_a_budget_a_refused_format_is_an_error(model: tuple[Path, Path])
 def test_a_refused_table_leaves_the_others_their_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiling is played: `wide` cannot be int8, and a row of one float takes less as a half float anyway."""
     tables = [
-        StoredTable(top, "fp32", 1, width, 4, 4, 0, 0, tops=(top,))
+        TableStorage(top, "fp32", 1, width, 4, 4, 0, 0, tops=(top,))
         for top, width in (("wide", 8), ("deep", 8), ("one", 1))
     ]
     tried: list[Any] = []

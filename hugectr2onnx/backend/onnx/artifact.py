@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from hugectr2onnx.backend.onnx import PROTOBUF_LIMIT
 from hugectr2onnx.backend.onnx.protobuf_stream import Entry, serialise, stream, without
 from hugectr2onnx.errors import CompilerError, OutputError
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 
-__all__ = ["PROTOBUF_LIMIT", "Artifact", "Blob", "external_tensor", "located_tensor", "serialise"]
+__all__ = ["Artifact", "Blob", "external_tensor", "located_tensor", "serialise"]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PROTOBUF_LIMIT = 2**31 - 1
-"""The largest protobuf message, in bytes."""
 
 
 @dataclass(frozen=True, eq=False)

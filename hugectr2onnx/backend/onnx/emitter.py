@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import Array, Batch, DType, TensorType, Width
 from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 
@@ -94,7 +94,7 @@ class OnnxEmitter:
 
     def visit(self, node: Node) -> None:
         """Write one node of the IR."""
-        if isinstance(node.op, Output):
+        if isinstance(node.op, Outputs):
             self._write_outputs(node)
         elif isinstance(node.op, Input):
             self._bind(node.results[0], node.name)

@@ -16,7 +16,8 @@ import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import helper
 
-from hugectr2onnx.backend.onnx.artifact import PROTOBUF_LIMIT, Artifact, Blob, external_tensor
+from hugectr2onnx.backend.onnx import PROTOBUF_LIMIT
+from hugectr2onnx.backend.onnx.artifact import Artifact, Blob, external_tensor
 from hugectr2onnx.backend.onnx.emitter import PRODUCER
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 from hugectr2onnx.tables.regular_file import open_regular, read_regular, shown

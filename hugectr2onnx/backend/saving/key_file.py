@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.tables import paging
-from hugectr2onnx.tables.key_index import column
+from hugectr2onnx.tables.key_index import MAX_KEY, MIN_KEY, column
 from hugectr2onnx.tables.regular_file import open_regular, shown
 
 MAGIC = b"h2okeys3"
@@ -32,8 +32,6 @@ _OLDER = (b"h2okeys1", b"h2okeys2")
 PAGE = 4096
 MAX_HEAD = 64 << 20
 INT64 = np.dtype("<i8")
-MAX_KEY = int(np.iinfo(np.int64).max)
-MIN_KEY = -MAX_KEY - 1
 SUFFIX = ".keys"
 KEYS_METADATA = "hugectr2onnx.keys."
 """With the name of an input: the metadata key under which a model names its key map."""

@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hugectr2onnx.backend.onnx.artifact import PROTOBUF_LIMIT, Artifact, Blob
+from hugectr2onnx.backend.onnx import PROTOBUF_LIMIT
+from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
 from hugectr2onnx.backend.onnx.onnx_file import begins_as_own_model
 from hugectr2onnx.backend.saving.commit import Commit, NewFile
 from hugectr2onnx.backend.saving.folder_lock import folder_lock

@@ -13,10 +13,9 @@ import numpy as np
 
 from hugectr2onnx.ir.op import Emitter
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.tables.key_index import MAX_KEY
+from hugectr2onnx.tables.key_index import MAX_KEY, MIN_KEY
 
 NO_OFFSETS: tuple[int, ...] = ()
-MIN_KEY = -MAX_KEY - 1
 
 
 @dataclass(frozen=True)

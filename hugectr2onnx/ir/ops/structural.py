@@ -35,10 +35,15 @@ class Const(Op):
 
 
 @dataclass(frozen=True)
-class Output(Op):
+class Outputs(Op):
     """The sink whose operands are the outputs of the interface."""
 
     names: tuple[str, ...]
+
+    @property
+    def mnemonic(self) -> str:
+        """Errors speak of one output: "output reads its keys too"."""
+        return "output"
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         return ()

@@ -8,7 +8,7 @@ import numpy as np
 
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.op import Op
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.rewriter import Fires
 
@@ -31,7 +31,7 @@ def _fold(graph: Graph, wanted: Callable[[Op], bool]) -> int:
 
 
 def _is_foldable(node: Node) -> bool:
-    if isinstance(node.op, Const | Input | Output) or not node.inputs:
+    if isinstance(node.op, Const | Input | Outputs) or not node.inputs:
         return False
     if not all(isinstance(operand.op, Const) for operand in node.inputs):
         return False

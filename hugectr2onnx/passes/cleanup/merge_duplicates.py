@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hugectr2onnx.ir.graph import Graph, Node, Value
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.passes.rewriter import Fires
 
 MAX_COMPARED_BYTES = 4096
@@ -15,7 +15,7 @@ def merge_duplicates(graph: Graph) -> Fires:
     first: dict[object, Node] = {}
     merged = 0
     for node in list(graph):
-        if isinstance(node.op, Input | Output):
+        if isinstance(node.op, Input | Outputs):
             continue
         twin = first.setdefault(_key(node), node)
         if twin is node:

@@ -10,7 +10,7 @@ from hugectr2onnx.errors import OptionError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.key_maps import Direct, KeyMap
 from hugectr2onnx.ir.ops.lookup import Lookup, SlotOffset
-from hugectr2onnx.passes.lookups.strategies import AUTO, LABEL_ENCODER, Choice, Table, strategy_for
+from hugectr2onnx.passes.lookups.strategies import AUTO, LABEL_ENCODER, Choice, KeyedTable, strategy_for
 
 
 def check_strategies(graph: Graph, keys: str | Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ def expect_key_maps(
 
 
 def _expect(node: Node, wanted: str, automatic: bool) -> Choice:
-    table = Table.of(node)
+    table = KeyedTable.of(node)
     if wanted == AUTO and not automatic:
         return LABEL_ENCODER.choice(table, "the level's plain look-up")
     return strategy_for(table, wanted).forecast(table, wanted)
@@ -65,7 +65,7 @@ def _choose_all(graph: Graph, keys: str | Mapping[str, str], automatic: bool) ->
         wanted = wanted_strategy(node, keys)
         if wanted == AUTO and not automatic:
             continue
-        table = Table.of(node)
+        table = KeyedTable.of(node)
         # Look-ups of one table share its map, and with it one copy of the rows.
         kind = (node.inputs[1], wanted, table.op.default != 0, type(table.op))
         if kind not in chosen:

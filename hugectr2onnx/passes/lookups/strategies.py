@@ -46,7 +46,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Table:
+class KeyedTable:
     """The table of a look-up as a strategy sees it: its keys, its rows, and the look-up that reads it."""
 
     label: str
@@ -55,10 +55,10 @@ class Table:
     width: int
 
     @staticmethod
-    def of(node: Node) -> Table:
+    def of(node: Node) -> KeyedTable:
         keys, width = node.inputs[1].const, node.inputs[2].type.shape[1]
         assert isinstance(node.op, Lookup) and keys is not None and isinstance(width, int)
-        return Table(table_label(node), column(keys), node.op, width)
+        return KeyedTable(table_label(node), column(keys), node.op, width)
 
     @property
     def begins_at_zero(self) -> bool:
@@ -81,15 +81,15 @@ class Strategy:
     is_in_model_file: ClassVar[bool] = False
     """Whether its keys lie in the model file itself, which protobuf limits to 2 GiB: an attribute has no external data."""
 
-    def suits(self, table: Table) -> bool:
+    def suits(self, table: KeyedTable) -> bool:
         """Whether "auto" takes it, once the strategies before it do not suit."""
         raise NotImplementedError
 
-    def forecast(self, table: Table, wanted: str) -> Choice:
+    def forecast(self, table: KeyedTable, wanted: str) -> Choice:
         """What `build` would choose, without building anything."""
         return self.build(table, wanted)[1]
 
-    def build(self, table: Table, wanted: str) -> tuple[KeyMap, Choice]:
+    def build(self, table: KeyedTable, wanted: str) -> tuple[KeyMap, Choice]:
         """The map that the look-up emits; `wanted` is what the user asked for. Raises UnsupportedError (see `refusal`)."""
         raise NotImplementedError
 
@@ -111,14 +111,14 @@ class DirectStrategy(Strategy):
     min_waste = 1 << 20
     """Bytes of filler rows that are never too many."""
 
-    def suits(self, table: Table) -> bool:
+    def suits(self, table: KeyedTable) -> bool:
         keys = table.keys
         # If negative keys are padding, a missing key below the lowest must not be taken for it: with a default vector the
         # range begins at 0.
         dense = is_dense(keys) if not table.begins_at_zero else keys.high < max(SPREAD * keys.count, MAX_SMALL_RANGE)
         return dense and keys.count > 0
 
-    def build(self, table: Table, wanted: str) -> tuple[KeyMap, Choice]:
+    def build(self, table: KeyedTable, wanted: str) -> tuple[KeyMap, Choice]:
         keys = table.keys
         low = 0 if table.begins_at_zero or self._is_cheap_below(table) else keys.low
         span = keys.high + 1 - low
@@ -132,7 +132,7 @@ class DirectStrategy(Strategy):
         why = f"{different:,} keys fill {different / max(span, 1):.0%} of the range {low} to {keys.high}: {form}"
         return Direct(low, keys.high, ordered), Choice(table.label, self.name, why, keys.count, wasted, fillers)
 
-    def refusal(self, table: Table, low: int, span: int) -> UnsupportedError:
+    def refusal(self, table: KeyedTable, low: int, span: int) -> UnsupportedError:
         keys = table.keys
         return UnsupportedError(
             f"the keys of {table.label} cannot be {Direct.strategy}: {keys.count:,} of them lie between {keys.low} and "
@@ -143,13 +143,13 @@ class DirectStrategy(Strategy):
     def memory_bytes(self, rows: int, map_bytes: int, filler_rows: int) -> int:
         return super().memory_bytes(rows, map_bytes, filler_rows) + (ROW_NUMBER_BYTES * filler_rows or map_bytes)
 
-    def _is_cheap(self, table: Table, span: int) -> bool:
+    def _is_cheap(self, table: KeyedTable, span: int) -> bool:
         """Whether filler rows take a quarter of the table at most, or no more than row numbers would."""
         count = table.keys.count
         wasted = (span - count) * table.row_bytes
         return wasted <= max(count * table.row_bytes // 4, ROW_NUMBER_BYTES * span, self.min_waste)
 
-    def _is_cheap_below(self, table: Table) -> bool:
+    def _is_cheap_below(self, table: KeyedTable) -> bool:
         """Whether rows for the numbers below the lowest key cost less than subtracting it at every look-up."""
         keys = table.keys
         return 0 <= keys.low * table.row_bytes <= max(keys.count * table.row_bytes // 4, self.min_waste)
@@ -161,10 +161,10 @@ class IndicesStrategy(DirectStrategy):
     name = "indices"
     seconds_per_key = 3e-7
 
-    def suits(self, table: Table) -> bool:
+    def suits(self, table: KeyedTable) -> bool:
         return False
 
-    def forecast(self, table: Table, wanted: str) -> Choice:
+    def forecast(self, table: KeyedTable, wanted: str) -> Choice:
         return Choice(table.label, self.name, "asked for", table.keys.count, 0)
 
     def memory_bytes(self, rows: int, map_bytes: int, filler_rows: int) -> int:
@@ -182,13 +182,13 @@ class LabelEncoderStrategy(Strategy):
     max_keys = 400_000
     """A LabelEncoder of that size opens in a tenth of a second."""
 
-    def suits(self, table: Table) -> bool:
+    def suits(self, table: KeyedTable) -> bool:
         return table.keys.count <= self.max_keys
 
-    def build(self, table: Table, wanted: str) -> tuple[KeyMap, Choice]:
+    def build(self, table: KeyedTable, wanted: str) -> tuple[KeyMap, Choice]:
         return LabelEncoded(), self.choice(table, self._why(table.keys) if wanted == AUTO else "asked for")
 
-    def choice(self, table: Table, why: str) -> Choice:
+    def choice(self, table: KeyedTable, why: str) -> Choice:
         return Choice(table.label, self.name, why, table.keys.count, self.bytes_per_key * table.keys.count)
 
     def _why(self, keys: KeyColumn) -> str:
@@ -202,14 +202,14 @@ class PerfectHashStrategy(Strategy):
     memory_per_key = 48
     seconds_per_key = 2.5e-6
 
-    def suits(self, table: Table) -> bool:
+    def suits(self, table: KeyedTable) -> bool:
         return True
 
-    def forecast(self, table: Table, wanted: str) -> Choice:
+    def forecast(self, table: KeyedTable, wanted: str) -> Choice:
         keys = table.keys
         return Choice(table.label, self.name, self._why(keys, wanted), keys.count, hash_bytes(keys.count))
 
-    def build(self, table: Table, wanted: str) -> tuple[KeyMap, Choice]:
+    def build(self, table: KeyedTable, wanted: str) -> tuple[KeyMap, Choice]:
         keys = table.keys
         try:
             key_map = PerfectHash.build(*table.op.known(keys))
@@ -241,7 +241,7 @@ BY_NAME: Mapping[str, Strategy] = {each.name: each for each in (DIRECT, LABEL_EN
 STRATEGY_NAMES = (AUTO, *BY_NAME)
 
 
-def strategy_for(table: Table, wanted: str) -> Strategy:
+def strategy_for(table: KeyedTable, wanted: str) -> Strategy:
     """The strategy that was asked for by name, or the first that suits the keys."""
     if wanted != AUTO:
         return BY_NAME[wanted]
