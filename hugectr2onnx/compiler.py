@@ -182,7 +182,7 @@ def _key_map_uses(columns: Mapping[str, Array | None], choices: Iterable[Choice]
 def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile], asked: PerTable) -> None:
     report.warnings += loaded.warnings
     report.recovered += loaded.recovered
-    report.dense_floats = loaded.dense_floats
+    report.dense_floats, report.layers = loaded.dense_floats, len(loaded.layers)
     report.sources = {
         **{each.name: each.size for each in sources if each.hashed and each.size is not None},
         **loaded.files,

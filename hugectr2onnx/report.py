@@ -55,6 +55,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
     dense_floats: int = 0
+    layers: int = 0
     sources: dict[str, int] = field(default_factory=dict)
     """Bytes by file: the graph JSON, the dense file, the files of the tables."""
     tables: dict[str, int] = field(default_factory=dict)

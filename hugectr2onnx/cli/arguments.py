@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,23 @@ def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def options_of(arguments: argparse.Namespace, start: Options | None = None) -> Options:
     """The options: those of `start` (or the defaults), with what the command line sets in their place."""
     return (start or Options()).changed(**given_options(arguments))
+
+
+def add_replay(group: argparse._ActionsContainer) -> None:
+    """--options manifest.json[::MODEL]."""
+    group.add_argument(
+        "--options",
+        metavar="manifest.json[::MODEL]",
+        help="the options that a saved model was made with; flags given beside it come in their place",
+    )
+
+
+def replayed(manifest: str, model: str, given: Mapping[str, Any]) -> Options:
+    """The options of a model in a manifest, `FILE` or `FILE::MODEL`, with what the command line gives in their place."""
+    file, separator, named = manifest.rpartition("::")
+    if separator and not os.path.exists(manifest):
+        return Options.from_manifest(file, named, **given)
+    return Options.from_manifest(manifest, prefer=model, **given)
 
 
 def texts_of_flags(arguments: argparse.Namespace) -> list[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli.arguments import (
     add_flags,
     add_json,
+    add_replay,
     add_weights,
     byte_count,
     given_options,
+    replayed,
     required_weights,
     texts_of_flags,
 )
@@ -56,11 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write manifest.json with checksums (default: where there are data files)",
     )
     group.add_argument("--force", action="store_true", help="replace files that are no model or report of hugectr2onnx")
-    group.add_argument(
-        "--options",
-        metavar="manifest.json[::MODEL]",
-        help="the options that a saved model was made with; flags given beside it come in their place",
-    )
+    add_replay(group)
     group.add_argument("--report", metavar="FILE.json", help="write the report of the compilation")
     add_json(parser)
 
@@ -70,7 +68,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     given = given_options(arguments)
     if arguments.options is not None:
-        options = _replayed(arguments.options, os.path.basename(arguments.output), given)
+        options = replayed(arguments.options, os.path.basename(arguments.output), given)
         given.setdefault("embedding", options.embedding)
     else:
         options = Options().changed(**given)
@@ -110,14 +108,6 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if output.json:
         output.data(data)
     return 0
-
-
-def _replayed(manifest: str, output: str, given: dict[str, Any]) -> Options:
-    """The options of a model in a manifest, `FILE` or `FILE::MODEL`, with what the command line gives in their place."""
-    file, separator, model = manifest.rpartition("::")
-    if separator and not os.path.exists(manifest):
-        return Options.from_manifest(file, model, **given)
-    return Options.from_manifest(manifest, prefer=output, **given)
 
 
 def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, output: Output) -> CompiledModel:

@@ -8,7 +8,7 @@ from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.text_table import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from hugectr2onnx.backend.runtime.portability import RunsOn
     from hugectr2onnx.compiled_model import CompiledModel
@@ -33,6 +33,8 @@ def tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None
     output.say(f"level {report.opt_level}: {report.ops_before} -> {report.ops_after} operations{_fires(report)}")
     output.say(f"onnxsim: {report.simplify}")
     output.say(f"parity: {_parity(report)}")
+    for line in _compared(report):
+        output.say(f"compared: {line}")
     show_runtimes(output, report.runs_on)
 
 
@@ -57,6 +59,21 @@ def _parity(report: Report) -> str:
         f"passed at batches of {batches}; the largest error is {worst.max_error:.2g} in {worst.name}, where "
         f"{worst.tolerance:.2g} is allowed"
     )
+
+
+def _compared(report: Report) -> Iterator[str]:
+    """What the comparison covers; nothing where there was none."""
+    if report.parity is None:
+        return
+    elements = sum(each.elements for each in report.parity.outputs)
+    yield f"{elements:,} numbers of outputs and logits; {report.layers} layers with {report.dense_floats:,} weights"
+    units = report.parity.hidden_units
+    if units:
+        active, total = sum(each.active for each in units), sum(each.units for each in units)
+        yield f"hidden units: {active:,} of {total:,} were not zero on some feed"
+    if report.stored:
+        rows = sum(table.rows for table in report.stored)
+        yield f"tables: some of the {rows:,} keys and rows; `hugectr2onnx verify` compares all of them"
 
 
 def _show_tables(output: Output, report: Report) -> None:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, options_of, required_weights
+from hugectr2onnx.cli.arguments import (
+    add_flags,
+    add_json,
+    add_replay,
+    add_weights,
+    given_options,
+    options_of,
+    replayed,
+    required_weights,
+)
 from hugectr2onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -34,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(parser)
     add_flags(parser, "model", "tables")
+    add_replay(parser)
     add_json(parser)
 
 
@@ -44,7 +55,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from hugectr2onnx.verification.result import FileDiffersError
 
     stored = verify_file.stored_options(arguments.model)
-    options = options_of(arguments, stored)
+    if arguments.options is not None:
+        options = replayed(arguments.options, os.path.basename(arguments.model), given_options(arguments))
+    else:
+        options = options_of(arguments, stored)
+    from_file = arguments.options is None and options == stored
     try:
         with output.progress() as progress:
             result = verify_file.verify(
@@ -52,7 +67,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
                 arguments.against,
                 weights,
                 arguments.samples,
-                options=None if options == stored else options,
+                options=None if from_file else options,
                 rtol=RTOL if arguments.rtol is None else arguments.rtol,
                 atol=ATOL if arguments.atol is None else arguments.atol,
                 quick=arguments.quick,
@@ -132,4 +147,5 @@ def compared(result: Verification) -> Iterator[str]:
         yield f"hidden units: {covered.active_units:,} of {covered.hidden_units:,} were not zero on some feed"
     if identity is not None and identity.identical:
         yield f"identical: all {identity.tensors} other constants are those that compiling the source again gives, bit for bit"
-    yield f"options: from {result.options_from}"
+    doubt = ", which is under suspicion itself: --options gives others" if result.options_from == "the file" else ""
+    yield f"options: from {result.options_from}{doubt}"

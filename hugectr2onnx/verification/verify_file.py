@@ -109,8 +109,10 @@ def _source(
     fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), file.model)
     fitted.check_keys_kept(file.metadata, file.path)
     loaded = load(graph, weights, fitted)
-    rows = row_number_inputs(loaded.graph, stored.keys)
-    return ModelSource(graph, weights, fitted.changed(keys=stored.keys), loaded), rows
+    # A caller who does not say how keys find rows leaves it to the file, which may have moved the keys out of the model.
+    keys = stored.keys if options is None or options.keys == Options().keys else options.keys
+    rows = row_number_inputs(loaded.graph, keys)
+    return ModelSource(graph, weights, fitted.changed(keys=keys), loaded), rows
 
 
 def _options_from(options: Options | None, file: _File) -> OptionsFrom:

@@ -158,10 +158,18 @@ class _Comparer:
         unused[found[compared]] = False
         rows = np.flatnonzero(unused)
         step = max(1, CHUNK_BYTES // self.stored.row_bytes)
+        prints = Fingerprints(self.stored.row_bytes)
+        # Rows of keys that offsets put out of reach are the source's all the same.
+        unreachable = np.flatnonzero(found == UNREACHABLE) if len(rows) else np.empty(0, np.int64)
+        own = [
+            prints.of(self.stored.encode(paging.take(self.vectors, unreachable[at : at + step])))
+            for at in range(0, len(unreachable), step)
+        ]
         for at in range(0, len(rows), step):
             part = rows[at : at + step]
-            there = self.stored.decode(self.stored.take(part))
-            for row in part[~self._is_filler(there)]:
+            taken = self.stored.take(part)
+            is_own = np.isin(prints.of(taken), np.concatenate(own)) if own else np.zeros(len(part), bool)
+            for row in part[~is_own & ~self._is_filler(self.stored.decode(taken))]:
                 yield f"row {row} belongs to no key of the source and does not hold the default vector"
 
     def _is_filler(self, rows: Array) -> Array:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections import namedtuple
@@ -333,3 +334,9 @@ def test_a_manifest_replays_how_a_model_was_made(model: Any, run: Any, tmp_path:
     assert again.read_bytes() == first.read_bytes()
     assert run("compile", *model.arguments, "-o", changed, *replay, "--opset", 20).code == 0
     assert changed.read_bytes() != first.read_bytes()
+
+
+def test_the_report_says_what_was_compared(model: Any, run: Any, tmp_path: Path) -> None:
+    result = run("compile", *model.arguments, "-o", tmp_path / "m.onnx")
+    assert re.search(r"compared: [\d,]+ numbers of outputs and logits; \d+ layers with 3 weights", result.out)
+    assert re.search(r"compared: tables: some of the \d+ keys and rows; `hugectr2onnx verify` compares all", result.out)

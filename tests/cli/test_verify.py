@@ -92,3 +92,26 @@ def test_a_file_of_another_model_is_3(arguments: list[object], model: Any, run: 
 def test_what_is_missing_is_usage(compiled: Path, model: Any, run: Any) -> None:
     assert run("verify", compiled).code == 2
     assert run("verify", compiled, "--against", model.graph).code == 2
+
+
+def test_options_of_the_file_itself_are_said_to_be(arguments: list[object], run: Any) -> None:
+    assert "options: from the file, which is under suspicion itself: --options gives others" in run(*arguments).out
+
+
+def test_options_of_a_manifest_come_in_place_of_those_of_the_file(model: Any, run: Any, tmp_path: Path) -> None:
+    """A file that says of itself that it was made with another default vector passes by its own options only."""
+    file, other = tmp_path / "m.onnx", tmp_path / "other"
+    other.mkdir()
+    given = ("--no-simplify", "--manifest")
+    assert run("compile", *model.arguments, "-o", file, "--default-embedding", "3", *given).code == 0
+    assert run("compile", *model.arguments, "-o", other / "m.onnx", *given).code == 0
+    verify = ["verify", file, "--against", *model.arguments]
+    assert run(*verify).code == 0
+    own = run(*verify, "--options", tmp_path / "manifest.json")
+    assert (own.code, "options: from the caller" in own.out) == (0, True)
+    assert run(*verify, "--options", other / "manifest.json::m.onnx").code == 5
+
+
+def test_options_of_a_file_that_is_no_manifest(arguments: list[object], model: Any, run: Any) -> None:
+    result = run(*arguments, "--options", model.graph)
+    assert (result.code, "is not the manifest.json of a compiled model" in result.err) == (3, True)

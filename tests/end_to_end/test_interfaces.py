@@ -288,3 +288,10 @@ def test_vectors_as_inputs_have_no_form_of_keys(tmp_path: Path) -> None:
 def test_a_form_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="it must be one of padded, csr, hugectr"):
         hugectr2onnx.compile(*write(tmp_path), interface="coo")
+
+
+def test_keys_that_offsets_put_out_of_reach_are_no_difference(tmp_path: Path) -> None:
+    """The slots of b add 35 and more, so that no key of a request is one of the first 35 of its table."""
+    model = write(tmp_path)
+    hugectr2onnx.compile(*model, slot_size_array=SIZES, simplify=False).save(tmp_path / "m.onnx")
+    assert [table.unexpected for table in verify(tmp_path / "m.onnx", *model).tables] == [0, 0]
