@@ -18,12 +18,12 @@ from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions
 from hugectr2onnx.frontend.weights.snapshot import Weights, iterations_in, resolve
 from hugectr2onnx.ir.evaluator import evaluate
+from hugectr2onnx.ir.given_requests import Feeds
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.tables.key_index import MAX_KEY
 from hugectr2onnx.verification.recorded import excess
 
-Feeds = Mapping[str, Array]
 MAX_ROWS = 256
 """Samples on which a cause is tried."""
 MAX_ITERATIONS = 8
