@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
     from hugectr2onnx.datasets.dataset import open_dataset
+    from hugectr2onnx.drawing.draw import draw
     from hugectr2onnx.frontend.layers.registration import register_layer
     from hugectr2onnx.frontend.weights.snapshot import Weights
     from hugectr2onnx.inspection.embedding_table import read_table
@@ -63,6 +64,7 @@ _HOMES = {
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
     "compile_measured": "hugectr2onnx.quantization.search",
+    "draw": "hugectr2onnx.drawing.draw",
     "evaluate": "hugectr2onnx.scoring.predict",
     "evaluate_samples": "hugectr2onnx.quantization.metrics",
     "inspect": "hugectr2onnx.inspector",
@@ -120,6 +122,7 @@ __all__ = [
     "compile_measured",
     "convert",
     "converter",
+    "draw",
     "evaluate",
     "evaluate_samples",
     "inspect",

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "hugectr2onnx"
 MODULES = {".".join(p.relative_to(ROOT.parent).with_suffix("").parts): p for p in sorted(ROOT.rglob("*.py"))}
 CORE = {"errors", "tables", "ir"}
-VERBS = {"checking", "inspection", "verification", "quantization"}
+VERBS = {"checking", "inspection", "verification", "quantization", "drawing"}
 TOP = {"options", "report", "compiled_model", "compiler", "converter", "inspector"}
 ENDS = CORE | {"frontend", "passes", "backend"}
 ALLOWED = {
@@ -31,6 +31,7 @@ ALLOWED = {
     "options": CORE | {"frontend", "passes"},
     "checking": ENDS | {"options"},
     "inspection": ENDS | {"options"},
+    "drawing": ENDS | {"options"},
     "inspector": ENDS | {"options", "checking", "inspection"},
     "verification": ENDS | {"options", "datasets", "compiler", "version"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
@@ -45,7 +46,7 @@ ALLOWED = {
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
-The verbs' packages (checking, verification, inspection, quantization) never import one another.
+The packages of verbs (VERBS) never import one another.
 """
 SYSTEM = {
     "fcntl": {"backend"},
@@ -53,14 +54,14 @@ SYSTEM = {
     "mmap": {"tables", "backend"},
     "os": {*ALLOWED} - {"ir", "passes", "errors", "version"},
     "pathlib": {*ALLOWED} - {"ir", "tables", "errors", "options", "version"},
-    "shutil": {"backend", "checking", "sample_models", "cli"},
+    "shutil": {"backend", "checking", "sample_models", "cli", "drawing"},
     "socket": {"serving"},
-    "subprocess": {"backend", "cli"},
+    "subprocess": {"backend", "cli", "drawing"},
     "tempfile": {"backend", "frontend", "sample_models", "cli", "scoring"},
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim")
-READS_ONNX_FILES = ("verification", "inspection", "updating")
+READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing")
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
 
@@ -171,8 +172,9 @@ def test_the_command_line_is_imported_by_nobody():
     assert users == {"hugectr2onnx.__main__"}
 
 
-def test_only_the_graph_knows_networkx():
-    assert [name for name in MODULES if "networkx" in packages(imported(name))] == ["hugectr2onnx.ir.graph"]
+def test_only_the_graph_and_the_layout_of_drawings_know_networkx():
+    known = ["hugectr2onnx.drawing.layout", "hugectr2onnx.ir.graph"]
+    assert [name for name in MODULES if "networkx" in packages(imported(name))] == known
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxsim"])

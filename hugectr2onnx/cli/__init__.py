@@ -13,6 +13,7 @@ VERBS = {
     "predict": "predict a data set: Parquet, Norm, Raw, npz, CSV or Arrow",
     "evaluate": "work out AUC, log-loss and more on a labelled data set",
     "table": "show, look up or write the keys and rows of an embedding table",
+    "draw": "draw a model, before and after the passes, or an ONNX file",
     "manifest": "compare a folder of models with its manifest, write it anew, or remove what killed saves left",
     "layers": "list the supported layer types",
     "sample": "write a HugeCTR model folder with random weights, for trying",

@@ -82,10 +82,13 @@ def print_node(node: PrintedNode, names: Names | None = None) -> str:
 
 
 def print_attributes(op: Op) -> str:
-    attributes = op.attributes()
-    if not attributes:
-        return ""
-    return f" {{{', '.join(f'{name}={_spell(value)}' for name, value in attributes.items())}}}"
+    attributes = attribute_texts(op)
+    return f" {{{', '.join(attributes)}}}" if attributes else ""
+
+
+def attribute_texts(op: Op) -> list[str]:
+    """Each attribute that differs from its default, such as `axis=1`."""
+    return [f"{name}={_spell(value)}" for name, value in op.attributes().items()]
 
 
 def _spell(value: Any) -> str:

@@ -55,6 +55,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     ],
     "evaluate": [("{own}", "{data}")],
     "table": [("{model}/tiny0_sparse_100.model", "-o", "{folder}/table.npz")],
+    "draw": [("{graph}", "-o", "{folder}/drawing.svg"), ("{graph}", "-o", "{folder}/important.svg")],
     "manifest": [("{folder}", "--verify"), ("{folder}", "--rebuild"), ("{folder}", "--clean")],
     "layers": [()],
     "sample": [("wdl", "{folder}"), ("dlrm", "{folder}")],
