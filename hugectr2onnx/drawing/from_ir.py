@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, Kind, groups_of, size_text
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import Lookup
-from hugectr2onnx.ir.ops.structural import Const, Input, Output
+from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.printer import Names, attribute_texts
 
 KIND_OF_MODULE: Mapping[str, Kind] = {
@@ -40,7 +40,7 @@ def diagram_of_graph(graph: Graph, title: str, types: Mapping[str, str], *, has_
     for node in graph:
         if isinstance(node.op, Const):
             continue
-        if isinstance(node.op, Output):
+        if isinstance(node.op, Outputs):
             results = zip(node.op.names, node.inputs, strict=True)
             for name, value in results:
                 boxes.append(Box(f"output:{name}", name, "interface", ("output",)))
