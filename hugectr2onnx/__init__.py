@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.backend.saving.folder import clean_folder, rebuild_manifest, verify_manifest
     from hugectr2onnx.backend.saving.key_file import KeyMapper
     from hugectr2onnx.checking.dry_run import check
+    from hugectr2onnx.comparison.compare import compare
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
@@ -63,6 +64,7 @@ _HOMES = {
     "verify_manifest": "hugectr2onnx.backend.saving.folder",
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
+    "compare": "hugectr2onnx.comparison.compare",
     "compile_measured": "hugectr2onnx.quantization.search",
     "draw": "hugectr2onnx.drawing.draw",
     "evaluate": "hugectr2onnx.scoring.predict",
@@ -118,6 +120,7 @@ __all__ = [
     "__version__",
     "check",
     "clean_folder",
+    "compare",
     "compile",
     "compile_measured",
     "convert",

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "hugectr2onnx"
 MODULES = {".".join(p.relative_to(ROOT.parent).with_suffix("").parts): p for p in sorted(ROOT.rglob("*.py"))}
 CORE = {"errors", "tables", "ir"}
-VERBS = {"checking", "inspection", "verification", "quantization", "drawing"}
+VERBS = {"checking", "inspection", "verification", "quantization", "drawing", "comparison"}
 TOP = {"options", "report", "compiled_model", "compiler", "converter", "inspector"}
 ENDS = CORE | {"frontend", "passes", "backend"}
 ALLOWED = {
@@ -34,6 +34,7 @@ ALLOWED = {
     "drawing": ENDS | {"options"},
     "inspector": ENDS | {"options", "checking", "inspection"},
     "verification": ENDS | {"options", "datasets", "compiler", "version"},
+    "comparison": ENDS | {"options", "datasets", "compiler", "verification", "inspection"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
     "updating": ENDS | {"options", "compiler", "compiled_model", "verification"},
     "report": ENDS | {"quantization", "options"},
@@ -46,7 +47,7 @@ ALLOWED = {
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
-The packages of verbs (VERBS) never import one another.
+The packages of verbs (VERBS) never import one another, but comparison is built on verification and inspection.
 """
 SYSTEM = {
     "fcntl": {"backend"},
@@ -61,7 +62,7 @@ SYSTEM = {
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim")
-READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing")
+READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing", "comparison")
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
 

@@ -10,6 +10,7 @@ VERBS = {
     "inspect": "show what a HugeCTR model or an ONNX file holds",
     "verify": "compare an ONNX file with the HugeCTR model that it came from",
     "update": "compile the next snapshot of a model's graph with the model's own options, and tell what changed",
+    "compare": "compare two forms of a model layer by layer, and name the first layer at which they part",
     "predict": "predict a data set: Parquet, Norm, Raw, npz, CSV or Arrow",
     "evaluate": "work out AUC, log-loss and more on a labelled data set",
     "table": "show, look up or write the keys and rows of an embedding table",

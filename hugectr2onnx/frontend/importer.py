@@ -70,6 +70,8 @@ class Imported:
     layers: tuple[LayerSummary, ...]
     floats: int
     warnings: tuple[str, ...]
+    values: Mapping[str, Value]
+    """What each name of the graph JSON stands for; several names may stand for one value."""
 
 
 def build(clauses: GraphClauses, sources: Sources, resolved: ResolvedOptions) -> Imported:
@@ -149,7 +151,8 @@ class Importer:
             self._failed.update(clause.tops)
 
     def result(self) -> Imported:
-        return Imported(self.graph, tuple(self.summaries), self.floats, tuple(dict.fromkeys(self.warnings)))
+        warnings = tuple(dict.fromkeys(self.warnings))
+        return Imported(self.graph, tuple(self.summaries), self.floats, warnings, self.values)
 
     def _collect(self, step: Callable[[], None]) -> None:
         try:

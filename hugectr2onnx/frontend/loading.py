@@ -29,7 +29,7 @@ from hugectr2onnx.frontend.weights.snapshot import Weights, missing_table, refus
 from hugectr2onnx.frontend.weights.source_files import TABLE_FILES
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable, open_table
 from hugectr2onnx.frontend.weights.statistics import NtpStatistics
-from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.verifier import verify
 from hugectr2onnx.options import Options
 
@@ -46,6 +46,8 @@ class Loaded:
     resolved: ResolvedOptions
     """The options as given, with what was recovered of `layer_attrs`."""
     layers: tuple[LayerSummary, ...]
+    values: Mapping[str, Value]
+    """What each name of the graph JSON stands for, before any pass."""
     dense_floats: int
     recovered: tuple[str, ...] = ()
     """A sentence for each attribute that the size of the dense file told."""
@@ -93,6 +95,7 @@ def load(
         sources=sources,
         resolved=recovered.resolved,
         layers=imported.layers,
+        values=imported.values,
         dense_floats=imported.floats,
         recovered=recovered.notes,
         warnings=(*warnings, *imported.warnings),

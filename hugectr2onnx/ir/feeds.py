@@ -38,15 +38,18 @@ def _rows_needed(node: Node) -> int:
     return int(-(-(max(node.op.indices) + 1) // length.factor)) if isinstance(length, Batch) else 1
 
 
-def feeds_for(graph: Graph, batch: int, seed: int, scales: Sequence[float] = ()) -> dict[str, Array]:
+def feeds_for(
+    graph: Graph, batch: int, seed: int, scales: Sequence[float] = (), *, only_known: bool = False
+) -> dict[str, Array]:
     """Random inputs by name at a batch size.
 
     Float features are normal with a standard deviation of 1. With `scales` those of the second half of the samples are
-    multiplied by them in turn: units that are dead on small features wake up on large ones.
+    multiplied by them in turn: units that are dead on small features wake up on large ones. With `only_known` every key
+    that is not padding is one of the tables: files of other converters fail on any other.
     """
     generator = np.random.default_rng(seed)
     feeds = {
-        value: _feed(value, batch, generator, FED_WIDTHS[(seed + place) % len(FED_WIDTHS)])
+        value: _feed(value, batch, generator, FED_WIDTHS[(seed + place) % len(FED_WIDTHS)], only_known)
         for place, value in enumerate(fed_values(graph))
     }
     return request(graph, {value: _scaled(array, scales) for value, array in feeds.items()}, batch)
@@ -105,13 +108,13 @@ def _scaled(array: Array, scales: Sequence[float]) -> Array:
     return array * factors.reshape(-1, *[1] * (array.ndim - 1))
 
 
-def _feed(value: Value, batch: int, generator: np.random.Generator, free_width: int) -> Array:
+def _feed(value: Value, batch: int, generator: np.random.Generator, free_width: int, only_known: bool) -> Array:
     shape = value.type.concrete(batch)
     if value.type.dtype is DType.I64:
         if not isinstance(value.shape[-1], Width):
-            return _keys(value, shape, generator)
+            return _keys(value, shape, generator, only_known)
         padding_key = padding_key_of(value)
-        filled = _keys(value, (*shape[:-1], free_width), generator)
+        filled = _keys(value, (*shape[:-1], free_width), generator, only_known)
         return _emptied(filled, PADDING if padding_key is None else padding_key, generator)
     normal = generator.normal(0, 1, shape)
     whole = generator.integers(0, 12, shape)
@@ -138,7 +141,7 @@ def _emptied(keys: Array, padding: int, generator: np.random.Generator) -> Array
     return np.where(np.arange(width) < count, keys, padding)
 
 
-def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator, only_known: bool) -> Array:
     """Mostly keys of the tables behind the input; a tenth padding, a tenth unknown or extreme, some repeated in a slot."""
     padding_key = padding_key_of(value)
     keys = generator.integers(0, 1 << 40, shape)
@@ -151,8 +154,9 @@ def _keys(value: Value, shape: tuple[int, ...], generator: np.random.Generator) 
                 keys[:, position] = generator.choice(mine, keys[:, position].shape)
     kind = generator.random(shape)
     keys = np.where(kind < 0.1, PADDING if padding_key is None else padding_key, keys)
-    keys = np.where((kind >= 0.1) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
-    keys = np.where((kind >= 0.15) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
+    if not only_known:
+        keys = np.where((kind >= 0.1) & (kind < 0.15), generator.choice(EXTREMES, shape), keys)
+        keys = np.where((kind >= 0.15) & (kind < 0.2), generator.integers(0, 1 << 62, shape), keys)
     repeated = (kind > 0.8)[..., :1]
     return np.where(repeated, keys[..., :1], keys)
 

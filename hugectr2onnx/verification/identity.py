@@ -24,11 +24,19 @@ VERSION_KEY = "hugectr2onnx.version"
 
 def compare_with_compiled(file: Artifact, source: ModelSource, tables: Collection[str]) -> Recompilation:
     """Compare a file with what its source compiles to; `tables` are tensors that are compared elsewhere."""
+    same = compiled_alike(file, source)
+    if isinstance(same, str):
+        return Recompilation(False, reason=same)
+    return min((_compare(file, each, tables) for each in same), key=lambda found: len(found.differences))
+
+
+def compiled_alike(file: Artifact, source: ModelSource) -> list[Artifact] | str:
+    """What the source compiles to with the file's options, where it has the same operators; else why there is none."""
     version = next((each.value for each in file.skeleton.metadata_props if each.key == VERSION_KEY), None)
     if version is None:
-        return Recompilation(False, reason="the file does not say how it was compiled")
+        return "the file does not say how it was compiled"
     if version != __version__:
-        return Recompilation(False, reason=f"the file is of version {version}, this is {__version__}")
+        return f"the file is of version {version}, this is {__version__}"
     options = source.resolved.options
     plain = options.changed(check=False, validate=False, dump=None)
     compiled = compile(source.graph, source.weights, options=plain).artifact
@@ -37,9 +45,7 @@ def compare_with_compiled(file: Artifact, source: ModelSource, tables: Collectio
         candidates.append(simplifier.simplify(compiled).artifact)
     wanted = _outline(file.skeleton.graph)
     same = [candidate for candidate in candidates if _outline(candidate.skeleton.graph) == wanted]
-    if not same:
-        return Recompilation(False, reason="compiled again, the model has other operators")
-    return min((_compare(file, each, tables) for each in same), key=lambda found: len(found.differences))
+    return same or "compiled again, the model has other operators"
 
 
 def _compare(file: Artifact, compiled: Artifact, tables: Collection[str]) -> Recompilation:

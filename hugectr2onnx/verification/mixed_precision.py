@@ -50,8 +50,13 @@ def half_precision(
     return HalfPrecision(found, of_half, explains)
 
 
-def evaluate_in_half(graph: Graph, layers: Collection[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs, with halves for features, weights, looked-up vectors and the tops of layers; sums stay float32."""
+def evaluate_in_half(
+    graph: Graph, layers: Collection[str], feeds: Mapping[str, Array], values: Mapping[str, Value] | None = None
+) -> dict[str, Array]:
+    """The outputs or other values, with halves for features, weights, looked-up vectors and the tops of layers.
+
+    Sums stay float32.
+    """
 
     def adjust(value: Value, array: Array) -> Array:
         if not _is_half(value, layers):
@@ -59,9 +64,9 @@ def evaluate_in_half(graph: Graph, layers: Collection[str], feeds: Mapping[str, 
         with np.errstate(over="ignore"):
             return array.astype(np.float16).astype(array.dtype)
 
-    names = graph.outputs
-    values = evaluate_values(graph, list(names.values()), feeds, precision=np.float32, adjust=adjust)
-    return {name: array.astype(np.float64) for name, array in zip(names, values, strict=True)}
+    names = graph.outputs if values is None else values
+    arrays = evaluate_values(graph, list(names.values()), feeds, precision=np.float32, adjust=adjust)
+    return {name: array.astype(np.float64) for name, array in zip(names, arrays, strict=True)}
 
 
 def _is_half(value: Value, layers: Collection[str]) -> bool:

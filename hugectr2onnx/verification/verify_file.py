@@ -57,8 +57,8 @@ def verify(
     Raises FileDiffersError, a ParityError whose `verification` is the whole result, where anything differs; FeedError for a
     file or samples that do not fit the model, and what `compile` raises for the HugeCTR model.
     """
-    file = _File.open(onnx_path)
-    source, rows = _source(file, graph, weights, options)
+    file = SuspectFile.open(onnx_path)
+    source, rows = source_of(file, graph, weights, options)
     session = sessions.open_session(onnx_path)
     _check_interface(file.path, source.loaded.graph, session)
     samples_read = read_samples(samples, session) if samples is not None else None
@@ -75,7 +75,7 @@ def verify(
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
+class SuspectFile:
     """The file that is under suspicion."""
 
     path: str
@@ -83,9 +83,9 @@ class _File:
     artifact: Artifact
 
     @staticmethod
-    def open(path: StrPath) -> _File:
+    def open(path: StrPath) -> SuspectFile:
         model = read_model(path)
-        return _File(os.fspath(path), model, as_artifact(model, path))
+        return SuspectFile(os.fspath(path), model, as_artifact(model, path))
 
     @property
     def metadata(self) -> str | None:
@@ -101,9 +101,10 @@ def stored_options(model: onnx.ModelProto | StrPath) -> Options:
     return Options.from_metadata(next((e.value for e in message.metadata_props if e.key == METADATA_KEY), None))
 
 
-def _source(
-    file: _File, graph: Any, weights: object, options: Options | None
+def source_of(
+    file: SuspectFile, graph: Any, weights: object, options: Options | None
 ) -> tuple[ModelSource, tuple[RowInput, ...]]:
+    """The HugeCTR model as the file takes it: with the caller's options, or with those that the file states."""
     stored = stored_options(file.model)
     resolved = resolve_options(options or stored)
     fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), file.model)
@@ -115,7 +116,7 @@ def _source(
     return ModelSource(graph, weights, fitted.changed(keys=keys), loaded), rows
 
 
-def _options_from(options: Options | None, file: _File) -> OptionsFrom:
+def _options_from(options: Options | None, file: SuspectFile) -> OptionsFrom:
     if options is not None:
         return "the caller"
     return "the file" if file.metadata is not None else "the defaults"
@@ -156,7 +157,7 @@ def _listed(names: set[str]) -> str:
 # What is compared
 
 
-def _compare(file: _File, source: ModelSource, session: Any, progress: Progress | None) -> Verification:
+def _compare(file: SuspectFile, source: ModelSource, session: Any, progress: Progress | None) -> Verification:
     """On generated feeds: the file itself, as it lies there; then once more with the logits as outputs."""
     if progress is not None:
         progress("feeds", 0.0)
@@ -175,7 +176,7 @@ def _compare(file: _File, source: ModelSource, session: Any, progress: Progress 
 
 
 def _compare_constants(
-    result: Verification, file: _File, source: ModelSource, rows: tuple[RowInput, ...], progress: Progress | None
+    result: Verification, file: SuspectFile, source: ModelSource, rows: tuple[RowInput, ...], progress: Progress | None
 ) -> Verification:
     """Every table as a whole, and every other constant."""
     tables = compare_tables(source.loaded.graph, file.artifact, progress)

@@ -24,7 +24,7 @@ def offered(*words: str) -> set[str]:
 
 def test_verbs() -> None:
     assert offered("hugectr2onnx", "") == {*VERBS, "--help", "--version"}
-    assert offered("hugectr2onnx", "com") == {"compile", "completion"}
+    assert offered("hugectr2onnx", "com") == {"compare", "compile", "completion"}
 
 
 def test_flags_of_a_verb() -> None:
