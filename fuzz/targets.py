@@ -31,7 +31,7 @@ from hugectr2onnx.inspection.onnx_model import inspect_onnx
 from hugectr2onnx.ir.feeds import feeds_for, smallest_batch
 from hugectr2onnx.verification.verify_file import verify
 
-MAX_MESSAGE = 4000
+MAX_MESSAGE = 2000
 """Characters of an error with its notes; a longer one is a finding."""
 LEVELS = (0, 2)
 MODEL = "model.onnx"

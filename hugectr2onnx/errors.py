@@ -6,13 +6,19 @@ which `str()` does not show: `describe()` gives the message and its notes togeth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+MAX_TEXT = 1000
+"""Characters of a message, the options that it names left out: files may hold names of any length."""
+MAX_WORD = 200
+"""Characters of a run without spaces in it, such as a path or a name."""
 _NO_VALUE = object()
+_LONG_WORD = re.compile(rf"\S{{{MAX_WORD + 1},}}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,17 @@ def _code(value: object) -> str:
         return f"{{{', '.join(f'{key!r}: {_code(each)}' for key, each in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_code, value))}]"
-    return repr(value)
+    return f"{repr(value[:MAX_WORD])[:-1]}...'" if isinstance(value, str) and len(value) > MAX_WORD else repr(value)
+
+
+def _ends(text: str, most: int) -> str:
+    """The text, its middle left out where it is long: its start says where, its end what to do."""
+    half = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+
+
+def _bounded(text: str, most: int) -> str:
+    return text if len(text) <= MAX_WORD else _ends(_LONG_WORD.sub(lambda word: _ends(word[0], MAX_WORD), text), most)
 
 
 class HugeCTR2ONNXError(Exception):
@@ -53,9 +69,11 @@ class HugeCTR2ONNXError(Exception):
     Errors about what a file or a value holds are ValueErrors too. The message is the arguments one after the other: texts,
     and a `Setting` for each option that it names. `options` are the names of these, or the `option` that is given.
     `exit_code` is what the command line returns: 2 a bad value of an option, 3 invalid input, 4 unsupported, 5 parity failed.
+    Names of any length come out of damaged files: what is shown leaves out the middle of long ones, and of a long message.
     """
 
     exit_code: ClassVar[int] = 3
+    max_text: ClassVar[int] = MAX_TEXT
 
     def __init__(self, *parts: object, option: str | None = None) -> None:
         super().__init__(*parts)
@@ -68,12 +86,18 @@ class HugeCTR2ONNXError(Exception):
         return self.options[0] if self.options else None
 
     def __str__(self) -> str:
-        return "".join(map(str, self.args))
+        return self._message(str)
 
     def describe(self, write: Callable[[Setting], str] = str) -> str:
         """The message with the context that was added on the way up, a line each; `write` gives the text of a setting."""
-        message = "".join(write(part) if isinstance(part, Setting) else str(part) for part in self.args)
-        return "\n".join([message, *(f"  {note}" for note in getattr(self, "__notes__", ()))])
+        notes = (f"  {_bounded(note, self.max_text)}" for note in getattr(self, "__notes__", ()))
+        return "\n".join([self._message(write), *notes])
+
+    def _message(self, write: Callable[[Setting], str]) -> str:
+        lengths = [len(str(part)) for part in self.args if not isinstance(part, Setting)]
+        is_long = sum(lengths) > self.max_text
+        most = max(MAX_WORD, self.max_text // len(lengths)) if is_long else self.max_text
+        return "".join(write(part) if isinstance(part, Setting) else _bounded(str(part), most) for part in self.args)
 
 
 class OptionError(HugeCTR2ONNXError, ValueError):

@@ -41,7 +41,7 @@ def inspect(
     compiled. `changes` are single options, as for `compile`. Raises HugeCTR2ONNXError where the file itself cannot be read.
     """
     path = None if isinstance(model, Mapping) else Path(model)
-    if path is not None and path.is_dir():
+    if path is not None and os.path.isdir(path):
         return inspect_table(path) if is_table(path) else inspect_folder(path)
     if path is not None and path.suffix == ".model":
         return inspect_dense(path)

@@ -159,7 +159,7 @@ def _checked_places(arguments: argparse.Namespace, weights: Weights, options: Op
     if report is not None:
         refuse_foreign_file(report, _is_report, force=arguments.force)
     # The room that a killed run took counts as free below.
-    if target.parent.is_dir():
+    if os.path.isdir(target.parent):
         tidy_folder(target.parent)
     return target, report
 

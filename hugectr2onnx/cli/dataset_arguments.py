@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 from typing import Any
 
 from hugectr2onnx.cli.entry import UsageError
@@ -80,7 +80,7 @@ def names(text: str) -> tuple[str, ...]:
 def _sizes(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    if not Path(text).is_file():
+    if not os.path.isfile(text):
         return _numbers(text, "--slot-size-array")
     from hugectr2onnx.frontend.graph_json import json_text
     from hugectr2onnx.frontend.graph_json.fields import INT64_MAX, Fields

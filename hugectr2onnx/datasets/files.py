@@ -33,9 +33,9 @@ def find_files(data: str | os.PathLike[str]) -> DataFiles:
     if "\0" in name:
         raise FeedError(f"{name!r} is not the path of a data set")
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _of_folder(path)
-    if path.exists():
+    if os.path.exists(path):
         require_regular(path)
         return _of_list(path) if is_file_list(path) else DataFiles((path,))
     if _GLOB.search(name):
@@ -49,7 +49,7 @@ def find_files(data: str | os.PathLike[str]) -> DataFiles:
 
 def require_regular(path: Path) -> None:
     """Raise FeedError for a path that is no regular file: a pipe or a device would never end."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FeedError(f"{path}: is not a regular file")
 
 
@@ -120,7 +120,7 @@ def _of_list(path: Path) -> DataFiles:
 
 def _listed(name: str, path: Path) -> Path:
     for place in _places(name, path):
-        if place.is_file():
+        if os.path.isfile(place):
             return place
     tried = ", ".join(str(place) for place in _places(name, path))
     raise FeedError(f"{path}: names {name!r}, which is not there (tried {tried})")

@@ -84,12 +84,12 @@ def read_table(
 
 
 def _type_of(place: Path) -> str:
-    return UNKNOWN_TYPE if (place / "slot_id").exists() else "DistributedSlotSparseEmbeddingHash"
+    return UNKNOWN_TYPE if os.path.exists(place / "slot_id") else "DistributedSlotSparseEmbeddingHash"
 
 
 def _width_of(place: Path) -> int:
     """The floats of a row by the sizes of the files of a folder."""
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise WeightsError(
             f"{place}: a single file does not tell how wide its rows are; give width (embedding_vec_size)"
         )

@@ -25,7 +25,7 @@ def write_table(table: EmbeddingTable, path: str | os.PathLike[str], *, force: b
     writer = _WRITERS.get(target.suffix)
     if writer is None:
         raise OutputError(f"{target}: a table is written as {', '.join(_WRITERS)}; choose one of these endings")
-    if target.exists() and (not force or not target.is_file()):
+    if os.path.exists(target) and (not force or not os.path.isfile(target)):
         raise OutputError(f"{target}: exists already; choose another path, or overwrite it with force (--force)")
     scratch = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:

@@ -60,11 +60,11 @@ def check_path(path: str | os.PathLike[str], *, force: bool, others: Sequence[st
     target = Path(path)
     if target.suffix not in FORMATS:
         raise OutputError(f"{target}: predictions are written as {', '.join(FORMATS)}; choose one of these endings")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise OutputError(f"{target}: there is no folder {target.parent}; create it first")
-    if any(os.path.exists(each) and target.exists() and os.path.samefile(each, target) for each in others):
+    if any(os.path.exists(each) and os.path.exists(target) and os.path.samefile(each, target) for each in others):
         raise OutputError(f"{target}: is one of the files that are being read; choose another path")
-    if target.exists() and (not force or not target.is_file()):
+    if os.path.exists(target) and (not force or not os.path.isfile(target)):
         raise OutputError(f"{target}: exists already; choose another path, or overwrite it with force (--force)")
     return target
 

@@ -111,6 +111,9 @@ class Verification:
 class FileDiffersError(ParityError):
     """A file differs from its source; `verification` has everything that was compared."""
 
+    max_text = 20_000
+    """Each thing that differs has a line."""
+
     def __init__(self, verification: Verification):
         head = f"{verification.path}: differs from its source"
         super().__init__("\n  ".join([head, *verification.problems, *verification.notes]))

@@ -17,7 +17,7 @@ from fuzz.cases import CORPUS, SPECIAL_KINDS, Case, corpus
 from fuzz.command import main
 from fuzz.mutations import change_bytes, change_json
 from fuzz.supervisor import Supervisor
-from fuzz.targets import MAX_MESSAGE, MessageTooLongError, judged, raised_by_us
+from fuzz.targets import MessageTooLongError, judged, raised_by_us
 from fuzz.worker import attack, case_of
 
 ANSWER = '{"outcome": "accepted"}'
@@ -50,7 +50,7 @@ def test_bytes_and_json_are_changed() -> None:
     assert len({change_json(random, "value", text) for _ in range(50)}) > 20
 
 
-def test_refusals_are_told_from_failures() -> None:
+def test_refusals_are_told_from_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(error: Exception) -> None:
         raise error
 
@@ -58,8 +58,9 @@ def test_refusals_are_told_from_failures() -> None:
     assert judged(lambda: fail(hugectr2onnx.WeightsError("short"))) == "refused"
     with pytest.raises(hugectr2onnx.CompilerError, match="a defect"):
         judged(lambda: fail(hugectr2onnx.CompilerError("a defect")))
-    with pytest.raises(MessageTooLongError, match="4001 characters"):
-        judged(lambda: fail(hugectr2onnx.WeightsError("x" * (MAX_MESSAGE + 1))))
+    monkeypatch.setattr(targets, "MAX_MESSAGE", 9)
+    with pytest.raises(MessageTooLongError, match="10 characters"):
+        judged(lambda: fail(hugectr2onnx.WeightsError("x" * 10)))
     with pytest.raises(KeyError, match="key"):
         judged(lambda: fail(KeyError("key")))
 

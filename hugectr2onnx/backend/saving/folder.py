@@ -116,7 +116,7 @@ def rebuild_manifest(folder: str | os.PathLike[str]) -> FolderReport:
 
 def _folder(folder: str | os.PathLike[str]) -> Path:
     path = Path(os.path.realpath(path_text(folder, OutputError, "a folder")))
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise OutputError(f"{shown(folder)}: is not a folder: give the folder that holds the models")
     return path
 

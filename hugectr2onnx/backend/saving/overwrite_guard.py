@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hugectr2onnx.backend.saving import manifest
 from hugectr2onnx.errors import OutputError
-from hugectr2onnx.tables.regular_file import open_regular, shown
+from hugectr2onnx.tables.regular_file import shown
 
 _HEAD_BYTES = 4096
 
@@ -31,7 +31,7 @@ def refuse_foreign_file(target: Path, is_own: Callable[[bytes], bool], *, force:
     """Raise OutputError where a file would be replaced that is not ours, by its first bytes, unless `force` is given."""
     if force or not target.exists():
         return
-    with open_regular(target, OutputError) as file:
+    with open(target, "rb") as file:  # `writable_path` has refused what is not a regular file
         if not is_own(file.read(_HEAD_BYTES)):
             raise OutputError(
                 f"cannot write {shown(target)}: it is there already and not a file of ours; move it, choose another name, or "

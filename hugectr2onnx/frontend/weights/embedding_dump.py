@@ -7,6 +7,7 @@ embedding_collection_0/weight{j}   128 bytes of head (int32: 2, table id, 0...),
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def open_dump(path: StrPath) -> dict[int, SparseTable]:
 
 def _collection_folder(path: Path) -> Path:
     try:
-        if (path / "meta_data").exists():
+        if os.path.exists(path / "meta_data"):
             return path
         found = sorted(path.glob("embedding_collection_*"))
     except (OSError, ValueError) as failure:

@@ -82,7 +82,7 @@ def _integers(chunk: Array, what: str) -> Array:
 
 def _from_file(path: str, what: str) -> Iterable[Any]:
     file, separator, column = path.rpartition(COLUMN)
-    if separator and file and not Path(path).exists():
+    if separator and file and not os.path.exists(path):
         return _from_parquet(file, column, what)
     if Path(path).suffix == ".parquet":
         raise WeightsError(f"{what}: {path} is a Parquet file: say which column, as {path}{COLUMN}COLUMN")

@@ -103,7 +103,7 @@ def with_ntp(weights: Weights) -> Weights:
         return weights
     beside = Path(f"{os.fspath(weights.dense)}.ntp.json")
     try:
-        return replace(weights, ntp=beside) if beside.exists() or beside.is_symlink() else weights
+        return replace(weights, ntp=beside) if os.path.lexists(beside) else weights
     except (OSError, ValueError):
         # The dense file cannot be reached either, and opening it gives the reason.
         return weights

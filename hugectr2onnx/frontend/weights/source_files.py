@@ -81,7 +81,7 @@ def source_files(
 
 def _table_files(table: Path) -> Iterator[Path]:
     """Files that a folder lacks too: an output of that name would become a part of the table."""
-    yield from (table / name for name in TABLE_FILES) if table.is_dir() else (table,)
+    yield from (table / name for name in TABLE_FILES) if os.path.isdir(table) else (table,)
 
 
 def _dump_files(description: object) -> Iterator[Path]:
