@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.backend.saving.key_file import KeyMapper
     from hugectr2onnx.checking.dry_run import check
     from hugectr2onnx.comparison.compare import compare
+    from hugectr2onnx.comparison.structure import diff
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.compiler import compile
     from hugectr2onnx.converter import convert
@@ -65,6 +66,7 @@ _HOMES = {
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
     "compare": "hugectr2onnx.comparison.compare",
+    "diff": "hugectr2onnx.comparison.structure",
     "compile_measured": "hugectr2onnx.quantization.search",
     "draw": "hugectr2onnx.drawing.draw",
     "evaluate": "hugectr2onnx.scoring.predict",
@@ -126,6 +128,7 @@ __all__ = [
     "convert",
     "converter",
     "draw",
+    "diff",
     "evaluate",
     "evaluate_samples",
     "inspect",

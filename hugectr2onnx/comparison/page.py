@@ -22,17 +22,18 @@ tr.not-compared td { opacity: .8; }
 pre { overflow-x: auto; padding: .75rem; background: var(--soft); border-radius: 6px; font-size: .8125rem; }
 @media print { body { max-width: none; } .scroll, pre { overflow: visible; border: 0; } td, th { white-space: normal; } }
 """
+HEAD = "<!doctype html>\n<!-- written by hugectr2onnx compare -->"
 
 
 def is_page(start: bytes) -> bool:
     """Whether a file begins as the pages written here: nothing else is overwritten."""
-    return start.startswith(b"<!doctype html>")
+    return start.startswith(HEAD.encode())
 
 
 def page(title: str, body: str) -> str:
     """A whole document."""
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'{HEAD}\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )

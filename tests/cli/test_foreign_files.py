@@ -49,6 +49,11 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "check": [("{graph}", "--weights", "{model}", "-o", "{folder}/m.onnx")],
     "inspect": [("{folder}",), ("{folder}/m.onnx",)],
     "verify": [("{folder}/m.onnx", "{graph}", "--weights", "{model}")],
+    "compare": [
+        ("{graph}", "{own}", "--weights", "{model}", "--quick", "-o", "{folder}/compare.html"),
+        ("{graph}", "{own}", "--weights", "{model}", "--quick", "-o", "{folder}/others.html"),
+    ],
+    "diff": [("{own}", "{own}")],
     "predict": [
         ("{own}", "{data}", "-o", "{folder}/predictions.npz"),
         ("{own}", "{data}", "-o", "{folder}/predictions.csv"),
@@ -73,6 +78,7 @@ def folder(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"precious: " + name.encode())
     os.mkfifo(folder / "pipe.onnx")
+    (folder / "others.html").write_text("<!doctype html>\n<p>precious</p>")
     (folder / "link.onnx").symlink_to("important.txt")
     return folder
 
