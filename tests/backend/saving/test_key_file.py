@@ -47,7 +47,9 @@ def test_offsets_are_added_slot_by_slot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keys", [[0.5], ["a"], np.array([1], np.uint64), [[[1], [2], [3]]]])
 def test_what_are_no_keys(tmp_path: Path, keys: object) -> None:
-    with pytest.raises(FeedError):
+    with pytest.raises(
+        FeedError, match=r"keys are .*; the map (takes signed integers|wants \[\.\.\., 2 slots, max_nnz\])"
+    ):
         mapper(tmp_path, [1], (0, 10)).rows(keys)
 
 
