@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,42 +78,50 @@ def compile_measured(
     Other options are those of `compile`. Raises HugeCTR2ONNXError.
     """
     limit = Budget.parse(budget) if budget is not None else None
-    formats: Formats = embedding if embedding is not None else FORMATS[-1].name if limit else FP32.name
+    wanted: Formats = embedding if embedding is not None else FORMATS[-1].name if limit else FP32.name
     level = {} if opt_level is None else {"opt_level": opt_level}
-    chosen_options = (options or Options()).changed(**level, **changes).changed(embedding=formats)
-    formats = chosen_options.embedding
+    chosen = (options or Options()).changed(**level, **changes).changed(embedding=wanted)
 
     def compiled(formats: Formats) -> CompiledModel:
-        return compile(graph, weights, options=chosen_options, progress=progress, embedding=formats)
+        return compile(graph, weights, options=chosen, progress=progress, embedding=formats)
 
+    model, trials = _search(compiled, lambda model: evaluate_samples(model, samples), chosen.embedding, limit)
+    if isinstance(samples, str | os.PathLike):
+        model.sources += (SourceFile.of(samples),)
+    model.report.trials = tuple(trials)
+    model.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in trials if trial.refused]
+    return model
+
+
+def _search(
+    compiled: Callable[[Formats], CompiledModel],
+    measured: Callable[[CompiledModel], Mapping[str, Quality]],
+    formats: Formats,
+    limit: Budget | None,
+) -> tuple[CompiledModel, list[Trial]]:
+    """Try `formats`, then larger ones until `limit` allows the result; return the model and all trials, float32 first."""
     exact = compiled(FP32.name)
-    before = evaluate_samples(exact, samples)
+    before = measured(exact)
     if limit is not None:
         limit.check(before)
     trials = [Trial(FP32.name, before, True)]
-    chosen = exact
     while not _is_exact(formats):
         try:
-            chosen = compiled(formats)
+            model = compiled(formats)
         except FormatRefusedError as refusal:
             if limit is None:
                 raise
             trials.append(Trial(formats, {}, False, str(refusal)))
-            formats = _by_top(formats, exact.report.stored) | dict.fromkeys(
-                refusal.tops, BY_NAME[refusal.format].more_exact.name
-            )
+            larger = BY_NAME[refusal.format].more_exact.name
+            formats = _by_top(formats, exact.report.stored) | dict.fromkeys(refusal.tops, larger)
             continue
-        after = evaluate_samples(chosen, samples)
-        stored = _stored_as(formats, chosen.report.stored)
+        after = measured(model)
+        stored = _stored_as(formats, model.report.stored)
         trials.append(Trial(stored, after, limit is None or limit.allows(before, after)))
         if trials[-1].allowed:
-            break
-        formats, chosen = _larger(stored), exact
-    if isinstance(samples, str | os.PathLike):
-        chosen.sources += (SourceFile.of(samples),)
-    chosen.report.trials = tuple(trials)
-    chosen.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in trials if trial.refused]
-    return chosen
+            return model, trials
+        formats = _larger(stored)
+    return exact, trials
 
 
 def _is_exact(formats: Formats) -> bool:
