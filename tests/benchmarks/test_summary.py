@@ -38,5 +38,5 @@ def test_geometric_mean_lets_twice_as_fast_and_half_as_fast_cancel_out() -> None
 
 
 def test_geometric_mean_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"no values"):
         summary.geometric_mean([])

@@ -102,7 +102,7 @@ def test_statistics_of_batch_norm(model: Any, tmp_path: Path) -> None:
 
 def test_errors_are_of_the_family(model: Any, tmp_path: Path) -> None:
     model.dense.write_bytes(b"\0" * 8)
-    with pytest.raises(hugectr2onnx.HugeCTR2ONNXError):
+    with pytest.raises(hugectr2onnx.HugeCTR2ONNXError, match=r"bias needs 1 floats .*the file is truncate"):
         convert(tmp_path / "out.onnx", model.graph, model.dense, True, [model.table])
     assert not (tmp_path / "out.onnx").exists()
 

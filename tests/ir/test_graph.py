@@ -265,5 +265,5 @@ def test_constants_are_equal_by_identity():
 def test_a_value_of_another_graph_is_refused():
     one, other = Graph(), Graph()
     x, foreign = one.input("x", TWO), other.const(np.float32([1, 2]))
-    with pytest.raises(CompilerError):
+    with pytest.raises(CompilerError, match=r"add was given values of another graph"):
         x + foreign

@@ -26,7 +26,9 @@ def test_rows_that_nothing_is_left_of_lose_it_everywhere():
 
 
 def test_lengths_that_are_no_columns_are_refused():
-    with pytest.raises(ShapeError):
+    with pytest.raises(
+        ShapeError, match=r"sequence lengths must be one or two times \[B, 1\], not f32\[N, 2\], f32\[N, 2\]"
+    ):
         SequenceBias(2, 2).infer(f32(N, 2), f32(N, 2))
 
 

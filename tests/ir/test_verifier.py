@@ -55,7 +55,7 @@ def test_operands_in_another_order_than_the_edges(graph):
 
 def test_an_operand_that_was_removed(graph):
     graph._nx.remove_node(node(graph, "relu"))
-    with pytest.raises(VerificationError):
+    with pytest.raises(VerificationError, match=r"the edges of the graph disagree with the operands of its nodes"):
         verify(graph)
 
 

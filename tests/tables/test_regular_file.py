@@ -83,7 +83,7 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path):
 def test_no_descriptor_stays_open_after_a_refusal(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(FeedError):
+    with pytest.raises(FeedError, match=r"a: has 5 bytes, a file has at most 2"):
         open_regular(tmp_path / "a", FeedError, max_bytes=2)
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -319,7 +319,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("graph", [None, 3, [], b"graph.json", "{}", "\0", "x" * 5000])
     def test_what_is_no_graph(self, graph: Any) -> None:
-        with pytest.raises(GraphJsonError):
+        with pytest.raises(GraphJsonError, match=r"the graph is |: cannot be read: "):
             read(graph, KNOWN)
 
     def test_objects_that_are_not_json(self) -> None:

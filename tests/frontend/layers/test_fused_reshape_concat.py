@@ -44,5 +44,5 @@ def test_one_slot_leaves_no_history(run_layer):
 @pytest.mark.parametrize("clause", [SPLIT, GENERAL])
 @pytest.mark.parametrize("other", [(2, 2, 1), (2, 3), (2, 3, 1, 1)])
 def test_bottoms_that_do_not_fit_are_refused(run_layer, clause, other):
-    with pytest.raises(ShapeError):
+    with pytest.raises(ShapeError, match=r"every bottom must be \[B, s, v\], not |cannot be joined along axis 2"):
         run_layer(clause, A, np.zeros(other, np.float32))

@@ -95,7 +95,9 @@ def test_the_batch_may_be_open():
 
 @pytest.mark.parametrize("shape", [(9, 5), (7, 5), (N, 4), (1, N, 5), (N, N)])
 def test_a_bottom_that_does_not_fit_is_refused(shape):
-    with pytest.raises(ShapeError):
+    with pytest.raises(
+        ShapeError, match=r"a GRU over f32\[|two dimensions carry the batch|a dimension of 35 cannot be divided by 15"
+    ):
         imported(GRULayer(num_output=4, batchsize=2, steps=3, vector_size=5), *shape)
 
 

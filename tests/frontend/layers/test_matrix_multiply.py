@@ -56,5 +56,8 @@ def test_the_batch_may_be_the_left_rows_or_the_matrices():
     ],
 )
 def test_nothing_broadcasts(shapes):
-    with pytest.raises(ShapeError):
+    with pytest.raises(
+        ShapeError,
+        match=r"it takes 2D with 2D, 3D with 3D|the last dimension of the left must be the last but one of the right",
+    ):
         types(*shapes)

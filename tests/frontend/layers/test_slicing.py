@@ -88,5 +88,5 @@ def test_inserted_copies_that_are_too_wide_are_whole_copies() -> None:
 def test_a_users_own_range_that_is_too_wide_is_refused() -> None:
     graph = Graph("g")
     x = graph.input("x", f32(N, 4))
-    with pytest.raises(ShapeError):
+    with pytest.raises(ShapeError, match=r"the range \[0, 9\) does not lie within the 4 of f32\[N, 4\]"):
         SliceLayer(ranges=((0, 9), (0, 9)), bottom_names=("x",), top_names=("a", "b")).build(x)

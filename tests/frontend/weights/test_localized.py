@@ -43,7 +43,10 @@ def test_numbers_that_give_every_slot_the_same_rows_are_one(slots: int) -> None:
         if len(fitting) == 1:
             assert inferred([5] * len(present), list(present), slots) == fitting[0]
         else:
-            with pytest.raises(MissingInformationError):
+            with pytest.raises(
+                MissingInformationError,
+                match=r"depends on the number of GPUs of the training; .* all fit the table: give n_gpus",
+            ):
                 inferred([5] * len(present), list(present), slots)
 
 
