@@ -1,4 +1,4 @@
-"""`python -m benchmarks runtime`, `compile`, `convert`, `thresholds` and `redraw`: figures to stdout, progress to stderr."""
+"""`python -m benchmarks`: runtime, compile, convert, thresholds, interfaces, redraw. Figures to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import convert_command as command  # type: ignore[no-redef]
     elif arguments.verb == "thresholds":
         from benchmarks import thresholds_command as command  # type: ignore[no-redef]
+    elif arguments.verb == "interfaces":
+        from benchmarks import interfaces_command as command  # type: ignore[no-redef]
     elif arguments.verb == "redraw":
         from benchmarks import redraw as command  # type: ignore[no-redef]
     else:

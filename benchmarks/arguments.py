@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convert_command, redraw, thresholds_command
+from benchmarks import convert_command, interfaces_command, redraw, thresholds_command
 
 BATCHES = "1,16,64,256,1024,4096"
 
@@ -19,6 +19,11 @@ def parser() -> argparse.ArgumentParser:
     convert_command.add_arguments(verbs.add_parser("convert", help="tables of any size against cp, and their look-ups"))
     thresholds_command.add_arguments(
         verbs.add_parser("thresholds", help="the tuned thresholds of the passes, measured")
+    )
+    interfaces_command.add_arguments(
+        verbs.add_parser(
+            "interfaces", help="a look-up with keys padded, in compressed sparse rows, and as HugeCTR's clients"
+        )
     )
     redraw.add_arguments(verbs.add_parser("redraw", help="the plots of earlier measurements; nothing is measured"))
     return top

@@ -1,7 +1,8 @@
 """Gathering rows and adding up those of a slot, in the fewest and fastest ONNX operators.
 
 onnxruntime's ReduceSum over a middle axis takes some 75 ns for each slot of each sample, however few keys it has. One key
-needs no sum at all; a few keys are split, gathered apart and added; rows of one number are summed along the last axis.
+needs no sum at all; a few keys are split, gathered apart and added; rows of one number are summed along the last axis, and
+those of a free width along the first.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ def _emit_pooled(out: Emitter, rows: str, table: StoredRows, width: int, keys_ty
         return table.emit_gather(out, one, _flat(keys_type))
     if width == 1:
         return out.node("ReduceSum", table.emit_gather(out, rows), out.const([2], "i64"), keepdims=1)
+    if isinstance(hotness, Width) and not table.is_fused:
+        # Sums along the first axis take half the time of those along one in the middle, and row numbers are few.
+        places = out.node("Transpose", rows, perm=[2, 0, 1])
+        return out.node("ReduceSum", table.emit_gather(out, places), out.const([0], "i64"), keepdims=0)
     if not _is_split(keys_type):
         gathered = table.emit_gather(out, rows, None if isinstance(hotness, Width) else [*_flat(keys_type), hotness])
         return out.node("ReduceSum", gathered, out.const([2], "i64"), keepdims=0)

@@ -175,10 +175,11 @@ def _emit_sums(out: Emitter, rows: str, width: int, starts: str, ends: str) -> s
         chosen = out.node("NonZero", out.node("GreaterOrEqual", rest, size))
         segments = out.node("Reshape", chosen, out.const([-1], "i64"))
         first = out.node("Gather", out.node("Sub", ends, rest), segments, axis=0)
-        column = out.node("Reshape", first, out.const([-1, 1], "i64"))
         scalar = [out.const(0, "i64"), out.node("Squeeze", size), out.const(1, "i64")]
-        places = out.node("Add", column, out.node("Range", *scalar))
-        block = out.node("ReduceSum", out.node("Gather", table, places, axis=0), one, keepdims=0)
+        column = out.node("Reshape", out.node("Range", *scalar), out.const([-1, 1], "i64"))
+        # onnxruntime sums along the first axis in half the time that one in the middle takes.
+        places = out.node("Add", column, first)
+        block = out.node("ReduceSum", out.node("Gather", table, places, axis=0), zero, keepdims=0)
         added = out.node("Add", out.node("Gather", sums, segments, axis=0), block)
         updated = out.node("ScatterND", sums, out.node("Transpose", chosen, perm=[1, 0]), added)
         return out.node("LessOrEqual", out.node("Squeeze", twice), longest), [twice, updated]
