@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ REPORT_SECONDS = 300.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Replay the corpus, then draw cases until the time is over; 1 where anything was found."""
     arguments = _parser().parse_args(argv)
-    with TemporaryDirectory(prefix="fuzz-") as folder, Supervisor(Path(folder)) as supervisor:
+    with TemporaryDirectory(prefix="fuzz-", dir=_in_memory()) as folder, Supervisor(Path(folder)) as supervisor:
         run = _Run(supervisor, Path(arguments.findings), arguments.quiet)
         if arguments.case is not None:
             run.draw(arguments.targets[0], arguments.seed, arguments.case)
@@ -33,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.until(time.monotonic() + 60 * arguments.minutes, arguments.targets, arguments.seed, arguments.first)
         print(run.summary())
     return 1 if run.findings else 0
+
+
+def _in_memory() -> str | None:
+    """Where files cost no disk: making and removing them takes a tenth of the time otherwise."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _parser() -> argparse.ArgumentParser:

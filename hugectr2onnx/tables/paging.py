@@ -7,6 +7,8 @@ import errno
 import math
 import mmap
 import os
+import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +26,13 @@ ROWS_AT_ONCE = 64
 def chunks(array: Array, size: int = CHUNK_BYTES) -> Iterator[Array]:
     """The rows in order, some bytes at a time, pages given back behind them; of an array that is not mapped, just rows.
 
-    Raises WeightsError where the file of a mapped one below 64 MB has become shorter.
+    Raises WeightsError where the file of a mapped one has become shorter.
     """
     step = max(1, size * len(array) // max(array.nbytes, 1))
-    pages = Pages(array)
+    pages, spare = Pages(array), _Spare()
     for start in range(0, len(array), step):
         chunk = array[start : start + step]
-        yield guarded(chunk)
+        yield _read_into(spare, chunk) if has_file(chunk) else copied(chunk)
         pages.passed(chunk)
     pages.release()
 
@@ -61,13 +63,17 @@ def buffer(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     count = math.prod(shape)
     if not count:
         return np.empty(shape, dtype)
+    return np.frombuffer(_anonymous(count * dtype.itemsize), dtype, count).reshape(shape)
+
+
+def _anonymous(size: int) -> mmap.mmap:
     # Shared memory, which is what `mmap` gives unasked, would not come in huge pages.
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-    memory = mmap.mmap(-1, count * dtype.itemsize, **private)
+    memory = mmap.mmap(-1, size, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):
             memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype, count).reshape(shape)
+    return memory
 
 
 def read(array: Array, out: Array) -> None:
@@ -86,22 +92,66 @@ def copied(array: Array) -> Array:
     Raises WeightsError where the file has become shorter.
     """
     mapped = map_of(array)
-    if mapped is None or not array.nbytes or not array.flags.c_contiguous:
+    if mapped is None or not array.nbytes:
         return array
+    if not array.flags.c_contiguous:
+        return _copied_with_gaps(array)
     if _file_of(array) is not None:
         found = buffer(array.shape, array.dtype)
         read(array, found)
     else:
         found = _copied_by_the_system(array)
-    # The system fills the rest of a last page with zeros.
-    if mapped.size() < len(mapped):
-        raise _shortened()
+    check_whole(array)  # the system fills the rest of a last page with zeros
+    return found
+
+
+class _Spare:
+    """Memory that files are read into, used again once nobody holds what was read: new memory costs as much as filling it."""
+
+    def __init__(self) -> None:
+        self._kept: deque[mmap.mmap] = deque(maxlen=2)
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        size = math.prod(shape) * dtype.itemsize
+        # Who walks through chunks holds one while the next is read.
+        memory = self._kept.popleft() if len(self._kept) == 2 else None
+        # One of the references is ours, the other that of the call; every view of the memory has one of its own.
+        if memory is None or sys.getrefcount(memory) > 2 or len(memory) < size:
+            memory = _anonymous(size)
+        self._kept.append(memory)
+        return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+
+
+def _read_into(spare: _Spare, array: Array) -> Array:
+    found = spare.take(array.shape, array.dtype)
+    read(array, found)
+    check_whole(array)
     return found
 
 
 def guarded(array: Array) -> Array:
-    """The same rows, copied where they are a part of a file below 64 MB: of larger ones each copy would need new memory."""
-    return array if has_file(array) else copied(array)
+    """The same rows: copied where they are a part of a file below 64 MB, of a larger one once it is known to be whole yet."""
+    if not has_file(array):
+        return copied(array)
+    check_whole(array)
+    return array
+
+
+def check_whole(array: Array) -> None:
+    """Raise WeightsError where the file of a mapped array has become shorter than its map."""
+    mapped = map_of(array)
+    if mapped is not None and mapped.size() < len(mapped):
+        raise _shortened()
+
+
+def _copied_with_gaps(array: Array) -> Array:
+    """A copy of a field of records, with the bytes between."""
+    low, high = _bounds(array)
+    first = int(array.__array_interface__["data"][0]) - low
+    mapped = map_of(array)
+    begin = _offset(array, mapped) if mapped is not None else 0
+    whole = copied(np.frombuffer(mapped, np.uint8, high - low, begin))  # type: ignore[arg-type]
+    return np.ndarray(array.shape, array.dtype, whole, first, array.strides)
 
 
 def has_file(array: Array) -> bool:

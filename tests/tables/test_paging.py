@@ -78,3 +78,44 @@ def test_bytes_of_an_array_are_found_forwards_and_backwards() -> None:
     assert paging._bounds(content[::-1]) == (first, first + 40)
     begin, end = paging._bounds(content[2:2])
     assert begin == end
+
+
+def _mapped(path, rows):
+    np.arange(rows, dtype=np.float32).tofile(path)
+    with open(path, "rb") as file:
+        return np.frombuffer(paging.Map.of(file.fileno()), np.float32)
+
+
+def test_chunks_of_a_large_file_may_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(paging, "WINDOW_BYTES", 1 << 16)
+    table = _mapped(tmp_path / "table", 1 << 15)
+    assert paging.has_file(table)
+    kept = list(paging.chunks(table, 1 << 14))
+    np.testing.assert_array_equal(np.concatenate(kept), table)
+    addresses = [chunk.__array_interface__["data"][0] for chunk in paging.chunks(table, 1 << 14)]
+    assert len(set(addresses)) == 2, "memory that nobody holds any more is used again"
+
+
+def test_a_large_file_that_becomes_shorter_between_chunks_is_an_error_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(paging, "WINDOW_BYTES", 1 << 16)
+    table = _mapped(tmp_path / "table", 1 << 15)
+    chunks = paging.chunks(table, 1 << 14)
+    next(chunks)
+    os.truncate(tmp_path / "table", 1 << 15)
+    with pytest.raises(WeightsError, match="became shorter while it was read"):
+        list(chunks)
+    with pytest.raises(WeightsError, match="became shorter while it was read"):
+        paging.guarded(table)
+
+
+def test_a_field_of_records_is_copied_with_its_gaps(tmp_path):
+    record = np.dtype([("key", "<i8"), ("vector", "<f4", (3,))])
+    rows = np.zeros(1000, record)
+    rows["key"], rows["vector"] = np.arange(1000), np.arange(3000).reshape(1000, 3)
+    rows.tofile(tmp_path / "table")
+    with open(tmp_path / "table", "rb") as file:
+        mapped = np.frombuffer(paging.Map.of(file.fileno()), record)
+    for field in ("key", "vector"):
+        found = paging.copied(mapped[field][100:200])
+        np.testing.assert_array_equal(found, rows[field][100:200])
+        assert paging.map_of(found) is None

@@ -74,6 +74,8 @@ class ByBlock:
     def _fill(self, block: Array, number: int, start: int) -> None:
         """Put the rows of a stretch of the table that belong to a block in their places."""
         stretch = slice(start, start + self.step)
+        # To read past the map takes 1.6 times as long here: that nothing is missing yet is looked at before each stretch.
+        paging.check_whole(self.part.source)
         if number == 0:
             self.numbers[stretch] = self._numbers_of(self.part.places(stretch))
         mine = np.flatnonzero(self.numbers[stretch] == number)
