@@ -38,7 +38,7 @@ class Blob:
     def __post_init__(self) -> None:
         types = {part.dtype.newbyteorder("=") for part in self.parts}
         if len(types) != 1:
-            raise CompilerError(f"A tensor needs parts of one type, not {[part.dtype.str for part in self.parts]}.")
+            raise CompilerError(f"a tensor needs parts of one type, not {[part.dtype.str for part in self.parts]}")
         object.__setattr__(self, "shape", _stacked_shape(self.parts))
         object.__setattr__(self, "dtype", types.pop())
 
@@ -78,7 +78,7 @@ def _stacked_shape(parts: tuple[TensorData, ...]) -> tuple[int, ...]:
     if len(parts) == 1:
         return parts[0].shape
     if any(part.ndim == 0 or part.shape[1:] != parts[0].shape[1:] for part in parts):
-        raise CompilerError(f"Tensors of shapes {[part.shape for part in parts]} do not stack along axis 0.")
+        raise CompilerError(f"tensors of shapes {[part.shape for part in parts]} do not stack along axis 0")
     return (sum(len(part) for part in parts), *parts[0].shape[1:])
 
 
@@ -117,7 +117,7 @@ class Artifact:
         external = {t.name: t for t in self.skeleton.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL}
         if external.keys() != self.tensors.keys():
             names = sorted(external.keys() ^ self.tensors.keys())
-            raise CompilerError(f"Either the tensor or its place in the model is missing: {', '.join(names)}.")
+            raise CompilerError(f"either the tensor or its place in the model is missing: {', '.join(names)}")
         for name, blob in self.tensors.items():
             _require_same(external[name], blob)
 
@@ -184,6 +184,6 @@ def _require_same(tensor: onnx.TensorProto, blob: Blob) -> None:
     if tuple(tensor.dims) == blob.shape and tensor.data_type == kind:
         return
     raise CompilerError(
-        f"Tensor {tensor.name} is {onnx.TensorProto.DataType.Name(tensor.data_type)} {list(tensor.dims)} in the model "
-        f"and {blob.dtype} {list(blob.shape)} in its payload."
+        f"tensor {tensor.name} is {onnx.TensorProto.DataType.Name(tensor.data_type)} {list(tensor.dims)} in the model "
+        f"and {blob.dtype} {list(blob.shape)} in its payload"
     )

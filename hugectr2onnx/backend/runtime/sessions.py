@@ -145,8 +145,8 @@ def _open(model: bytes | str, options: Any, providers: Sequence[str], family: ty
     unknown = [provider for provider in providers if provider not in available]
     if unknown:
         raise UnsupportedError(
-            f"This onnxruntime has no {', '.join(unknown)}: use one of {', '.join(available)}, "
-            "or install the onnxruntime package that has it."
+            f"this onnxruntime has no {', '.join(unknown)}: use one of {', '.join(available)}, "
+            "or install the onnxruntime package that has it"
         )
     try:
         return onnxruntime().InferenceSession(model, options, providers=list(providers))
@@ -166,7 +166,7 @@ def _checked_feeds(opened: Any, feeds: Mapping[str, Any]) -> dict[str, NDArray[A
         listed = "; ".join(f"{name} {_form(entry)}" for name, entry in inputs.items())
         faults = [f"lacks {', '.join(sorted(missing))}"] if missing else []
         faults += [f"has the unknown {', '.join(sorted(map(str, unknown)))}"] if unknown else []
-        raise FeedError(f"The feed {' and '.join(faults)}. The model's inputs are: {listed}.")
+        raise FeedError(f"the feed {' and '.join(faults)}; the model's inputs are: {listed}")
     arrays = {name: _checked_array(entry, feeds[name]) for name, entry in inputs.items()}
     # onnxruntime broadcasts one row beside several, and reads past the end of none.
     check_rows((name, InputForm.of_entry(entry), arrays[name].shape) for name, entry in inputs.items())
@@ -181,13 +181,13 @@ def _checked_array(entry: Any, value: Any) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise FeedError(f"Input {entry.name} is not an array: {error}.") from error
+        raise FeedError(f"input {entry.name} is not an array: {error}") from error
     wanted = _ELEMENT_TYPES.get(entry.type)
     fits = array.ndim == len(entry.shape) and all(
         not isinstance(dim, int) or dim == size for dim, size in zip(entry.shape, array.shape, strict=True)
     )
     if not fits or (wanted is not None and array.dtype != wanted):
-        raise FeedError(f"Input {entry.name} is {array.dtype} {list(array.shape)}; the model wants {_form(entry)}.")
+        raise FeedError(f"input {entry.name} is {array.dtype} {list(array.shape)}; the model wants {_form(entry)}")
     return array
 
 

@@ -149,11 +149,11 @@ class TestRun:
         "value", [KEYS.astype(np.int32), KEYS.astype(np.float32), KEYS[:, None], 3, "text", None, ["a", "b"]]
     )
     def test_an_input_of_another_type_or_rank(self, opened: object, value: object) -> None:
-        with pytest.raises(FeedError, match=r"Input keys is .*the model wants int64 \[N\]"):
+        with pytest.raises(FeedError, match=r"input keys is .*the model wants int64 \[N\]"):
             sessions.run(opened, {"keys": value})
 
     def test_an_input_that_is_no_array(self, opened: object) -> None:
-        with pytest.raises(FeedError, match="Input keys is not an array"):
+        with pytest.raises(FeedError, match="input keys is not an array"):
             sessions.run(opened, {"keys": [[1], [2, 3]]})
 
     def test_an_unknown_output(self, opened: object) -> None:
