@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from hugectr2onnx.datasets.columns import Columns, by_name, check_counts
 from hugectr2onnx.datasets.metadata import Metadata, read_metadata
-from hugectr2onnx.datasets.rows import Lists, Rows
+from hugectr2onnx.datasets.rows import KeyColumns, Lists, Rows
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError, UnsupportedError
 from hugectr2onnx.ir.types import Array
@@ -212,32 +213,36 @@ class _PieceReader:
     first: int
     converted: dict[str, str]
 
+    @cached_property
+    def columns(self) -> Mapping[str, Any]:
+        return dict(zip(self.piece.schema.names, self.piece.columns, strict=True))
+
     def floats(self, names: Sequence[str], width: int) -> Array:
         """float32 [n, width]; a list column of a fixed length fills as many columns (formats 4.2)."""
         out = np.empty((self.piece.num_rows, width), np.float32)
         at = 0
-        for name in names:
-            values = self._numbers(name)
-            take = values.shape[1] if values.ndim == 2 else 1
-            if at + take > width:
-                raise FeedError(f"{self.where}: column {name!r} has lists of {take} values, too many for the model")
-            with np.errstate(over="ignore"):
-                out[:, at : at + take] = values if values.ndim == 2 else values[:, None]
-            at += take
+        with np.errstate(over="ignore"):
+            for name in names:
+                values = self._numbers(name)
+                take = values.shape[1] if values.ndim == 2 else 1
+                if at + take > width:
+                    raise FeedError(f"{self.where}: column {name!r} has lists of {take} values, too many for the model")
+                if values.ndim == 2:
+                    out[:, at : at + take] = values
+                else:
+                    out[:, at] = values
+                at += take
         if at != width:
             raise FeedError(f"{self.where}: its lists give {at} columns where the model takes {width}")
         self._refuse_nan(out, names)
         return out
 
-    def keys(self, names: Sequence[str]) -> Array | tuple[Lists, ...]:
-        """int64 [n, slots] where every column holds one key a row, else the lists of each slot."""
+    def keys(self, names: Sequence[str]) -> KeyColumns | tuple[Lists, ...]:
+        """The columns where each holds one key a row, else the lists of each slot."""
         arrays = [self._whole(name) for name in names]
         if any(_is_list(array.type) for array in arrays):
             return tuple(self._lists(name, array) for name, array in zip(names, arrays, strict=True))
-        out = np.empty((self.piece.num_rows, len(names)), np.int64)
-        for slot, array in enumerate(arrays):
-            out[:, slot] = _as_int64(array.to_numpy(zero_copy_only=True))
-        return out
+        return KeyColumns(tuple(_signed(array.to_numpy(zero_copy_only=True)) for array in arrays))
 
     def _lists(self, name: str, array: Any) -> Lists:
         if not _is_list(array.type):
@@ -277,7 +282,7 @@ class _PieceReader:
 
     def _whole(self, name: str) -> Any:
         """A column; FeedError where it has a null."""
-        array = self.piece.column(name)
+        array = self.columns[name]
         if array.null_count:
             row = self.first + int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
             raise FeedError(f"{self.where}: column {name!r} has a null at row {row}")
@@ -294,9 +299,13 @@ class _PieceReader:
                 raise FeedError(f"{self.where}: column {name!r} has NaN at row {self.first + int(np.argmax(bad))}")
 
 
+def _signed(values: Array) -> Array:
+    """Keys as numbers of at most 64 bits with a sign: uint64 by its bits, as HugeCTR's own files hold them."""
+    return values.view(np.int64) if values.dtype == np.uint64 else values
+
+
 def _as_int64(values: Array) -> Array:
-    """Keys as 64-bit numbers: uint64 by its bits, as HugeCTR's own files hold them, smaller types by value."""
-    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
+    return _signed(values).astype(np.int64, copy=False)
 
 
 def _first_line(error: BaseException) -> str:

@@ -36,8 +36,25 @@ class Lists:
         return Lists(np.concatenate([part.values for part in parts]), offsets)
 
 
-Keys = Array | tuple[Lists, ...]
-"""One key in every slot, int64 [n, slots]; or the lists of each slot."""
+@dataclass(frozen=True, eq=False)
+class KeyColumns:
+    """One key in every slot, slot by slot: integers [n] each, as a table of columns holds them.
+
+    They are copied only once, to where the model takes them.
+    """
+
+    columns: tuple[Array, ...]
+
+    def part(self, start: int, stop: int) -> KeyColumns:
+        return KeyColumns(tuple(column[start:stop] for column in self.columns))
+
+    @staticmethod
+    def joined(parts: Sequence[KeyColumns]) -> KeyColumns:
+        return KeyColumns(tuple(np.concatenate(slot) for slot in zip(*(part.columns for part in parts), strict=True)))
+
+
+Keys = Array | KeyColumns | tuple[Lists, ...]
+"""One key in every slot, int64 [n, slots] or a column for each slot; or the lists of each slot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +74,10 @@ class Rows:
         return len(self.dense)
 
     def part(self, start: int, stop: int) -> Rows:
-        keys = (
-            tuple(each.part(start, stop) for each in self.keys)
-            if isinstance(self.keys, tuple)
-            else self.keys[start:stop]
-        )
         return Rows(
             None if self.labels is None else self.labels[start:stop],
             self.dense[start:stop],
-            keys,
+            _part_of_keys(self.keys, start, stop),
             {name: column[start:stop] for name, column in self.ids.items()},
         )
 
@@ -79,9 +91,19 @@ class Rows:
         return Rows(labels, np.concatenate([part.dense for part in parts]), _joined_keys(parts), ids)
 
 
+def _part_of_keys(keys: Keys, start: int, stop: int) -> Keys:
+    if isinstance(keys, tuple):
+        return tuple(each.part(start, stop) for each in keys)
+    return keys.part(start, stop) if isinstance(keys, KeyColumns) else keys[start:stop]
+
+
 def _joined_keys(parts: Sequence[Rows]) -> Keys:
-    if not any(isinstance(part.keys, tuple) for part in parts):
-        return np.concatenate([part.keys for part in parts])
+    columns = [part.keys for part in parts if isinstance(part.keys, KeyColumns)]
+    if len(columns) == len(parts):
+        return KeyColumns.joined(columns)
+    arrays = [part.keys for part in parts if isinstance(part.keys, np.ndarray)]
+    if len(arrays) == len(parts):
+        return np.concatenate(arrays)
     listed = [as_lists(part.keys) for part in parts]
     return tuple(Lists.joined(slot) for slot in zip(*listed, strict=True))
 
@@ -90,8 +112,8 @@ def as_lists(keys: Keys) -> tuple[Lists, ...]:
     """The keys slot by slot."""
     if isinstance(keys, tuple):
         return keys
-    offsets = np.arange(len(keys) + 1)
-    return tuple(Lists(keys[:, slot], offsets) for slot in range(keys.shape[1]))
+    columns = keys.columns if isinstance(keys, KeyColumns) else tuple(keys.T)
+    return tuple(Lists(column, np.arange(len(column) + 1)) for column in columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,15 +202,29 @@ def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema) -> Array:
     offsets = np.asarray(schema.offsets[slots], np.int64)
     if isinstance(keys, tuple):
         return _padded(keys[slots], offsets, sparse, schema.padding)
+    width = 1 if sparse.width is None else sparse.width
+    if isinstance(keys, KeyColumns):
+        return _from_columns(keys.columns[slots], offsets, width, schema.padding)
     own = keys[:, slots]
     if offsets.any():
         own = own + offsets
-    width = 1 if sparse.width is None else sparse.width
     if width == 1:
         return np.ascontiguousarray(own)[:, :, None]
     padded = np.full((*own.shape, width), schema.padding, np.int64)
     padded[:, :, 0] = own
     return padded
+
+
+def _from_columns(columns: Sequence[Array], offsets: Array, width: int, padding: int) -> Array:
+    """One pass over each column: its copy, with the offset of the slot added on the way."""
+    shape = (len(columns[0]), len(columns), width)
+    out = np.empty(shape, np.int64) if width == 1 else np.full(shape, padding, np.int64)
+    for slot, column in enumerate(columns):
+        if len(offsets) and offsets[slot]:
+            np.add(column, offsets[slot], out=out[:, slot, 0])
+        else:
+            out[:, slot, 0] = column
+    return out
 
 
 def _padded(slots: Sequence[Lists], offsets: Array, sparse: KeyInput, padding: int) -> Array:
