@@ -26,7 +26,7 @@ ALLOWED = {
     "passes": CORE,
     "backend": CORE,
     "datasets": CORE | {"frontend", "backend", "options"},
-    "scoring": CORE | {"datasets", "backend"},
+    "scoring": CORE | {"datasets", "backend", "verification"},
     "sample_models": CORE | {"frontend", "datasets", "options", "compiler"},
     "options": CORE | {"frontend", "passes"},
     "checking": ENDS | {"options"},

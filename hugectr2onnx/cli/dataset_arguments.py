@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.cli.entry import UsageError
+from hugectr2onnx.cli.output import Output
+
+if TYPE_CHECKING:
+    from hugectr2onnx.scoring.predict import Predictions
 
 ENGINES = ("local", "ray", "spark")
 FORMATS = ("parquet", "norm", "raw", "npz", "csv", "arrow")
@@ -48,6 +52,31 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--address", metavar="URL", help="a running cluster (default: the engine starts one here)")
     parser.add_argument("--group", metavar="COLUMN", help="the id column of hitrate@K and ndcg@K")
+
+
+def scored(arguments: argparse.Namespace, output: Output, **options: Any) -> Predictions:
+    """Run the job that the arguments describe, with a progress line, and show its warnings and what it took."""
+    from hugectr2onnx.cli.text_scores import show_run
+    from hugectr2onnx.scoring.predict import predict
+
+    given = dataset_options(arguments)
+    with output.counting() as progress:
+        done = predict(
+            arguments.model,
+            arguments.data,
+            threads=arguments.threads,
+            engine=arguments.engine,
+            address=arguments.address,
+            progress=progress,
+            group=arguments.group,
+            keep=False,
+            **options,
+            **given,
+        )
+    for warning in done.warnings:
+        output.warning(warning)
+    show_run(done, output)
+    return done
 
 
 def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:

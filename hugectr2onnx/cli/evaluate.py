@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from hugectr2onnx.cli.arguments import add_json
-from hugectr2onnx.cli.dataset_arguments import add_dataset, add_scoring, dataset_options, names
+from hugectr2onnx.cli.dataset_arguments import add_dataset, add_scoring, names, scored
 from hugectr2onnx.cli.output import Output
-from hugectr2onnx.cli.text_scores import show_run, show_scores
+from hugectr2onnx.cli.text_scores import show_scores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,27 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     from hugectr2onnx.errors import FeedError
     from hugectr2onnx.scoring.metrics import DEFAULT_METRICS
-    from hugectr2onnx.scoring.predict import predict
 
-    options = dataset_options(arguments)
-    with output.counting() as progress:
-        done = predict(
-            arguments.model,
-            arguments.data,
-            threads=arguments.threads,
-            engine=arguments.engine,
-            address=arguments.address,
-            progress=progress,
-            metrics=arguments.metrics or DEFAULT_METRICS,
-            group=arguments.group,
-            keep=False,
-            **options,
-        )
+    done = scored(arguments, output, metrics=arguments.metrics or DEFAULT_METRICS)
     if not done.scores:
         raise FeedError(f"{arguments.data}: holds no labels, and metrics need them")
-    for warning in done.warnings:
-        output.warning(warning)
-    show_run(done, output)
     show_scores(done.scores, output)
     if output.json:
         output.data({label: dict(values) for label, values in done.scores.items()})

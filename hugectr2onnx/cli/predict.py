@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli.arguments import add_json
-from hugectr2onnx.cli.dataset_arguments import add_dataset, add_scoring, dataset_options, names
+from hugectr2onnx.cli.dataset_arguments import add_dataset, add_scoring, names, scored
 from hugectr2onnx.cli.output import Output
-from hugectr2onnx.cli.text_scores import show_comparison, show_run, show_scores
+from hugectr2onnx.cli.text_scores import show_comparison, show_scores
 from hugectr2onnx.cli.verify import tolerance
-
-if TYPE_CHECKING:
-    from hugectr2onnx.scoring.predict import Predictions
 
 PARITY_FAILED = 5
 
@@ -39,38 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
-    from hugectr2onnx.scoring.predict import predict
 
-    options = dataset_options(arguments)
-    with output.counting() as progress:
-        done = predict(
-            arguments.model,
-            arguments.data,
-            arguments.output,
-            threads=arguments.threads,
-            engine=arguments.engine,
-            address=arguments.address,
-            progress=progress,
-            metrics=arguments.metrics,
-            group=arguments.group,
-            against=arguments.against,
-            rtol=RTOL if arguments.rtol is None else arguments.rtol,
-            atol=ATOL if arguments.atol is None else arguments.atol,
-            partial=arguments.partial,
-            force=arguments.force,
-            keep=False,
-            **options,
-        )
-    _show(done, output)
-    return 0 if done.comparison is None or done.comparison.passed else PARITY_FAILED
-
-
-def _show(done: Predictions, output: Output) -> None:
-    for warning in done.warnings:
-        output.warning(warning)
-    show_run(done, output)
+    done = scored(
+        arguments,
+        output,
+        out=arguments.output,
+        metrics=arguments.metrics,
+        against=arguments.against,
+        rtol=RTOL if arguments.rtol is None else arguments.rtol,
+        atol=ATOL if arguments.atol is None else arguments.atol,
+        partial=arguments.partial,
+        force=arguments.force,
+    )
     show_scores(done.scores, output)
     if done.comparison is not None:
         show_comparison(done.comparison, output)
     if output.json:
         output.data(done.to_dict())
+    return 0 if done.comparison is None or done.comparison.passed else PARITY_FAILED

@@ -23,6 +23,7 @@ from hugectr2onnx.scoring.cluster import ClusterRun, Engine, cluster_run
 from hugectr2onnx.scoring.metrics import DEFAULT_METRICS, Metrics, check_metrics
 from hugectr2onnx.scoring.prediction_files import InMemory, Nowhere, Writer, check_path, prediction_columns, writing
 from hugectr2onnx.scoring.scorer import Scorer
+from hugectr2onnx.scoring.unknown_keys import check_keys
 
 Progress = Callable[[int, int | None], None]
 """Called with the rows that are done and those there are, None where only reading tells."""
@@ -89,17 +90,9 @@ def predict(
     Raises FeedError for data that does not fit or is damaged, OutputError for a file that cannot be written.
     """
     names = check_metrics(metrics)
-    if engine == "local":
-        dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
-        size = batch_size or dataset.batch_size
-        run: _Run = _LocalRun(dataset, Scorer(model), size, threads or _cores())
-    else:
-        size = batch_size or int(dataset_options.get("batch_size", BATCH_SIZE))
-        workers = threads or _cores()
-        cluster = cluster_run(engine, model, data, dataset_options, address=address, batch_size=size, workers=workers)
-        if out is not None and not os.path.splitext(out)[1]:
-            return _written_by_workers(cluster, os.fspath(out))
-        run = _RunOnCluster(cluster)
+    run = _run(model, data, engine, address, batch_size, threads or _cores(), dataset_options)
+    if isinstance(run, _RunOnCluster) and out is not None and not os.path.splitext(out)[1]:
+        return _written_by_workers(run.cluster, os.fspath(out))
     target = None if out is None else check_path(out, force=force, others=[model, str(run.name)])
     comparer = None if against is None else Comparer(read_recorded(against, run.labels), rtol, atol)
     sinks = _Sinks(Metrics(names) if names else None, group, comparer)
@@ -116,6 +109,25 @@ def predict(
     comparison = comparer.result() if comparer else None
     path = None if target is None else str(target)
     return Predictions(rows, seconds, path, memory.columns, scores, comparison, tuple(run.warnings()))
+
+
+def _run(
+    model: str | os.PathLike[str],
+    data: Any,
+    engine: Engine,
+    address: str | None,
+    batch_size: int | None,
+    threads: int,
+    dataset_options: Mapping[str, Any],
+) -> _Run:
+    """The job on this machine, or on a cluster; checked, not started."""
+    if engine == "local":
+        dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
+        return _LocalRun(dataset, Scorer(model), batch_size or dataset.batch_size, threads)
+    size = batch_size or int(dataset_options.get("batch_size", BATCH_SIZE))
+    return _RunOnCluster(
+        cluster_run(engine, model, data, dataset_options, address=address, batch_size=size, workers=threads)
+    )
 
 
 def evaluate(
@@ -159,6 +171,8 @@ class _LocalRun:
     scorer: Scorer
     batch_size: int
     threads: int
+    doubts: list[str] = field(default_factory=list)
+    """What the keys of the first samples give cause to say."""
 
     @property
     def name(self) -> str:
@@ -176,31 +190,34 @@ class _LocalRun:
         """Batches with their predictions, in order."""
         waiting: deque[tuple[RowBatch, Future[dict[str, Array]]]] = deque()
         _ = self.scorer.session
+        failure: list[FeedError] = []
         with ThreadPoolExecutor(self.threads, "hugectr2onnx-scorer") as pool:
-            batches, failure = self.dataset.batches(self.batch_size), None
-            while True:
-                try:
-                    batch = next(batches)
-                except StopIteration:
-                    break
-                except FeedError as error:
-                    # What was read before the damage is still predicted: the caller may want to keep it.
-                    failure = error
-                    break
+            for number, batch in enumerate(_up_to_damage(self.dataset.batches(self.batch_size), failure)):
+                if number == 0:
+                    self.doubts.extend(check_keys(self.scorer.path, self.dataset.schema, batch.inputs, self.name))
                 waiting.append((batch, pool.submit(self.scorer, batch.inputs)))
                 if len(waiting) > self.threads:
                     yield _next(waiting)
             while waiting:
                 yield _next(waiting)
-            if failure is not None:
-                raise failure
+        for error in failure:
+            raise error
 
     def warnings(self) -> Iterator[str]:
         yield from self.dataset.warnings
+        yield from self.doubts
         converted = getattr(self.dataset.source, "converted", {})
         if converted:
             listed = ", ".join(f"{name} ({kind})" for name, kind in list(converted.items())[:8])
             yield f"labels and dense values of other types were converted to float32: {listed}"
+
+
+def _up_to_damage(batches: Iterator[RowBatch], failure: list[FeedError]) -> Iterator[RowBatch]:
+    """The batches before damage, whose error goes to `failure`: the caller may want to keep what they give."""
+    try:
+        yield from batches
+    except FeedError as error:
+        failure.append(error)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ from hugectr2onnx.errors import FeedError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hugectr2onnx.backend.saving.key_file import KeyMapper
+
 
 class Scorer:
     """Predict with an ONNX file: `scorer(batch)` gives the outputs by name for inputs by name.
 
     Only the path and the settings are pickled; a session is opened at the first call in each process, with tables mapped
-    where they lie. threads: of one session. outputs: those that are wanted, all by default.
+    where they lie. A model that takes rows in the place of keys (`keys="indices"`) is fed keys too: they are looked up in the
+    key maps beside it. threads: of one session. outputs: those that are wanted, all by default.
     """
 
     def __init__(
@@ -32,12 +35,15 @@ class Scorer:
         self.threads = threads
         self.outputs = None if outputs is None else tuple(outputs)
         self._session: Any = None
+        self._mappers: dict[str, KeyMapper] = {}
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """The outputs for one batch. Raises FeedError for inputs that are missing or do not fit."""
         from hugectr2onnx.backend.runtime import sessions
 
-        return sessions.run(self.session, batch, self.outputs)
+        session = self.session
+        mapped = {name: mapper.rows(batch[name]) for name, mapper in self._mappers.items() if name in batch}
+        return sessions.run(session, {**batch, **mapped} if mapped else batch, self.outputs)
 
     @property
     def session(self) -> Any:
@@ -50,11 +56,22 @@ class Scorer:
             options.inter_op_num_threads = 1
             # A pool that spins between batches takes the core that reads the next one.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            self._session = sessions.open_session(self.path, options=options)
+            opened = sessions.open_session(self.path, options=options)
+            self._mappers = _mappers(self.path, opened)
+            self._session = opened
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_session": None}
+        return {**vars(self), "_session": None, "_mappers": {}}
 
     def __repr__(self) -> str:
         return f"<Scorer {self.path}, {self.threads} thread{'s' if self.threads > 1 else ''}>"
+
+
+def _mappers(path: str, session: Any) -> dict[str, KeyMapper]:
+    """The key maps of inputs that take rows."""
+    from hugectr2onnx.backend.saving.key_file import KEYS_METADATA, KeyMapper
+
+    named = session.get_modelmeta().custom_metadata_map
+    inputs = [key.removeprefix(KEYS_METADATA) for key in named if key.startswith(KEYS_METADATA)]
+    return {name: KeyMapper.open(path, name) for name in inputs}

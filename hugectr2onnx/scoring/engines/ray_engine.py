@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from hugectr2onnx.errors import OutputError, UnsupportedError
@@ -58,6 +60,10 @@ def _ray() -> Any:
     try:
         import ray
         import ray.data
+
+        with suppress(ImportError):
+            # Ray imports it in several threads at once, and one of them may see half of it.
+            import_module("fsspec.implementations.http")
     except ImportError:
         raise UnsupportedError("the engine ray needs Ray Data: pip install 'hugectr2onnx[ray]'") from None
     return ray

@@ -1,0 +1,114 @@
+"""Do the keys of a data set find rows in a model's tables? Asked of the model's own key maps, for some samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
+from hugectr2onnx.backend.saving.key_file import KEYS_METADATA
+from hugectr2onnx.datasets.schema import KeyInput, Schema
+from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
+from hugectr2onnx.ir.types import Array
+from hugectr2onnx.verification.row_finder import RowFinder
+from hugectr2onnx.verification.table_gathers import TableGathers
+
+if TYPE_CHECKING:
+    from hugectr2onnx.backend.onnx.artifact import Artifact
+
+SAMPLES = 512
+MAX_MAP_BYTES = 128 << 20
+"""A key map that is larger takes too long to open a second time; its keys are not looked at."""
+MIN_KEYS = 50
+PLAUSIBLE = 0.5
+"""Share of unknown keys up to which a slot is taken for data with new keys."""
+CERTAIN = 0.99
+"""Share of unknown keys of a whole input from which on its offsets are certainly those of another model."""
+UNKNOWN = 1 << 62
+
+
+@dataclass(frozen=True)
+class SlotKeys:
+    """Keys of one slot (`slot` counts from 0 within its input) and how many of them the table lacks."""
+
+    input: str
+    slot: int
+    keys: int
+    unknown: int
+
+    @property
+    def share(self) -> float:
+        return self.unknown / self.keys if self.keys else 0.0
+
+
+def check_keys(
+    model: str | os.PathLike[str], schema: Schema, inputs: Mapping[str, Array], name: str
+) -> tuple[str, ...]:
+    """Look up the keys of the first samples; returns warnings for slots in which most of them are unknown.
+
+    Inputs that take rows in the place of keys are left out. Raises FeedError where a slot_size_array leads nearly all keys
+    of an input out of its table.
+    """
+    try:
+        counted = list(_counted(model, schema, inputs))
+    except HugeCTR2ONNXError:
+        return ()  # a file of another converter may do its look-ups in a way that cannot be asked
+    warnings = []
+    for sparse in schema.sparse:
+        slots = [each for each in counted if each.input == sparse.name]
+        keys, unknown = sum(each.keys for each in slots), sum(each.unknown for each in slots)
+        if schema.offsets and keys >= MIN_KEYS and unknown > CERTAIN * keys:
+            raise FeedError(_outside(name, sparse, schema, keys, unknown))
+        warnings += [_doubt(name, each) for each in slots if each.keys >= MIN_KEYS and each.share > PLAUSIBLE]
+    return tuple(warnings)
+
+
+def _outside(name: str, sparse: KeyInput, schema: Schema, keys: int, unknown: int) -> str:
+    first = sum(each.slots for each in schema.sparse[: schema.sparse.index(sparse)])
+    offsets = schema.offsets[first : first + sparse.slots]
+    return (
+        f"{name}: with the offsets {offsets[0]} to {offsets[-1]} of the slot_size_array, {unknown:,} of the first {keys:,} "
+        f"keys of {sparse.name} are not in the model's table; give the slot_size_array that the model was trained with"
+    )
+
+
+def _doubt(name: str, slot: SlotKeys) -> str:
+    return (
+        f"{name}: {slot.share:.0%} of the first {slot.keys:,} keys in slot {slot.slot} of {slot.input} are not in the "
+        "model's table; is it the data of this model, and are offsets missing (slot_size_array)?"
+    )
+
+
+def _counted(model: str | os.PathLike[str], schema: Schema, inputs: Mapping[str, Array]) -> Iterator[SlotKeys]:
+    artifact = as_artifact(read_model(model), model)
+    gathers = TableGathers(artifact)
+    mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in artifact.skeleton.metadata_props}
+    for sparse in schema.sparse:
+        indices = gathers.indices_of(sparse.name) if sparse.is_fed and sparse.name not in mapped else []
+        if indices and _map_bytes(artifact) <= MAX_MAP_BYTES:
+            keys = inputs[sparse.name][:SAMPLES]
+            finder = RowFinder(artifact, sparse.name, (1, *keys.shape[1:]), indices)
+            yield from _by_slot(finder, sparse, keys, schema.padding)
+
+
+def _map_bytes(artifact: Artifact) -> int:
+    """Bytes of the model file itself: keys of encoders are in it, rows of large tables are not."""
+    return int(artifact.skeleton.ByteSize())
+
+
+def _by_slot(finder: RowFinder, sparse: KeyInput, keys: Array, padding: int) -> Iterator[SlotKeys]:
+    """Each slot alone, the others padded: its keys are known where they do not lead to the row of an unknown key."""
+    for slot in range(keys.shape[1]):
+        alone = np.full(keys.shape, padding, np.int64)
+        alone[:, slot] = keys[:, slot]
+        strange = np.full(keys.shape, padding, np.int64)
+        strange[:, slot] = np.where(keys[:, slot] == padding, padding, UNKNOWN)
+        known = finder.rows(alone.reshape(len(keys), -1)) != finder.rows(strange.reshape(len(keys), -1))
+        # A key that several look-ups read is at several places.
+        readers = max(1, int(known.any(axis=0).sum()) // keys.shape[2])
+        count = int((keys[:, slot] != padding).sum())
+        yield SlotKeys(sparse.name, slot, count, max(0, count - int(known.sum()) // readers))
