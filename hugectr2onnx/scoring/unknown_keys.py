@@ -14,7 +14,7 @@ from hugectr2onnx.backend.saving.key_file import KEYS_METADATA
 from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.verification.row_finder import RowFinder
+from hugectr2onnx.verification.row_finder import Feeder, RowFinder
 from hugectr2onnx.verification.table_gathers import TableGathers
 
 if TYPE_CHECKING:
@@ -88,11 +88,15 @@ def _counted(model: str | os.PathLike[str], schema: Schema, inputs: Mapping[str,
     gathers = TableGathers(artifact)
     mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in artifact.skeleton.metadata_props}
     for sparse in schema.sparse:
-        indices = gathers.indices_of(sparse.name) if sparse.is_fed and sparse.name not in mapped else []
+        indices = gathers.indices_of([sparse.name]) if sparse.is_fed and sparse.name not in mapped else []
         if indices and _map_bytes(artifact) <= MAX_MAP_BYTES:
             keys = inputs[sparse.name][:SAMPLES]
-            finder = RowFinder(artifact, sparse.name, (1, *keys.shape[1:]), indices)
+            finder = RowFinder(artifact, [sparse.name], (1, *keys.shape[1:]), indices, _feeder(sparse.name))
             yield from _by_slot(finder, sparse, keys, schema.padding)
+
+
+def _feeder(name: str) -> Feeder:
+    return lambda keys: {name: keys}
 
 
 def _map_bytes(artifact: Artifact) -> int:

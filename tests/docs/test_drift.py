@@ -48,7 +48,7 @@ def test_every_flag_exists() -> None:
     known = known_flags() | OTHER_TOOLS
     of_our_own = [page for page in PAGES if page.parent.name != "specification"]
     for page in of_our_own:
-        mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text(page)))
+        mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text(page)))
         assert mentioned - known == set(), name(page)
 
 
