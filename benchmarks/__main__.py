@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runtime, compile, convert, thresholds, interfaces, redraw. Figures to stdout, progress to stderr."""
+"""`python -m benchmarks VERB`: figures to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import thresholds_command as command  # type: ignore[no-redef]
     elif arguments.verb == "interfaces":
         from benchmarks import interfaces_command as command  # type: ignore[no-redef]
+    elif arguments.verb == "predict":
+        from benchmarks import predict_command as command  # type: ignore[no-redef]
     elif arguments.verb == "redraw":
         from benchmarks import redraw as command  # type: ignore[no-redef]
     else:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convert_command, interfaces_command, redraw, thresholds_command
+from benchmarks import convert_command, interfaces_command, predict_command, redraw, thresholds_command
 
 BATCHES = "1,16,64,256,1024,4096"
 
@@ -24,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
         verbs.add_parser(
             "interfaces", help="a look-up with keys padded, in compressed sparse rows, and as HugeCTR's clients"
         )
+    )
+    predict_command.add_arguments(
+        verbs.add_parser("predict", help="predict on data sets, beside a loop over arrays made beforehand")
     )
     redraw.add_arguments(verbs.add_parser("redraw", help="the plots of earlier measurements; nothing is measured"))
     return top
