@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.backend.saving.folder import clean_folder, rebuild_manifest, verify_manifest
     from hugectr2onnx.backend.saving.key_file import KeyMapper
     from hugectr2onnx.checking.dry_run import check
+    from hugectr2onnx.comparison.bisect import bisect
     from hugectr2onnx.comparison.compare import compare
     from hugectr2onnx.comparison.structure import diff
     from hugectr2onnx.compiled_model import CompiledModel
@@ -66,6 +67,7 @@ _HOMES = {
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
     "compare": "hugectr2onnx.comparison.compare",
+    "bisect": "hugectr2onnx.comparison.bisect",
     "diff": "hugectr2onnx.comparison.structure",
     "compile_measured": "hugectr2onnx.quantization.search",
     "draw": "hugectr2onnx.drawing.draw",
@@ -122,6 +124,7 @@ __all__ = [
     "__version__",
     "check",
     "clean_folder",
+    "bisect",
     "compare",
     "compile",
     "compile_measured",

@@ -11,6 +11,7 @@ VERBS = {
     "verify": "compare an ONNX file with the HugeCTR model that it came from",
     "update": "compile the next snapshot of a model's graph with the model's own options, and tell what changed",
     "compare": "compare two forms of a model layer by layer, and name the first layer at which they part",
+    "bisect": "find the first pass, and the first fire of a rule, that changes what a model computes",
     "diff": "compare what two ONNX files hold: operators, layers, weights, options, sizes",
     "predict": "predict a data set: Parquet, Norm, Raw, npz, CSV or Arrow",
     "evaluate": "work out AUC, log-loss and more on a labelled data set",

@@ -126,6 +126,8 @@ class Graph:
         self._added: list[Node] | None = None
         self._order: list[Node] | None = None
         self._count: int | None = None
+        self.fires_left: int | None = None
+        """How often rules may still change the graph, for a search of the one that is at fault; None: without end."""
 
     # Building
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, PassError
 from hugectr2onnx.ir.graph import Graph
@@ -128,6 +129,13 @@ MAX_ROUNDS = 50
 log = logging.getLogger("hugectr2onnx.passes")
 
 
+class Check(Protocol):
+    """Judges the graph after each pass that changed it."""
+
+    def check(self, graph: Graph, pass_name: str) -> None:
+        """Raise PassError if the graph computes something else."""
+
+
 @dataclass(frozen=True)
 class PassRun:
     """One run of one pass that changed something."""
@@ -138,14 +146,16 @@ class PassRun:
     ops_after: int
 
 
-def run(graph: Graph, level: int, *, validate: bool = False, dump: Path | None = None) -> tuple[PassRun, ...]:
+def run(graph: Graph, level: int, *, validate: bool | Check = False, dump: Path | None = None) -> tuple[PassRun, ...]:
     """Run the passes of a level on a graph, in place, until nothing changes.
 
-    With `validate` the outputs are evaluated before and after every pass on random feeds (translation validation); with
+    With `validate` the outputs are evaluated before and after every pass on random feeds (translation validation), or judged
+    by a check of the caller's; with
     `dump` each change leaves a numbered IR text in that folder. Raises PassError that names the pass and what ran before.
     """
     runs: list[PassRun] = []
-    validation = Validation(graph, exact=level <= EXACT_LEVEL) if validate else None
+    own = Validation(graph, exact=level <= EXACT_LEVEL) if validate is True else None
+    validation = own if isinstance(validate, bool) else validate
     _dump(graph, dump, 0, "imported")
 
     def changed(pipeline: tuple[Pass, ...]) -> bool:
@@ -164,7 +174,7 @@ def run(graph: Graph, level: int, *, validate: bool = False, dump: Path | None =
     raise PassError(f"the passes of level {level} undo one another: {', '.join(n for n, _ in busiest.most_common(4))}")
 
 
-def _run_one(each: Pass, graph: Graph, validation: Validation | None, runs: list[PassRun]) -> PassRun:
+def _run_one(each: Pass, graph: Graph, validation: Check | None, runs: list[PassRun]) -> PassRun:
     before, text = len(graph), str(graph) if log.isEnabledFor(logging.DEBUG) else ""
     name = each.__name__
     try:

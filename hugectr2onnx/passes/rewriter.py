@@ -114,6 +114,8 @@ class _Worklist:
                     return
 
     def _try(self, each: Rule, old: Value) -> bool:
+        if self.graph.fires_left == 0:
+            return False
         for bound in each.matches(old):
             with self.graph.building(*old.node.sources) as added:
                 new = each.replacement(bound)
@@ -140,6 +142,8 @@ class _Worklist:
         if new.type != old.type:
             raise PassError(f"rule {fired.name} turned {old!r} into {new!r}: the type changed")
         self.fires[fired.name] += 1
+        if self.graph.fires_left is not None:
+            self.graph.fires_left -= 1
         if self.fires.total() > self.budget:
             busiest = ", ".join(name for name, _ in self.fires.most_common(3))
             raise PassError(f"rules rewrite without end: {busiest}")

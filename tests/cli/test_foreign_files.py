@@ -54,6 +54,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("{graph}", "{own}", "--weights", "{model}", "--quick", "-o", "{folder}/others.html"),
     ],
     "diff": [("{own}", "{own}")],
+    "bisect": [("{graph}", "--weights", "{model}", "-o", "{folder}")],
     "predict": [
         ("{own}", "{data}", "-o", "{folder}/predictions.npz"),
         ("{own}", "{data}", "-o", "{folder}/predictions.csv"),
