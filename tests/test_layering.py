@@ -51,7 +51,7 @@ The packages of verbs (VERBS) never import one another, but comparison is built 
 """
 SYSTEM = {
     "fcntl": {"backend"},
-    "io": {"backend", "cli", "frontend", "datasets"},
+    "io": {"backend", "cli", "frontend", "datasets", "comparison"},
     "mmap": {"tables", "backend"},
     "os": {*ALLOWED} - {"ir", "passes", "errors", "version"},
     "pathlib": {*ALLOWED} - {"ir", "tables", "errors", "options", "version"},
