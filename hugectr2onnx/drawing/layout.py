@@ -48,7 +48,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PageLayout:
     """Places, in the order of the diagram's boxes, groups and edges."""
 
     width: float
@@ -59,7 +59,7 @@ class Layout:
     engine: str
 
 
-def lay_out(diagram: Diagram) -> Layout:
+def lay_out(diagram: Diagram) -> PageLayout:
     """Place a diagram. Raises OutputError where Graphviz is there and fails."""
     program = shutil.which("dot")
     return _by_graphviz(diagram, program) if program else _by_networkx(diagram)
@@ -68,7 +68,7 @@ def lay_out(diagram: Diagram) -> Layout:
 # Graphviz
 
 
-def _by_graphviz(diagram: Diagram, program: str) -> Layout:
+def _by_graphviz(diagram: Diagram, program: str) -> PageLayout:
     try:
         done = subprocess.run(
             [program, "-Tjson"],
@@ -87,7 +87,7 @@ def _by_graphviz(diagram: Diagram, program: str) -> Layout:
     # Graphviz gives the edges in an order of its own.
     drawn = {each["id"]: each for each in placed.get("edges", ())}
     edges = tuple(_edge_place(drawn[f"e{number}"], height) for number in range(len(diagram.edges)))
-    return Layout(width, height, boxes, groups, edges, "Graphviz")
+    return PageLayout(width, height, boxes, groups, edges, "Graphviz")
 
 
 def _numbers(text: str) -> list[float]:
@@ -122,7 +122,7 @@ def _edge_place(edge: Mapping[str, Any], total: float) -> Curve:
 # Networkx
 
 
-def _by_networkx(diagram: Diagram) -> Layout:
+def _by_networkx(diagram: Diagram) -> PageLayout:
     """Groups in rows by their distance from the inputs; the boxes of a group one below the other."""
     import networkx as nx
 
@@ -146,7 +146,7 @@ def _units(diagram: Diagram) -> list[tuple[str, ...]]:
     return [*(group.boxes for group in diagram.groups), *alone]
 
 
-def _stack(diagram: Diagram, units: list[tuple[str, ...]], order: list[list[int]]) -> Layout:
+def _stack(diagram: Diagram, units: list[tuple[str, ...]], order: list[list[int]]) -> PageLayout:
     sizes = {box.name: box_size(box) for box in diagram.boxes}
     places: dict[str, Rectangle] = {}
     frames: dict[int, Rectangle] = {}
@@ -166,7 +166,7 @@ def _stack(diagram: Diagram, units: list[tuple[str, ...]], order: list[list[int]
         y, widest = lowest + GAP, max(widest, x)
     curves = tuple(_line(places[edge.source], places[edge.target]) for edge in diagram.edges)
     groups = tuple(frames[number] for number in range(len(diagram.groups)))
-    return Layout(widest, y, tuple(places[box.name] for box in diagram.boxes), groups, curves, "networkx")
+    return PageLayout(widest, y, tuple(places[box.name] for box in diagram.boxes), groups, curves, "networkx")
 
 
 def _line(source: Rectangle, target: Rectangle) -> Curve:

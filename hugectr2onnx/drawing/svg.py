@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from hugectr2onnx.drawing.diagram import KINDS, MARK, Box, Diagram, Kind, size_text
-from hugectr2onnx.drawing.layout import HEADING, Curve, Layout, Rectangle, lay_out
+from hugectr2onnx.drawing.layout import HEADING, Curve, PageLayout, Rectangle, lay_out
 from hugectr2onnx.drawing.measure import LINE_HEIGHT, LINE_POINTS, MARGIN, TITLE_POINTS, shown_lines, text_width
 
 STYLE = """
@@ -65,7 +65,7 @@ def _legend(kinds: Sequence[Kind]) -> Iterator[str]:
         yield f'<text x="{MARGIN + 20}" y="{y + 11:.1f}" font-size="11">{escape(text)}</text>'
 
 
-def _drawing(diagram: Diagram, layout: Layout) -> Iterator[str]:
+def _drawing(diagram: Diagram, layout: PageLayout) -> Iterator[str]:
     for group, place in zip(diagram.groups, layout.groups, strict=True):
         yield f'<g class="group">{_rectangle(place, 4)}{_text(place.x + 6, place.y + HEADING - 5, group.title)}</g>'
     for edge, curve in zip(diagram.edges, layout.edges, strict=True):

@@ -49,6 +49,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "check": [("{graph}", "--weights", "{model}", "-o", "{folder}/m.onnx")],
     "inspect": [("{folder}",), ("{folder}/m.onnx",)],
     "verify": [("{folder}/m.onnx", "{graph}", "--weights", "{model}")],
+    "update": [("{own}", "{graph}", "--weights", "{model}", "-o", "{folder}/m.onnx")],
     "compare": [
         ("{graph}", "{own}", "--weights", "{model}", "--quick", "-o", "{folder}/compare.html"),
         ("{graph}", "{own}", "--weights", "{model}", "--quick", "-o", "{folder}/others.html"),

@@ -9,7 +9,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.drawing.diagram import Box, Diagram, Edge
-from hugectr2onnx.drawing.layout import Layout, Point, Rectangle, lay_out
+from hugectr2onnx.drawing.layout import PageLayout, Point, Rectangle, lay_out
 from hugectr2onnx.sample_models.catalog import SamplePaths
 
 
@@ -21,7 +21,7 @@ def touches(point: Point, place: Rectangle) -> bool:
     return place.x - 3 <= point[0] <= place.right + 3 and place.y - 3 <= point[1] <= place.bottom + 3
 
 
-def check(diagram: Diagram, placed: Layout) -> None:
+def check(diagram: Diagram, placed: PageLayout) -> None:
     assert not [pair for pair in combinations(placed.boxes, 2) if overlap(*pair)]
     assert min(place.x for place in placed.boxes) >= -0.1
     assert max(place.right for place in placed.boxes) <= placed.width + 0.1
