@@ -62,7 +62,7 @@ def _ray() -> Any:
         import ray.data
 
         with suppress(ImportError):
-            # Ray imports it in several threads at once, and one of them may see half of it.
+            # Ray imports it in several threads at once, and one of them may see half of it; without aiohttp each of them can.
             import_module("fsspec.implementations.http")
     except ImportError:
         raise UnsupportedError("the engine ray needs Ray Data: pip install 'hugectr2onnx[ray]'") from None
