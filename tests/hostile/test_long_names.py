@@ -74,7 +74,7 @@ class TestEveryPlace:
         lambda text: {"weights": text}, lambda text: {"weights": hugectr2onnx.Weights(text)}, lambda text: {"graph": text},
         lambda text: {"weights": hugectr2onnx.Weights(DENSE, (text,), text)}, lambda text: {"opt_level": text},
         lambda text: {"n_gpus": text}, lambda text: {"opset": text}, lambda text: {"padding_key": text},
-    ], ids=str)  # fmt: skip
+    ])  # fmt: skip
     def test_of_the_options(self, model: Model, text: str, options: Callable[[str], dict[str, Any]]) -> None:
         try:
             is_short(lambda: model.compile(**options(text)))
