@@ -139,7 +139,7 @@ def of_the_source(name: str) -> dict[str, Attack]:
 
 def of_a_data_set(name: str, **options: Any) -> dict[str, Attack]:
     """A data file as such, by its format, and named by a file list."""
-    formats = {None, Path(name).suffix[1:] or None}
+    formats = list(dict.fromkeys([None, Path(name).suffix[1:] or None]))
     direct: dict[str, Attack] = {
         f"data {name} as {format}": lambda place, put, format=format: place.read(
             put(place.folder / name), format=format, **options
