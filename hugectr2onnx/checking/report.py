@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from hugectr2onnx.backend.runtime.portability import RunsOn
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.frontend.graph_json.clauses import EmbeddingClause, SparseInput
-from hugectr2onnx.ir.types import Tensor
 
 if TYPE_CHECKING:
     from hugectr2onnx.checking.forecast import Forecast
+    from hugectr2onnx.ir.types import Tensor
 
 FLOAT_BYTES = 4
 KEY_BYTES = 8

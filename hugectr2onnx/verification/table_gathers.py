@@ -36,19 +36,26 @@ class TableGathers:
         found: dict[str, set[str]] = {}
         for node in self.nodes:
             if self._is_decided(node.input[1], inputs) and _row_width(self.tensors[node.input[0]]) == width:
-                found.setdefault(node.input[0], set()).add(node.input[1])
+                found.setdefault(node.input[0], set()).add(self._index_of(node))
         return found
 
     def indices_of(self, inputs: Sequence[str]) -> list[str]:
         """Every index into a table that keys of these inputs alone decide on."""
-        return list(dict.fromkeys(n.input[1] for n in self.nodes if self._is_decided(n.input[1], inputs)))
+        return list(dict.fromkeys(self._index_of(n) for n in self.nodes if self._is_decided(n.input[1], inputs)))
 
     def scales_of(self, tensor: str, indices: set[str]) -> str | None:
         """The scales of the rows of an int8 table: what is gathered from by the same row numbers."""
         if self.tensors[tensor].data_type != INT8:
             return None
-        same = [node.input[0] for node in self.nodes if node.input[1] in indices and node.input[0] != tensor]
+        same = [node.input[0] for node in self.nodes if self._index_of(node) in indices and node.input[0] != tensor]
         return next((name for name in same if _row_width(self.tensors[name]) == 1), None)
+
+    def _index_of(self, node: onnx.NodeProto) -> str:
+        """The row numbers in the order of the keys: a Transpose before the Gather only says along which axis rows are summed."""
+        name = str(node.input[1])
+        while name in self.makers and self.makers[name].op_type == "Transpose":
+            name = str(self.makers[name].input[0])
+        return name
 
     def likeliest(self, tensors: Mapping[str, set[str]], node: Node) -> list[str]:
         """The tensors, those first whose name or whose node's metadata speaks of the look-up."""

@@ -76,7 +76,7 @@ class TestBlob:
 
     @pytest.mark.parametrize("parts", [(), (ROWS, ROWS.T), (ROWS, ROWS.astype(np.float64)), (ROWS[0, 0], ROWS)])
     def test_parts_that_do_not_stack_are_refused(self, parts: tuple[np.ndarray, ...]) -> None:
-        with pytest.raises(CompilerError, match=r"A tensor needs parts of one type|do not stack along axis 0"):
+        with pytest.raises(CompilerError, match=r"a tensor needs parts of one type|do not stack along axis 0"):
             Blob(parts)
 
 
