@@ -51,7 +51,7 @@ class TableGathers:
         return next((name for name in same if _row_width(self.tensors[name]) == 1), None)
 
     def _index_of(self, node: onnx.NodeProto) -> str:
-        """The row numbers in the order of the keys: a Transpose before the Gather only says along which axis rows are summed."""
+        """The row numbers in the order of the keys: a Transpose behind them only says along which axis rows are summed."""
         name = str(node.input[1])
         while name in self.makers and self.makers[name].op_type == "Transpose":
             name = str(self.makers[name].input[0])
