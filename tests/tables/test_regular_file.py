@@ -69,7 +69,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_path_with_a_null_byte_is_refused():
-    with pytest.raises(FeedError, match="cannot be read: embedded null"):
+    with pytest.raises(FeedError, match=r"cannot be read: (stat: )?embedded null"):  # Python 3.13 names the call
         open_regular("a\0b", FeedError)
 
 
