@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hugectr2onnx.backend.onnx.emitter import LAYER_KEY
+from hugectr2onnx.backend.onnx.node_layers import layers_of
 from hugectr2onnx.frontend.layers.layer import REGISTRY
 from hugectr2onnx.frontend.layers.loss import Loss
 from hugectr2onnx.frontend.loading import Loaded
@@ -114,7 +114,7 @@ def outline_of_file(graph: onnx.GraphProto, names: Collection[str]) -> Outline:
 
 def layer_of_node(node: onnx.NodeProto) -> str:
     """The HugeCTR layers that a node holds, `fc1, relu1`; nothing in a file of another converter."""
-    return next((entry.value for entry in node.metadata_props if entry.key == LAYER_KEY), "")
+    return ", ".join(layers_of(node))
 
 
 def _nearest(name: str, makers: Mapping[str, onnx.NodeProto], names: Collection[str]) -> tuple[str, ...]:

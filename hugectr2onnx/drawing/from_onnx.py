@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
-from hugectr2onnx.backend.onnx.emitter import LAYER_KEY
+from hugectr2onnx.backend.onnx.node_layers import layers_of
 from hugectr2onnx.backend.onnx.onnx_file import read_model
 from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, Kind, groups_of, size_text
 
@@ -48,7 +48,7 @@ def diagram_of_model(model: onnx.ModelProto, title: str) -> Diagram:
         table = read[0] if _reads_rows(node, constants) else None
         if table is not None:
             boxes.append(
-                Box(f"table:{name}", table.name, "table", (_tensor_line(table),), _layers(node), _bytes(table))
+                Box(f"table:{name}", table.name, "table", (_tensor_line(table),), layers_of(node), _bytes(table))
             )
             edges.append(Edge(f"table:{name}", name))
             read = read[1:]
@@ -69,7 +69,7 @@ def _box(node: onnx.NodeProto, name: str, constants: list[onnx.TensorProto]) -> 
     attributes = tuple(f"{key}={text}" for key, text in _attributes(node))
     weights = tuple(map(_tensor_line, constants))
     kind = KIND_OF_OPERATOR.get(node.op_type, "other")
-    return Box(name, str(node.op_type), kind, (*attributes, *weights), _layers(node), sum(map(_bytes, constants)))
+    return Box(name, str(node.op_type), kind, (*attributes, *weights), layers_of(node), sum(map(_bytes, constants)))
 
 
 def _attributes(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
@@ -79,11 +79,6 @@ def _attributes(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
             yield attribute.name, f"{onnx.helper.get_attribute_value(attribute):g}"
         elif attribute.type == onnx.AttributeProto.INTS and len(attribute.ints) <= 8:
             yield attribute.name, str(list(attribute.ints))
-
-
-def _layers(node: onnx.NodeProto) -> tuple[str, ...]:
-    text = next((str(entry.value) for entry in node.metadata_props if entry.key == LAYER_KEY), "")
-    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _tensor_line(tensor: onnx.TensorProto) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from hugectr2onnx.backend.onnx.emitter import LAYER_KEY
+from hugectr2onnx.backend.onnx.node_layers import layers_of
 from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor, external_tensors, read_model
 from hugectr2onnx.ir.types import Tensor
 from hugectr2onnx.tables.regular_file import first_bytes
@@ -116,7 +116,7 @@ def _operator(node: onnx.NodeProto) -> str:
 
 
 def _layers(node: onnx.NodeProto) -> str:
-    return next((str(entry.value) for entry in node.metadata_props if entry.key == LAYER_KEY), "")
+    return ", ".join(layers_of(node))
 
 
 def _interface(value: onnx.ValueInfoProto) -> Tensor:

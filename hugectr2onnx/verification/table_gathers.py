@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
-from hugectr2onnx.backend.onnx.emitter import LAYER_KEY
+from hugectr2onnx.backend.onnx.node_layers import layers_of
 from hugectr2onnx.ir.graph import Node
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class TableGathers:
 
     def likeliest(self, tensors: Mapping[str, set[str]], node: Node) -> list[str]:
         """The tensors, those first whose name or whose node's metadata speaks of the look-up."""
-        layers = {name for each in self.nodes if _layers(each) & set(node.sources) for name in each.input[:1]}
+        layers = {name for each in self.nodes if set(layers_of(each)) & set(node.sources) for name in each.input[:1]}
         vectors = node.inputs[2].node.name
         return sorted(tensors, key=lambda name: (not (vectors and name.startswith(vectors)), name not in layers))
 
@@ -87,10 +87,6 @@ class TableGathers:
 
 def _gathers_rows(node: onnx.NodeProto) -> bool:
     return node.op_type == "Gather" and not any(each.name == "axis" and each.i != 0 for each in node.attribute)
-
-
-def _layers(node: onnx.NodeProto) -> set[str]:
-    return {top for entry in node.metadata_props if entry.key == LAYER_KEY for top in entry.value.split(", ")}
 
 
 def _row_width(tensor: Any) -> int:

@@ -14,6 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
+from hugectr2onnx.backend.onnx.node_layers import note_layers
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
@@ -23,8 +24,6 @@ from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 PRODUCER = "hugectr2onnx"
 ML_OPSET = 4
 """ai.onnx.ml from which LabelEncoder takes tensors."""
-LAYER_KEY = "hugectr.layer"
-"""The metadata key under which a node names the layers that it came from."""
 INLINE_LIMIT = 1 << 20
 SMALL_PART = 1 << 16
 ELEMENT_TYPES = {
@@ -214,8 +213,7 @@ class OnnxEmitter:
         name = self._unique(f"{self._hint}/{op_type}")
         spelled = {key: _attribute(value) for key, value in attributes.items()}
         node = helper.make_node(op_type, inputs, outputs, name=name, domain=domain, **spelled)
-        if self._sources:
-            node.metadata_props.add(key=LAYER_KEY, value=", ".join(self._sources))
+        note_layers(node, self._sources)
         self.onnx_nodes.append(node)
 
     def _store(self, name: str, blob: Blob) -> None:
