@@ -10,26 +10,8 @@ import pytest
 from hugectr2onnx.backend.reorder import by_bucket
 from hugectr2onnx.backend.reorder.by_bucket import ByBucket
 from hugectr2onnx.backend.saving.direct_io import FileRegion
-from hugectr2onnx.tables.gathered import Gathered
 
-ROWS = 13
-
-
-def part(keep: int = ROWS) -> Gathered:
-    """Rows of 2 numbers: row i of the source, [i, -i], goes to place (7 i) mod 13; place 13 has no row."""
-    source = np.stack([np.arange(ROWS), -np.arange(ROWS)], axis=1).astype(np.float32)
-    order = np.empty(ROWS + 1, np.int64)
-    order[7 * np.arange(ROWS) % ROWS] = np.arange(ROWS)
-    order[ROWS] = -1
-    order[order >= keep] = -1
-    return Gathered(source, order, fill=0.5)
-
-
-def expected(keep: int = ROWS) -> np.ndarray:
-    """Place p has the row i with 7 i = p (mod 13), which is 2 p mod 13, since 7 * 2 = 14 = 1."""
-    rows = [2 * place % ROWS for place in range(ROWS)]
-    placed = [[row, -row] if row < keep else [0.5, 0.5] for row in rows]
-    return np.array([*placed, [0.5, 0.5]], np.float32)
+from .moved_rows import expected, part
 
 
 @pytest.fixture(autouse=True)
