@@ -125,9 +125,10 @@ def _drawn(
 def _imported(model: str | os.PathLike[str] | Mapping[str, object], options: Options) -> Drawing:
     """Without weights: the layers as they come in. Raises the first error of the import."""
     surveyed = survey(model, None, options)
-    for error in (*surveyed.errors, *(surveyed.layers.importer.errors if surveyed.layers else ())):
-        raise error
-    assert surveyed.layers is not None
+    errors = [*surveyed.errors, *(surveyed.layers.importer.errors if surveyed.layers else ())]
+    if errors:
+        raise errors[0]
+    assert surveyed.layers is not None, "without layers there is an error"
     types = layer_types_of(surveyed.layers.clauses)
     return Drawing((diagram_of_graph(surveyed.layers.importer.graph, _name(model), types, has_tables=False),))
 

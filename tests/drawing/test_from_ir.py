@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import hugectr2onnx
-from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, size_text
+from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, groups_of, size_text
 from hugectr2onnx.sample_models.catalog import SamplePaths
 
 Sample = Callable[[str], SamplePaths]
@@ -78,6 +78,4 @@ def test_sizes_are_told_in_three_digits(count: int, text: str) -> None:
 
 
 def test_a_box_without_layers_stands_in_no_group() -> None:
-    from hugectr2onnx.drawing.diagram import groups_of
-
     assert groups_of([Box("x", "x", "interface")]) == ()
