@@ -40,10 +40,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             seed=arguments.seed,
             progress=progress,
         )
-    if found.passed:
-        output.say(found.text, "good")
-    else:
-        output.problem(found.text)
+    output.say(found.text, "good" if found.passed else "error")
     written = None
     if arguments.output and found.fault is not None and not found.fault.error:
         from hugectr2onnx.comparison.reproduction import write_reproduction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, given_options, options_of, weights_of
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random samples")
     parser.add_argument("--quick", action="store_true", help="leave out whole tables and constants")
     parser.add_argument("-o", "--output", metavar="FILE.html", help="write the table as a page, too")
+    parser.add_argument("--force", action="store_true", help="overwrite FILE.html")
     add_weights(parser)
     add_flags(parser, "model", "tables")
     add_json(parser)
@@ -42,6 +44,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     weights = weights_of(arguments)
     from hugectr2onnx.comparison.compare import compare
 
+    if arguments.output:
+        _check_place(Path(arguments.output), force=arguments.force)
     options = options_of(arguments) if given_options(arguments) else None
     with output.progress() as progress:
         result = compare(
@@ -64,10 +68,18 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         from hugectr2onnx.backend.saving.replace_file import replace_file
         from hugectr2onnx.comparison.page import comparison_page, is_page
 
-        replace_file(arguments.output, comparison_page(result).encode(), is_own=is_page)
+        replace_file(arguments.output, comparison_page(result).encode(), is_own=is_page, force=arguments.force)
     if output.json:
         output.data(result.to_dict())
     return 0 if result.passed else DIFFERS
+
+
+def _check_place(place: Path, *, force: bool) -> None:
+    """Raise OutputError before the work where the page would replace a file of somebody else."""
+    from hugectr2onnx.backend.saving.overwrite_guard import refuse_foreign_file
+    from hugectr2onnx.comparison.page import is_page
+
+    refuse_foreign_file(place, is_page, force=force)
 
 
 def _show(output: Output, result: ModelComparison) -> None:
@@ -78,5 +90,5 @@ def _show(output: Output, result: ModelComparison) -> None:
     for note in result.notes:
         output.say(note)
     if result.first is not None:
-        output.problem(result.first.text)
+        output.say(result.first.text, "error")
     output.say(result.summary, "good" if result.passed else "error")

@@ -30,7 +30,8 @@ def test_a_fault_is_named_and_reproduced(model, run, monkeypatch, tmp_path):
     assert result.json["fault"]["pass"] == "drop_sigmoids"
     assert result.json["fault"]["output"] == "label"
     assert (tmp_path / "found" / "reproduce.py").is_file()
-    assert "pass drop_sigmoids (run" in result.err
+    for_a_reader = run("bisect", *model.arguments, "--data", tmp_path / "in.npz")
+    assert "pass drop_sigmoids (run" in for_a_reader.out
 
 
 def test_weights_are_needed(model, run):

@@ -45,6 +45,24 @@ def test_a_difference_is_named_and_ends_with_5(model, tmp_path, run):
     assert verdicts == {"emb": "same", "wide": "same", "fc": "same", "logit": "differs", "label": "same"}
 
 
+def test_the_first_difference_is_a_result_for_a_reader(model, tmp_path, run):
+    with np.load(record(model, tmp_path / "r.npz")) as arrays:
+        np.savez(tmp_path / "changed.npz", **{**arrays, "logit": arrays["logit"] + 1})
+    result = run("compare", model.graph, tmp_path / "changed.npz", "--weights", model.folder)
+    assert "first difference: layer logit" in result.out
+
+
+def test_a_page_replaces_no_file_of_somebody_else(model, compiled, tmp_path, run):
+    (tmp_path / "notes.html").write_text("<p>mine</p>")
+    arguments = ["compare", model.graph, compiled, "--weights", model.folder, "-o", tmp_path / "notes.html"]
+    refused = run(*arguments)
+    assert "not a file of ours" in refused.err
+    assert refused.out == ""
+    assert (tmp_path / "notes.html").read_text() == "<p>mine</p>"
+    assert run(*arguments, "--force").code == 0
+    assert run(*arguments).code == 0
+
+
 def test_a_folder_of_recorded_tensors(model, tmp_path, run):
     folder = tmp_path / "recorded"
     folder.mkdir()
