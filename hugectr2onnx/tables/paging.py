@@ -7,7 +7,7 @@ import errno
 import math
 import mmap
 import os
-import sys
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,17 +109,18 @@ class _Spare:
     """Memory that files are read into, used again once nobody holds what was read: new memory costs as much as filling it."""
 
     def __init__(self) -> None:
-        self._kept: deque[mmap.mmap] = deque(maxlen=2)
+        self._kept: deque[tuple[mmap.mmap, weakref.ref[Array]]] = deque(maxlen=2)
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         size = math.prod(shape) * dtype.itemsize
         # Who walks through chunks holds one while the next is read.
-        memory = self._kept.popleft() if len(self._kept) == 2 else None
-        # One of the references is ours, the other that of the call; every view of the memory has one of its own.
-        if memory is None or sys.getrefcount(memory) > 2 or len(memory) < size:
+        memory, given = self._kept.popleft() if len(self._kept) == 2 else (None, None)
+        # numpy lets every view hold the array that was made of the memory, so it lives as long as anybody reads.
+        if memory is None or given is None or given() is not None or len(memory) < size:
             memory = _anonymous(size)
-        self._kept.append(memory)
-        return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+        flat = np.frombuffer(memory, dtype, math.prod(shape))
+        self._kept.append((memory, weakref.ref(flat)))
+        return flat.reshape(shape)
 
 
 def _read_into(spare: _Spare, array: Array) -> Array:

@@ -96,6 +96,18 @@ def test_chunks_of_a_large_file_may_be_kept(tmp_path, monkeypatch):
     assert len(set(addresses)) == 2, "memory that nobody holds any more is used again"
 
 
+@pytest.mark.parametrize(
+    "part_of", [lambda chunk: chunk[1:2], memoryview, lambda chunk: chunk.view(np.uint8).reshape(-1)]
+)
+def test_a_part_of_a_chunk_keeps_its_rows_while_others_are_read(part_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(paging, "WINDOW_BYTES", 1)
+    TABLE.tofile(tmp_path / "rows")
+    large = map_file(tmp_path / "rows", np.dtype("<f4"), "rows").reshape(TABLE.shape)
+    parts = [part_of(chunk) for chunk in paging.chunks(large, 12_000)]
+    wanted = [part_of(TABLE[start : start + 1000]) for start in range(0, 5000, 1000)]
+    assert [bytes(part) for part in parts] == [bytes(part) for part in wanted]
+
+
 def test_a_large_file_that_becomes_shorter_between_chunks_is_an_error_of_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(paging, "WINDOW_BYTES", 1 << 16)
     table = _mapped(tmp_path / "table", 1 << 15)
