@@ -135,7 +135,7 @@ def test_slots_of_any_width_at_every_level(level: int, interface: str, kind: str
     compiled = hugectr2onnx.compile(*write(tmp_path), level, interface=interface)
     asked, dense = request(kind)
     (found,) = compiled.run(FORMS[interface](asked, dense)).values()
-    np.testing.assert_allclose(found, pooled(asked, dense), rtol=1e-5, atol=1e-4 if kind == "one wide slot" else 1e-5)
+    np.testing.assert_allclose(found, pooled(asked, dense), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["auto", "direct", "label-encoder", "perfect-hash", "indices"])
