@@ -45,7 +45,7 @@ def script(template: str) -> str:
     from hugectr2onnx.cli.parser import make_parser, verb_parsers
 
     parsers = verb_parsers(make_parser(VERBS, VERBS))
-    flags = {verb: [*parser._option_string_actions] for verb, parser in parsers.items()}
+    flags = {verb: list(_flags(parser)) for verb, parser in parsers.items()}
     return template.format(
         verbs=" ".join(VERBS),
         flags="\n".join(_case(verb, words) for verb, words in flags.items()),
@@ -59,16 +59,27 @@ def _case(pattern: str, words: Iterable[str]) -> str:
 
 def _choices(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[tuple[str, list[str]]]:
     """The values that may follow `VERB WORD`: flags with a choice, and the first word of some verbs."""
+    from hugectr2onnx.cli.export import TARGETS
     from hugectr2onnx.sample_models import SAMPLES
 
     for verb, parser in parsers.items():
-        for flag, action in parser._option_string_actions.items():
+        for flag, action in _flags(parser).items():
             values = _values(action)
             if values:
                 yield f"{verb} {flag}", values
     yield "help help", list(parsers)
+    yield "export export", list(TARGETS)
     yield "sample sample", list(SAMPLES)
     yield "completion completion", ["bash", "zsh"]
+
+
+def _flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """The flags of a verb, those of its targets among them: the word that completes them is the verb's."""
+    flags = dict(parser._option_string_actions)
+    for action in parser._actions:
+        for target in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():
+            flags |= target._option_string_actions
+    return flags
 
 
 def _values(action: argparse.Action) -> list[str]:

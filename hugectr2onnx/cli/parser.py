@@ -34,7 +34,7 @@ def make_parser(verbs: Mapping[str, str], wanted: Iterable[str]) -> argparse.Arg
         )
         if verb in wanted:
             import_module(f"hugectr2onnx.cli.{verb}").add_arguments(own)
-        _add_messages(own)
+        add_messages(own, default=False)
         own.set_defaults(parser=own)
     return parser
 
@@ -45,11 +45,16 @@ def verb_parsers(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argum
     return dict(choices.choices)
 
 
-def _add_messages(parser: argparse.ArgumentParser) -> None:
+def add_messages(parser: argparse.ArgumentParser, default: object = argparse.SUPPRESS) -> None:
+    """The flags that every verb has. A parser below a verb's own has no default: it would undo what the verb was given."""
     group = parser.add_argument_group("messages")
-    group.add_argument("-q", "--quiet", action="store_true", help="only errors; the exit code says the rest")
-    group.add_argument("-v", "--verbose", action="store_true", help="what is done, and when, on standard error")
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    flags = {
+        ("-q", "--quiet"): "only errors; the exit code says the rest",
+        ("-v", "--verbose"): "what is done, and when, on standard error",
+        ("--debug",): "show the traceback of an error",
+    }
+    for names, text in flags.items():
+        group.add_argument(*names, action="store_true", default=default, help=text)
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -71,13 +76,13 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def _refuse_unknown(self, given: Sequence[str]) -> None:
-        verbs = next((list(a.choices) for a in self._actions if isinstance(a, argparse._SubParsersAction)), None)
-        if verbs is not None:
-            # What follows the verb is for the verb's own parser.
+        choice = next((action for action in self._actions if isinstance(action, argparse._SubParsersAction)), None)
+        if choice is not None:
+            # What follows the verb, or the target of an export, is for its own parser.
             first = next((text for text in given if not text.startswith("-")), None)
             given = given[: given.index(first)] if first is not None else given
-            if first is not None and first not in verbs:
-                self._refuse("verb", first, verbs)
+            if first is not None and first not in choice.choices:
+                self._refuse(choice.dest, first, choice.choices)
         for text in given:
             name, is_flag = text.partition("=")[0], text.startswith("--")
             if text == "--":
