@@ -96,7 +96,7 @@ def test_the_reproduction_runs_and_is_small(hand: HandModel, weights: Weights, t
 def test_a_folder_that_is_there_is_left_alone(hand: HandModel, weights: Weights, tmp_path: Path) -> None:
     fault = bisect(hand.graph, weights, 2).fault
     assert fault is not None
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match="File exists; choose another path"):
         write_reproduction(fault, tmp_path)
 
 

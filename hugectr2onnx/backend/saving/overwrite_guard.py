@@ -21,7 +21,7 @@ def refuse_sources(written: Iterable[Path], read: Iterable[Path]) -> None:
         for identity in _identities(path):
             if identity in sources:
                 other = sources[identity]
-                named = "" if other == path else f", {shown(other)},"
+                named = "" if other == path else f" ({shown(other)})"
                 raise OutputError(
                     f"cannot write {shown(path)}: it is an input of this compilation{named}; choose another name"
                 )

@@ -266,7 +266,7 @@ def test_a_pair_behind_a_symbolic_link_lies_together(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
 def test_the_disk_that_is_always_full_is_not_a_regular_file() -> None:
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match="/dev/full: it is not a regular file; choose another path"):
         save(two_tables(), "/dev/full")
 
 
