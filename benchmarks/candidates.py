@@ -9,10 +9,10 @@ from typing import Any
 
 import hugectr2onnx
 from benchmarks.errors import BenchmarkError
-from benchmarks.matching import Wanted, adapt, match, wanted_inputs
-from benchmarks.sessions import Feed, Settings
 from hugectr2onnx.backend.runtime.sessions import open_session
 from hugectr2onnx.compiled_model import CompiledModel
+from hugectr2onnx.latency.bound_calls import Feed, Settings
+from hugectr2onnx.latency.matching import Wanted, adapt, match, wanted_inputs
 from hugectr2onnx.sample_models import SamplePaths
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import measure, summary
 from benchmarks.candidates import NAIVE, Candidate
-from benchmarks.floor import CALL, FloorParts, floor_of
-from benchmarks.floor_models import floor_calls
-from benchmarks.floor_parts import Probe
-from benchmarks.profile import Profile, profile
 from benchmarks.records import CandidateLine, Case, FloorLine
-from benchmarks.sessions import Array, BoundCalls, Feed, Settings
+from hugectr2onnx.ir.types import Array
+from hugectr2onnx.latency import figures, turns
+from hugectr2onnx.latency.bound_calls import BoundCalls, Feed, Settings
+from hugectr2onnx.latency.floor import CALL, FloorParts, floor_of
+from hugectr2onnx.latency.floor_models import floor_calls
+from hugectr2onnx.latency.floor_parts import Probe
+from hugectr2onnx.latency.profile import Profile, profile
 
 FLOOR_SHARE = 0.3
 """The share of a case's time that its floor gets."""
@@ -62,11 +63,11 @@ class CaseRun:
     def lines(self, effort: Effort) -> Iterator[CandidateLine | FloorLine]:
         """The floor, then a line for each candidate."""
         parts, indices = self.probe.look(self.feeds)
-        measured: dict[str, measure.Rounds] = {}
+        measured: dict[str, turns.Rounds] = {}
         for number in range(effort.sessions):
             for name, rounds in self._measure(effort, number, parts, indices).items():
                 measured.setdefault(name, []).extend(rounds)
-        by_round = {name: summary.round_medians(rounds) for name, rounds in measured.items()}
+        by_round = {name: figures.round_medians(rounds) for name, rounds in measured.items()}
         medians = _medians(by_round, parts)
         yield _floor_line(self.case, by_round, medians, parts)
         expected = self._outputs(self.candidates[0])
@@ -76,17 +77,17 @@ class CaseRun:
 
     def _measure(
         self, effort: Effort, number: int, parts: FloorParts, indices: Sequence[Mapping[str, Array]]
-    ) -> dict[str, measure.Rounds]:
+    ) -> dict[str, turns.Rounds]:
         """A share of the rounds, everything freshly opened."""
         turn = number % len(self.candidates)
         ordered = [*self.candidates[turn:], *self.candidates[:turn]]
-        calls: dict[str, measure.Calls] = {
+        calls: dict[str, turns.Calls] = {
             each.name: BoundCalls(each.open(self.settings.options()), self._feeds_of(each)).calls() for each in ordered
         }
         below = floor_calls(self.probe, parts.counts, indices, self.settings)
         weights = dict.fromkeys(calls, (1 - FLOOR_SHARE) / len(calls)) | dict.fromkeys(below, FLOOR_SHARE / len(below))
         seconds = effort.seconds / effort.sessions
-        return measure.in_turn({**calls, **below}, rounds=effort.rounds_of(number), seconds=seconds, weights=weights)
+        return turns.in_turn({**calls, **below}, rounds=effort.rounds_of(number), seconds=seconds, weights=weights)
 
     def _feeds_of(self, candidate: Candidate) -> list[Feed]:
         return [candidate.adapt(feed) for feed in self.feeds]
@@ -120,24 +121,24 @@ def _floor_line(case: Case, by_round: Mapping[str, list[float]], medians: Median
 def _line(
     case: Case,
     candidate: Candidate,
-    rounds: measure.Rounds,
+    rounds: turns.Rounds,
     medians: Medians,
     profiled: Profile | None,
     difference: float | None,
 ) -> CandidateLine:
-    figures = summary.latency(rounds)
+    timed = figures.latency(rounds)
     mine = medians.candidates[candidate.name]
     return CandidateLine(
         case=case,
         candidate=candidate.name,
         nodes=candidate.nodes,
         executed=profiled.nodes if profiled else None,
-        runs=figures.runs,
-        median_us=MICRO * figures.median,
-        fastest_us=MICRO * figures.fastest,
-        p99_us=MICRO * figures.p99 if figures.p99 is not None else None,
-        ratio=summary.ratio(medians.candidates[NAIVE], mine),
-        of_floor=summary.ratio(mine, medians.floor),
+        runs=timed.runs,
+        median_us=MICRO * timed.median,
+        fastest_us=MICRO * timed.fastest,
+        p99_us=MICRO * timed.p99 if timed.p99 is not None else None,
+        ratio=figures.ratio(medians.candidates[NAIVE], mine),
+        of_floor=figures.ratio(mine, medians.floor),
         above_floor_us=MICRO * float(np.median(np.subtract(mine, medians.floor))),
         difference=difference,
         compile_seconds=candidate.seconds,

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compile_time, machine
+from benchmarks import compile_time
 from benchmarks.errors import BenchmarkError
 from benchmarks.markdown import markdown
 from benchmarks.records import dump, write_text
+from hugectr2onnx.latency import machine
 
 STAGES = ("read", "import", "reference", "passes", "emit", "simplify", "parity")
 MIB = 1 << 20

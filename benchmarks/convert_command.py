@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convert, convert_plots, machine
+from benchmarks import convert, convert_plots
 from benchmarks.errors import BenchmarkError
 from benchmarks.markdown import markdown
 from benchmarks.plots import require_matplotlib
 from benchmarks.records import dump, write_text
+from hugectr2onnx.latency import machine
 from hugectr2onnx.tables.row_format import BY_NAME
 
 STRATEGIES = ("auto", "plain", "direct", "label-encoder", "perfect-hash", "indices")

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import machine, measure, summary
 from benchmarks.errors import BenchmarkError
 from benchmarks.markdown import markdown
-from benchmarks.sessions import Array, BoundCalls, Settings
 from hugectr2onnx import passes
 from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.backend.runtime.sessions import onnxruntime
@@ -29,7 +27,9 @@ from hugectr2onnx.ir.feeds import fed_values, request
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.lookup import Embedding
 from hugectr2onnx.ir.ops.shape import Reshape
-from hugectr2onnx.ir.types import N
+from hugectr2onnx.ir.types import Array, N
+from hugectr2onnx.latency import figures, machine, turns
+from hugectr2onnx.latency.bound_calls import BoundCalls, Settings
 from hugectr2onnx.passes.lookups.choose_key_map import choose_key_map
 from hugectr2onnx.passes.lookups.flatten_keys import flatten_keys
 
@@ -132,8 +132,8 @@ def time_case(name: str, batch: int, seconds: float, settings: Settings) -> Time
         calls[form] = BoundCalls(session, [feeds]).calls()
     for answer in answers:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-4, atol=1e-4)
-    rounds = measure.in_turn(calls, rounds=ROUNDS, seconds=seconds)
-    times = {form: 1e6 * float(np.median(summary.round_medians(each))) for form, each in rounds.items()}
+    rounds = turns.in_turn(calls, rounds=ROUNDS, seconds=seconds)
+    times = {form: 1e6 * float(np.median(figures.round_medians(each))) for form, each in rounds.items()}
     return Timed(name, batch, settings.threads, int((padded >= 0).sum()), times)
 
 

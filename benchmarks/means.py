@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.records import CandidateLine, Line, MeanLine
-from benchmarks.summary import geometric_mean
+from hugectr2onnx.latency.figures import geometric_mean
 
 
 def over_models(lines: Sequence[Line]) -> list[MeanLine]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
 from hugectr2onnx.datasets.dataset import Dataset, open_dataset
+from hugectr2onnx.latency import machine
 from hugectr2onnx.sample_models.catalog import SamplePaths
 from hugectr2onnx.sample_models.data_sets import Format, write_data_set
 from hugectr2onnx.scoring.predict import predict

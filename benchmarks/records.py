@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.summary import Ratio
+from hugectr2onnx.latency.figures import Ratio
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import convert_plots, machine, plots, records
+from benchmarks import convert_plots, plots, records
 from benchmarks.errors import BenchmarkError
 from benchmarks.records import CandidateLine, FloorLine
+from hugectr2onnx.latency import machine
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

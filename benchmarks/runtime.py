@@ -9,10 +9,10 @@ from pathlib import Path
 from benchmarks.candidates import Against, Candidate, compile_level, compiled_candidate, other_candidate
 from benchmarks.case import CaseRun, Effort
 from benchmarks.errors import BenchmarkError
-from benchmarks.floor_parts import Probe
 from benchmarks.records import Case, FailureLine, Line
-from benchmarks.sessions import Feed, Settings
 from hugectr2onnx.errors import HugeCTR2ONNXError
+from hugectr2onnx.latency.bound_calls import Feed, Settings
+from hugectr2onnx.latency.floor_parts import Probe
 from hugectr2onnx.sample_models import SAMPLES, sample_feeds, write_sample
 from hugectr2onnx.sample_models.size import Scale
 

@@ -7,11 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import baseline, machine, means, plots, records, runtime, tables, targets
+from benchmarks import baseline, means, plots, records, runtime, tables, targets
 from benchmarks.candidates import parse_against
 from benchmarks.case import Effort
 from benchmarks.records import CandidateLine, FailureLine, FloorLine, Line
-from benchmarks.sessions import Settings
+from hugectr2onnx.latency import machine
+from hugectr2onnx.latency.bound_calls import Settings
 
 COMPILE_FAILED = 3
 

@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import measure, summary
 from benchmarks.errors import BenchmarkError
 from benchmarks.markdown import markdown
-from benchmarks.sessions import BoundCalls, Settings
 from benchmarks.threshold_graphs import graph_of
 from hugectr2onnx import passes
 from hugectr2onnx.backend.onnx.emitter import emit
 from hugectr2onnx.backend.runtime.sessions import onnxruntime
 from hugectr2onnx.ir.feeds import feeds_for
 from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.latency import figures, turns
+from hugectr2onnx.latency.bound_calls import BoundCalls, Settings
 from hugectr2onnx.passes import cost
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -132,8 +132,8 @@ def _speedup(name: str, size: int, batch: int, seconds: float, settings: Setting
         graph = optimised(name, size, form)
         feeds = feeds or feeds_for(graph, batch, 0)
         calls[form] = BoundCalls(_session(graph, settings), [feeds]).calls()
-    rounds = measure.in_turn(calls, rounds=ROUNDS, seconds=seconds)
-    medians = {form: float(np.median(summary.round_medians(each))) for form, each in rounds.items()}
+    rounds = turns.in_turn(calls, rounds=ROUNDS, seconds=seconds)
+    medians = {form: float(np.median(figures.round_medians(each))) for form, each in rounds.items()}
     return medians["below"] / medians["above"]
 
 

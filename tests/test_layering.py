@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "hugectr2onnx"
 MODULES = {".".join(p.relative_to(ROOT.parent).with_suffix("").parts): p for p in sorted(ROOT.rglob("*.py"))}
 CORE = {"errors", "tables", "ir"}
-VERBS = {"checking", "inspection", "verification", "quantization", "drawing", "comparison"}
+VERBS = {"checking", "inspection", "verification", "quantization", "drawing", "comparison", "latency"}
 TOP = {"options", "report", "compiled_model", "compiler", "converter", "inspector"}
 ENDS = CORE | {"frontend", "passes", "backend"}
 ALLOWED = {
@@ -35,6 +35,7 @@ ALLOWED = {
     "inspector": ENDS | {"options", "checking", "inspection"},
     "verification": ENDS | {"options", "datasets", "compiler", "version"},
     "comparison": ENDS | {"options", "datasets", "compiler", "verification", "inspection"},
+    "latency": ENDS | {"datasets", "verification"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
     "updating": ENDS | {"options", "compiler", "compiled_model", "verification"},
     "report": ENDS | {"quantization", "options"},
@@ -47,7 +48,8 @@ ALLOWED = {
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
-The packages of verbs (VERBS) never import one another, but comparison is built on verification and inspection.
+The packages of verbs (VERBS) never import one another, but comparison is built on verification and inspection,
+latency on verification.
 """
 SYSTEM = {
     "fcntl": {"backend"},
@@ -58,11 +60,11 @@ SYSTEM = {
     "shutil": {"backend", "checking", "sample_models", "cli", "drawing"},
     "socket": {"serving"},
     "subprocess": {"backend", "cli", "drawing"},
-    "tempfile": {"backend", "frontend", "sample_models", "cli", "scoring"},
+    "tempfile": {"backend", "frontend", "latency", "sample_models", "cli", "scoring"},
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim")
-READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing", "comparison")
+READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing", "comparison", "latency")
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks import plots, records
 from benchmarks.__main__ import main
-from benchmarks.machine import caption
 from benchmarks.records import CandidateLine, Case, FloorLine
-from benchmarks.summary import Ratio
+from hugectr2onnx.latency.figures import Ratio
+from hugectr2onnx.latency.machine import caption
 
 pytest.importorskip("matplotlib", reason="the plots need the bench extra")
 

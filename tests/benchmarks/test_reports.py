@@ -11,7 +11,7 @@ from benchmarks import means, records, tables, targets
 from benchmarks.errors import BenchmarkError
 from benchmarks.markdown import markdown
 from benchmarks.records import CandidateLine, Case, FloorLine
-from benchmarks.summary import Ratio
+from hugectr2onnx.latency.figures import Ratio
 
 
 def line(model: str = "wdl", candidate: str = "level 2", ratio: float = 2.0, **changed: Any) -> CandidateLine:

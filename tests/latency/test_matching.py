@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.matching import Wanted, adapt, match
+from hugectr2onnx.errors import FeedError
+from hugectr2onnx.latency.matching import Wanted, adapt, match
 
 FEED = {
     "dense": np.zeros((4, 13), np.float32),
@@ -47,7 +47,7 @@ def test_narrower_keys_are_converted() -> None:
 def test_keys_that_do_not_fit_are_refused() -> None:
     theirs = [wanted("deep", (None, 26, 1), np.int32)]
     feed = {"deep": np.full((4, 26, 1), 1 << 40)}
-    with pytest.raises(BenchmarkError, match="do not fit int32"):
+    with pytest.raises(FeedError, match="do not fit int32"):
         adapt(theirs, match(theirs, feed, "other"), feed)
 
 
@@ -57,11 +57,20 @@ def test_keys_that_do_not_fit_are_refused() -> None:
     ids=["no such shape", "another width", "another type"],
 )
 def test_an_input_that_nothing_fits_is_refused_with_both_sides(theirs: Wanted) -> None:
-    with pytest.raises(BenchmarkError, match=r"none of ours has its name or shape.*dense float32\[4, 13\]"):
+    with pytest.raises(FeedError, match=r"none of the inputs there are has its name or shape.*dense float32\[4, 13\]"):
         match([theirs], FEED, "other")
 
 
 def test_an_input_that_several_fit_is_refused() -> None:
     feed = {"a": np.zeros((4, 2), np.float32), "b": np.zeros((4, 2), np.float32)}
-    with pytest.raises(BenchmarkError, match=r"several of ours have its shape \(a, b\)"):
+    with pytest.raises(FeedError, match=r"several of the inputs there are have its shape \(a, b\)"):
         match([wanted("x", (None, 2), np.float32)], feed, "other")
+
+
+def test_an_input_without_columns_is_fed_nothing() -> None:
+    """NVIDIA's converter keeps the dense input of a model that has no dense features."""
+    theirs = [wanted("dense", (None, 0), np.float32), wanted("deep", (None, 26))]
+    feed = {"deep": FEED["deep"]}
+    adapted = adapt(theirs, match(theirs, feed, "other"), feed)
+    assert adapted["dense"].shape == (4, 0)
+    assert adapted["deep"].shape == (4, 26)

@@ -10,10 +10,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from benchmarks.floor import FloorParts, Part, Product, TableGather
-from benchmarks.sessions import Array, Feed, Settings
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime import sessions
+from hugectr2onnx.ir.types import Array
+from hugectr2onnx.latency.bound_calls import Feed, Settings
+from hugectr2onnx.latency.floor import FloorParts, MatrixProduct, Part, TableGather
 
 HIDING = ("Attention", "MultiHeadAttention", "GroupQueryAttention", "Conv", "LSTM", "RNN", "Einsum", "QLinearMatMul")
 """Operators with products inside that this module does not take apart."""
@@ -99,19 +100,21 @@ def _exposing(artifact: Artifact, names: Sequence[str]) -> Artifact:
     return Artifact(model, artifact.tensors)
 
 
-def _parts_of(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]], constants: set[str]) -> Iterator[Product]:
+def _parts_of(
+    node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]], constants: set[str]
+) -> Iterator[MatrixProduct]:
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     left, right = (shapes[name] for name in node.input[:2])
     if node.op_type == "GRU":
         yield from _gru_products(left, right, shapes[node.input[2]])
         return
     flips = (bool(attributes.get("transA")), bool(attributes.get("transB")))
-    yield Product(left, right, *flips, constant=node.input[1] in constants)
+    yield MatrixProduct(left, right, *flips, constant=node.input[1] in constants)
 
 
-def _gru_products(x: tuple[int, ...], w: tuple[int, ...], r: tuple[int, ...]) -> Iterator[Product]:
+def _gru_products(x: tuple[int, ...], w: tuple[int, ...], r: tuple[int, ...]) -> Iterator[MatrixProduct]:
     """All steps against w at once, then each step's state against r."""
     steps, rows, width = x
-    yield Product((steps * rows, width), (width, w[1]))
+    yield MatrixProduct((steps * rows, width), (width, w[1]))
     for _ in range(steps):
-        yield Product((rows, r[2]), (r[2], r[1]))
+        yield MatrixProduct((rows, r[2]), (r[2], r[1]))

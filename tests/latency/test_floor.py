@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.floor import CALL, FloorParts, Product, TableGather, floor_of
-from benchmarks.floor_models import floor_calls
-from benchmarks.floor_parts import Probe
-from benchmarks.sessions import Settings
 from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.latency.bound_calls import Settings
+from hugectr2onnx.latency.floor import CALL, FloorParts, MatrixProduct, TableGather, floor_of
+from hugectr2onnx.latency.floor_models import floor_calls
+from hugectr2onnx.latency.floor_parts import Probe
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 RANDOM = np.random.default_rng(0)
@@ -50,13 +50,13 @@ def test_product_counts_at_the_batch_without_bias_and_activation() -> None:
         helper.make_node("Relu", ["h"], ["y"]),
     ]
     model = artifact(nodes, {"x": (FLOAT, ["N", 3])}, {"w": weights(3, 5), "b": weights(5)})
-    assert parts_of(model, x=weights(7, 3)) == {Product((7, 3), (3, 5)): 1}
+    assert parts_of(model, x=weights(7, 3)) == {MatrixProduct((7, 3), (3, 5)): 1}
 
 
 def test_products_of_one_shape_are_counted_together() -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "v"], ["y"])]
     model = artifact(nodes, {"x": (FLOAT, ["N", 4])}, {"w": weights(4, 4), "v": weights(4, 4)})
-    assert parts_of(model, x=weights(2, 4)) == {Product((2, 4), (4, 4)): 2}
+    assert parts_of(model, x=weights(2, 4)) == {MatrixProduct((2, 4), (4, 4)): 2}
 
 
 def test_product_of_two_activations_has_no_weights_to_pack() -> None:
@@ -65,7 +65,7 @@ def test_product_of_two_activations_has_no_weights_to_pack() -> None:
         helper.make_node("MatMul", ["x", "t"], ["y"]),
     ]
     model = artifact(nodes, {"x": (FLOAT, ["N", 3, 4])}, {})
-    assert parts_of(model, x=weights(2, 3, 4)) == {Product((2, 3, 4), (2, 4, 3), constant=False): 1}
+    assert parts_of(model, x=weights(2, 3, 4)) == {MatrixProduct((2, 3, 4), (2, 4, 3), constant=False): 1}
 
 
 def test_product_of_constants_is_work_that_folding_removes() -> None:
@@ -103,7 +103,7 @@ def test_gru_is_one_product_of_all_steps_and_one_for_each_state() -> None:
     operands = {"w": weights(1, 6, 3), "r": weights(1, 6, 2), "b": weights(1, 12)}
     nodes = [helper.make_node("GRU", ["x", *operands], ["y"], hidden_size=2)]
     model = artifact(nodes, {"x": (FLOAT, [5, "N", 3])}, operands)
-    assert parts_of(model, x=weights(5, 4, 3)) == {Product((20, 3), (3, 6)): 1, Product((4, 2), (2, 6)): 5}
+    assert parts_of(model, x=weights(5, 4, 3)) == {MatrixProduct((20, 3), (3, 6)): 1, MatrixProduct((4, 2), (2, 6)): 5}
 
 
 def test_operators_that_may_hide_products_are_named() -> None:
@@ -113,7 +113,11 @@ def test_operators_that_may_hide_products_are_named() -> None:
 
 
 def test_weight_bytes_are_those_of_the_products() -> None:
-    parts = {Product((7, 3), (3, 5)): 2, Product((7, 3), (3, 7), constant=False): 1, TableGather("t", "r"): 1}
+    parts = {
+        MatrixProduct((7, 3), (3, 5)): 2,
+        MatrixProduct((7, 3), (3, 7), constant=False): 1,
+        TableGather("t", "r"): 1,
+    }
     assert FloorParts(parts).weight_bytes == 2 * 3 * 5 * 4
 
 
@@ -121,9 +125,9 @@ def test_every_kind_of_part_can_be_run_alone() -> None:
     nodes = [helper.make_node("Gather", ["table", "rows"], ["y"], axis=0)]
     probe = Probe(artifact(nodes, {"rows": (INT64, ["N"])}, {"table": weights(9, 4)}))
     parts = {
-        Product((7, 3), (3, 5)): 1,
-        Product((7, 3), (5, 3), transpose_right=True): 1,
-        Product((2, 7, 3), (2, 5, 3), transpose_right=True, constant=False): 1,
+        MatrixProduct((7, 3), (3, 5)): 1,
+        MatrixProduct((7, 3), (5, 3), transpose_right=True): 1,
+        MatrixProduct((2, 7, 3), (2, 5, 3), transpose_right=True, constant=False): 1,
         TableGather("table", "rows"): 1,
     }
     calls = floor_calls(probe, parts, [{"rows": np.array([1])}, {"rows": np.array([2])}], Settings())

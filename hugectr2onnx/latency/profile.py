@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.sessions import BoundCalls, Feed, Settings
+from hugectr2onnx.latency.bound_calls import BoundCalls, Feed, Settings
 
 WARM_RUNS = 5
 _KERNEL = "_kernel_time"

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hugectr2onnx.backend.runtime.sessions import onnxruntime, quiet_options
+from hugectr2onnx.backend.runtime.sessions import onnxruntime, quiet_options, run
+from hugectr2onnx.ir.types import Array
 
-Array = NDArray[Any]
 Feed = Mapping[str, Array]
 
 
@@ -52,7 +51,10 @@ class Settings:
 
 
 class BoundCalls:
-    """One session and, for each feed, a binding to inputs and outputs that lie in memory already."""
+    """One session and, for each feed, a binding to inputs and outputs that lie in memory already.
+
+    Each feed is run once: raises FeedError for one that does not fit the model, or that it fails on.
+    """
 
     def __init__(self, session: Any, feeds: Sequence[Feed]):
         self._session = session
@@ -65,12 +67,11 @@ class BoundCalls:
         return [_call(run, binding) for binding in self._bindings]
 
     def _bind(self, feed: Feed) -> Any:
-        names = [output.name for output in self._session.get_outputs()]
-        results = self._session.run(names, dict(feed))
+        results = run(self._session, feed)
         binding = self._session.io_binding()
         for name, array in feed.items():
             binding.bind_ortvalue_input(name, self._value(array))
-        for name, result in zip(names, results, strict=True):
+        for name, result in results.items():
             binding.bind_ortvalue_output(name, self._value(np.empty_like(result)))
         return binding
 

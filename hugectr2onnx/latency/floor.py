@@ -25,7 +25,7 @@ CALL = "empty call"
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """`left @ right`, transposed where said; `constant` is whether right holds weights, which onnxruntime packs."""
 
     left: tuple[int, ...]
@@ -57,7 +57,7 @@ class TableGather:
         return f"rows of {self.table}"
 
 
-Part = Product | TableGather
+Part = MatrixProduct | TableGather
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FloorParts:
     @property
     def weight_bytes(self) -> int:
         """Bytes of the weights of all products together."""
-        return sum(count * part.weight_bytes for part, count in self.counts.items() if isinstance(part, Product))
+        return sum(count * part.weight_bytes for part, count in self.counts.items() if isinstance(part, MatrixProduct))
 
 
 Seconds = Sequence[float]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.profile import summarise
+from hugectr2onnx.latency.profile import summarise
 
 
 def event(node: str, op: str, microseconds: int) -> dict[str, object]:

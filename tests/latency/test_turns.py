@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable
 from itertools import groupby
 
-from benchmarks.measure import in_turn
+from hugectr2onnx.latency.turns import in_turn
 
 
 class Bench:

@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.floor import CALL, Part, Product
-from benchmarks.floor_parts import Probe
-from benchmarks.sessions import Array, BoundCalls, Settings
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime.sessions import session
+from hugectr2onnx.ir.types import Array
+from hugectr2onnx.latency.bound_calls import BoundCalls, Settings
+from hugectr2onnx.latency.floor import CALL, MatrixProduct, Part
+from hugectr2onnx.latency.floor_parts import Probe
 
 Calls = list[Callable[[], None]]
 OPSET = 17
@@ -25,7 +26,7 @@ def floor_calls(
     """The calls of every part by its text, and of a model that does nothing under CALL."""
     calls: dict[str, Calls] = {}
     for part in parts:
-        if isinstance(part, Product):
+        if isinstance(part, MatrixProduct):
             calls[str(part)] = _product(part, settings)
         else:
             wanted = [each[part.indices] for each in indices]
@@ -34,20 +35,21 @@ def floor_calls(
 
 
 def _nothing(settings: Settings) -> Calls:
-    opened = _open([helper.make_node("Identity", ["a"], ["y"])], {"a": TensorProto.FLOAT}, {}, settings)
-    return BoundCalls(opened, [{"a": np.zeros((1, 1), np.float32)}]).calls()
+    feed = {"a": np.zeros((1, 1), np.float32)}
+    opened = _open([helper.make_node("Identity", ["a"], ["y"])], feed, {}, settings)
+    return BoundCalls(opened, [feed]).calls()
 
 
-def _product(part: Product, settings: Settings) -> Calls:
+def _product(part: MatrixProduct, settings: Settings) -> Calls:
     generator = np.random.default_rng(0)
     left, right = (generator.standard_normal(shape, np.float32) for shape in (part.left, part.right))
     node = _product_node(part)
     feed = {"a": left} if part.constant else {"a": left, "b": right}
-    opened = _open([node], dict.fromkeys(feed, TensorProto.FLOAT), {"b": right} if part.constant else {}, settings)
+    opened = _open([node], feed, {"b": right} if part.constant else {}, settings)
     return BoundCalls(opened, [feed]).calls()
 
 
-def _product_node(part: Product) -> onnx.NodeProto:
+def _product_node(part: MatrixProduct) -> onnx.NodeProto:
     if not part.transpose_left and not part.transpose_right:
         return helper.make_node("MatMul", ["a", "b"], ["y"])
     matrices = len(part.left) == len(part.right) == 2
@@ -60,13 +62,17 @@ def _product_node(part: Product) -> onnx.NodeProto:
 
 def _gather(table: Array, indices: Sequence[Array], settings: Settings) -> Calls:
     node = helper.make_node("Gather", ["table", "rows"], ["y"], axis=0)
-    kinds = {"table": TensorProto.FLOAT, "rows": helper.np_dtype_to_tensor_dtype(indices[0].dtype)}
-    opened = _open([node], kinds, {}, settings)
+    opened = _open([node], {"table": table, "rows": indices[0]}, {}, settings)
     return BoundCalls(opened, [{"table": table, "rows": rows} for rows in indices]).calls()
 
 
-def _open(nodes: list[Any], inputs: Mapping[str, int], weights: Mapping[str, Array], settings: Settings) -> Any:
-    entries = [helper.make_tensor_value_info(name, kind, None) for name, kind in inputs.items()]
+def _open(nodes: list[Any], inputs: Mapping[str, Array], weights: Mapping[str, Array], settings: Settings) -> Any:
+    entries = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(array.dtype), [f"{name}_{axis}" for axis in range(array.ndim)]
+        )
+        for name, array in inputs.items()
+    ]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph(nodes, "part", entries, outputs, constants)
