@@ -6,11 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from hugectr2onnx.ir.feeds import EXTREMES, feeds_for, smallest_batch
+from hugectr2onnx.ir.feeds import EXTREMES, fed_values, feeds_for, request, smallest_batch
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.lookup import Embedding, SlotOffset
+from hugectr2onnx.ir.ops.requests import PadKeys, SplitTables, csr_types
 from hugectr2onnx.ir.ops.shape import Reshape, Slice, Take
-from hugectr2onnx.ir.types import N, f32, i64, scale
+from hugectr2onnx.ir.types import DType, N, TensorType, Width, f32, i64, scale
 
 
 def looked_up(keys, table, name=""):
@@ -117,3 +118,37 @@ def test_without_a_batch_one_is_enough():
     graph = Graph()
     graph.output({"a": graph.input("x", f32(3, 2))})
     assert smallest_batch(graph) == 1
+
+
+def joined_tables() -> Graph:
+    """Keys of two tables in one input, of which only the second is looked up."""
+    graph = Graph()
+    keys = graph.input("keys", i64(Width(1, "K")))
+    offsets = graph.input("offsets", TensorType(DType.I32, (Width(1, "O"),)))
+    parts = SplitTables((2, 1), ("a", "b"))(keys, offsets).node.results
+    graph.output({"e": looked_up(PadKeys(1, 3, "b")(*parts[2:]), [5])})
+    return graph
+
+
+def test_the_keys_of_a_request_are_fed_as_look_ups_take_them():
+    (padded,) = fed_values(joined_tables())
+    assert isinstance(padded.op, PadKeys)
+
+
+def test_tables_that_nothing_reads_get_no_keys():
+    graph = joined_tables()
+    (padded,) = fed_values(graph)
+    made = request(graph, {padded: np.array([[[5, 7]], [[-1, -1]]])}, 2)
+    assert {name: array.tolist() for name, array in made.items()} == {
+        "keys": [5, 7],
+        "offsets": [0, 0, 0, 0, 0, 0, 2, 2],
+    }
+
+
+def test_a_whole_request_sends_padding_too():
+    graph = Graph()
+    keys, offsets = (graph.input(name, type) for name, type in zip(("k", "o"), csr_types("k"), strict=True))
+    graph.output({"e": looked_up(PadKeys(1, 2, "k")(keys, offsets), [5])})
+    (padded,) = fed_values(graph)
+    made = request(graph, {padded: np.array([[[5, -1]], [[-1, -1]]])}, 2, whole=True)
+    assert {name: array.tolist() for name, array in made.items()} == {"k": [5, -1, -1, -1], "o": [0, 2, 4]}
