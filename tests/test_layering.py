@@ -27,6 +27,7 @@ ALLOWED = {
     "backend": CORE,
     "datasets": CORE | {"frontend", "backend", "options"},
     "scoring": CORE | {"datasets", "backend", "verification"},
+    "serving": CORE | {"frontend", "backend", "datasets", "scoring", "options", "version"},
     "sample_models": CORE | {"frontend", "datasets", "options", "compiler"},
     "options": CORE | {"frontend", "passes"},
     "checking": ENDS | {"options"},
@@ -44,7 +45,7 @@ ALLOWED = {
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},
-    "cli": {*ENDS, "sample_models", "datasets", "scoring", "updating", "version", *TOP, *VERBS},
+    "cli": {*ENDS, "sample_models", "datasets", "scoring", "serving", "updating", "version", *TOP, *VERBS},
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
@@ -64,7 +65,7 @@ SYSTEM = {
 }
 """Which packages may know files, memory maps and the operating system: never the IR, and of the passes only their dump."""
 HEAVY = ("numpy", "networkx", "onnx", "onnxruntime", "onnxsim")
-READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing", "comparison", "latency")
+READS_ONNX_FILES = ("verification", "inspection", "updating", "drawing", "comparison", "latency", "serving")
 """Outside the backend: the verbs that take an ONNX file; only the command line imports them, when it runs them."""
 
 

@@ -17,6 +17,7 @@ VERBS = {
     "evaluate": "work out AUC, log-loss and more on a labelled data set",
     "table": "show, look up or write the keys and rows of an embedding table",
     "draw": "draw a model, before and after the passes, or an ONNX file",
+    "serve": "serve a converted model over HTTP by the Open Inference Protocol, for trying",
     "export": "write a converted model in the form that a server or a store takes",
     "manifest": "compare a folder of models with its manifest, write it anew, or remove what killed saves left",
     "layers": "list the supported layer types",

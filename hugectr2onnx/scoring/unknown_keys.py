@@ -54,7 +54,7 @@ def check_keys(
     of an input out of its table.
     """
     try:
-        counted = list(_counted(model, schema, inputs))
+        counted = KeyCounter(model, schema).count(inputs)
     except HugeCTR2ONNXError:
         return ()  # a file of another converter may do its look-ups in a way that cannot be asked
     warnings = []
@@ -83,16 +83,39 @@ def _doubt(name: str, slot: SlotKeys) -> str:
     )
 
 
-def _counted(model: str | os.PathLike[str], schema: Schema, inputs: Mapping[str, Array]) -> Iterator[SlotKeys]:
-    artifact = as_artifact(read_model(model), model)
-    gathers = TableGathers(artifact)
-    mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in artifact.skeleton.metadata_props}
-    for sparse in schema.sparse:
-        indices = gathers.indices_of([sparse.name]) if sparse.is_fed and sparse.name not in mapped else []
-        if indices and _map_bytes(artifact) <= MAX_MAP_BYTES:
+class KeyCounter:
+    """Counts unknown keys of padded batches, slot by slot; the key maps are opened once, at the first batch.
+
+    Raises an error of this family for a file whose look-ups cannot be asked.
+    """
+
+    def __init__(self, model: str | os.PathLike[str], schema: Schema, threads: int = 0) -> None:
+        self._artifact = as_artifact(read_model(model), model)
+        self._schema = schema
+        self._threads = threads
+        gathers = TableGathers(self._artifact)
+        mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in self._artifact.skeleton.metadata_props}
+        is_small = _map_bytes(self._artifact) <= MAX_MAP_BYTES
+        asked = [each for each in schema.sparse if is_small and each.is_fed and each.name not in mapped]
+        indices = {each: gathers.indices_of([each.name]) for each in asked}
+        self._indices = {each: found for each, found in indices.items() if found}
+        self._finders: dict[tuple[str, int], RowFinder] = {}
+
+    def count(self, inputs: Mapping[str, Array]) -> list[SlotKeys]:
+        """The keys of the first samples of a batch; inputs that take rows in the place of keys are left out."""
+        found: list[SlotKeys] = []
+        for sparse, indices in self._indices.items():
             keys = inputs[sparse.name][:SAMPLES]
-            finder = RowFinder(artifact, [sparse.name], (1, *keys.shape[1:]), indices, _feeder(sparse.name))
-            yield from _by_slot(finder, sparse, keys, schema.padding)
+            found += _by_slot(self._finder(sparse, keys.shape[1:], indices), sparse, keys, self._schema.padding)
+        return found
+
+    def _finder(self, sparse: KeyInput, shape: tuple[int, ...], indices: list[str]) -> RowFinder:
+        place = (sparse.name, shape[-1])
+        if place not in self._finders:
+            self._finders[place] = RowFinder(
+                self._artifact, [sparse.name], (1, *shape), indices, _feeder(sparse.name), self._threads
+            )
+        return self._finders[place]
 
 
 def _feeder(name: str) -> Feeder:

@@ -36,11 +36,17 @@ class KeyGroup:
 class RowFinder:
     """The part of a model that turns the keys of one sparse top into row numbers.
 
-    `inputs` are those that the keys come from, `feed` makes them from padded keys.
+    `inputs` are those that the keys come from, `feed` makes them from padded keys; threads: of its session, 0 for all cores.
     """
 
     def __init__(
-        self, artifact: Artifact, inputs: Sequence[str], shape: Sequence[int], indices: Sequence[str], feed: Feeder
+        self,
+        artifact: Artifact,
+        inputs: Sequence[str],
+        shape: Sequence[int],
+        indices: Sequence[str],
+        feed: Feeder,
+        threads: int = 0,
     ):
         self.inputs = tuple(inputs)
         self.feed = feed
@@ -52,7 +58,9 @@ class RowFinder:
         del part.skeleton.graph.input[:]
         part.skeleton.graph.input.extend(kept)
         self.part = part
-        self._session = sessions.session(part, large=MAX_IN_MEMORY) if made else None
+        options = sessions.quiet_options()
+        options.intra_op_num_threads = threads
+        self._session = sessions.session(part, large=MAX_IN_MEMORY, options=options) if made else None
         self.stretches = dict(self._stretches())
         """Where the row numbers of each index stand among the places of one batch unit."""
 

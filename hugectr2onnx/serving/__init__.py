@@ -1,0 +1,1 @@
+"""Converted models behind servers: one command on this machine, Triton, KServe."""
