@@ -145,6 +145,11 @@ def _extra(width: int, heads: int, steps: int = 10) -> int:
     return 2 * (heads - 1) * width * steps * (width + steps)
 
 
+def _hidden_layer(graph: Graph, rows: int, columns: int) -> Value:
+    """A product with another behind it, which is the last one."""
+    return _linear(Relu()(_linear(Relu()(_input(graph, rows)), columns)), 1)
+
+
 GRAPHS: Mapping[str, Build] = {
     "MIN_COLUMN_READS": _column_reads,
     "MAX_SPLIT_COLUMNS": _cross,
@@ -168,6 +173,8 @@ GRAPHS: Mapping[str, Build] = {
     "MAX_TAKEN_RATIO": _interaction,
     "MAX_NARROW_HEAD": lambda graph, size: _attention(graph, 10, 4 * size, 4),
     "MAX_NARROW_SEQUENCE": lambda graph, size: _attention(graph, max(2, size // 8), 32, 4),
+    "MIN_INT8_WEIGHTS": lambda graph, size: _hidden_layer(graph, round(size**0.5), round(size**0.5)),
+    "MIN_INT8_COLUMNS": lambda graph, size: _hidden_layer(graph, 8192, size),
     "MULTIPLICATIONS_PER_HEAD": lambda graph, size: _stacked(
         graph, size, heads=4, share=lambda width: _extra(width, 4) // 4
     ),

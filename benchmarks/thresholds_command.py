@@ -31,6 +31,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.latency import figures, turns
 from hugectr2onnx.latency.bound_calls import BoundCalls, Settings
 from hugectr2onnx.passes import cost
+from hugectr2onnx.passes.precision.quantize_products import BYTES, quantize_products
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Where the forms are timed, as multiples of the threshold."""
@@ -73,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+OF_BYTES = ("MIN_INT8_WEIGHTS", "MIN_INT8_COLUMNS")
+"""Thresholds that matter where products of bytes are asked for."""
 HEADINGS = ("threshold", "set to", "unit", "crossover", "times faster above it, by size")
 
 
@@ -142,6 +145,8 @@ def optimised(name: str, size: int, form: str) -> Graph:
     graph = graph_of(name, size)
     with assumed(name, math.inf if form == "below" else 1.0):
         passes.run(graph, 2)
+        if name in OF_BYTES:
+            quantize_products(graph, BYTES)
     return graph
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hugectr2onnx import passes
 from hugectr2onnx.backend.onnx import emitter
 from hugectr2onnx.backend.onnx.artifact import Artifact
-from hugectr2onnx.backend.runtime import parity
+from hugectr2onnx.backend.runtime import byte_products, parity, quantized_parity
 from hugectr2onnx.backend.runtime.portability import KeyMapUse, runs_on
 from hugectr2onnx.backend.runtime.system_memory import beyond_memory
 from hugectr2onnx.backend.saving.key_file import KeyFile
@@ -20,13 +20,21 @@ from hugectr2onnx.backend.simplify import worker
 from hugectr2onnx.checking.memory import check_least_memory, check_memory
 from hugectr2onnx.checking.report import FLOAT_BYTES
 from hugectr2onnx.compiled_model import CompiledModel
-from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError, ParityError
+from hugectr2onnx.errors import (
+    HugeCTR2ONNXError,
+    OptionError,
+    OutputError,
+    ParityError,
+    Setting,
+    UnsupportedError,
+)
 from hugectr2onnx.frontend.graph_json import data_metadata
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.overflow import overflow_error
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
+from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.key_maps import Direct, LabelEncoded
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.ir.types import Array
@@ -38,6 +46,8 @@ from hugectr2onnx.passes.lookups.choose_key_map import check_strategies, choose_
 from hugectr2onnx.passes.lookups.flatten_keys import flatten_keys
 from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.passes.lookups.strategies import Choice
+from hugectr2onnx.passes.precision.quantize_products import EXACT, SEARCHED, quantize_products
+from hugectr2onnx.passes.precision.weight_bytes import VNNI
 from hugectr2onnx.quantization.stored_tables import format_warnings, stored_tables, with_fillers
 from hugectr2onnx.report import Report
 from hugectr2onnx.tables.key_index import column
@@ -128,6 +138,7 @@ class _Compilation:
         with report.stage("passes", progress):
             report.ops_before = len(ir)
             report.passes = passes.run(ir, level, validate=options.validate, dump=_dump_folder(options.dump))
+            _quantize(ir, expected, report, options)
             report.key_maps = choose_key_map(ir, options.keys, automatic=options.opt_level > EXACT_LEVEL)
             report.stored = with_fillers(report.stored, report.key_maps)
             report.runs_on = runs_on(_key_map_uses(columns, report.key_maps))
@@ -139,7 +150,7 @@ class _Compilation:
             artifact = emitter.emit(
                 ir, graph_name=options.graph_name, opset=options.opset, version=__version__, metadata=metadata
             )
-        artifact = _prove(artifact, expected, report, simplified, progress)
+        artifact = _prove(artifact, expected, ir, report, simplified, progress)
         if progress is not None:
             progress("done", 1.0)
         report.onnx_nodes = len(artifact.skeleton.graph.node)
@@ -154,6 +165,26 @@ class _Compilation:
             data_metadata.METADATA_KEY: data_metadata.to_metadata(loaded.clauses.data),
             "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.options.check else "not checked",
         }
+
+
+def _quantize(ir: Graph, expected: Sequence[parity.Expectation], report: Report, options: Options) -> None:
+    """Put products of bytes into a graph whose passes are proven before."""
+    if options.precision == EXACT:
+        return
+    if SEARCHED in ([options.precision] if isinstance(options.precision, str) else options.precision.values()):
+        raise OptionError(
+            f"precision {SEARCHED!r} is searched on samples: use `compile_measured`, or --budget with --samples or --data",
+            option="precision",
+        )
+    if options.cpu == VNNI and options.check and byte_products.saturates():
+        raise UnsupportedError(
+            "this machine adds products of bytes in 16 bits, so that a model for cpu='vnni' cannot be proven on it: compile it "
+            "on a processor with VNNI, or with ",
+            Setting("check", False),
+            option="cpu",
+        )
+    quantized_parity.check_unquantized(ir, expected)
+    report.products = quantize_products(ir, options.precision, options.cpu)
 
 
 def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
@@ -196,6 +227,7 @@ def _note(report: Report, loaded: Loaded, sources: Sequence[SourceFile], asked: 
 def _prove(
     artifact: Artifact,
     expected: Sequence[parity.Expectation],
+    ir: Graph,
     report: Report,
     simplified: bool,
     progress: Progress | None,
@@ -210,17 +242,25 @@ def _prove(
         report.simplify = "taken" if attempt.changed else attempt.reason or "changed nothing"
         if attempt.changed:
             with report.stage("parity", progress):
-                proven = _try(attempt.artifact, expected, report)
+                proven = _try(attempt.artifact, expected, ir, report)
             if proven:
                 return attempt.artifact
     with report.stage("parity", progress):
-        report.parity = parity.check(artifact, expected)
+        _check(artifact, expected, ir, report)
     return artifact
 
 
-def _try(artifact: Artifact, expected: Sequence[parity.Expectation], report: Report) -> bool:
-    try:
+def _check(artifact: Artifact, expected: Sequence[parity.Expectation], ir: Graph, report: Report) -> None:
+    if quantized_parity.is_quantized(ir):
+        report.saturates = byte_products.saturates()
+        report.parity, report.format_costs = quantized_parity.check(artifact, ir, expected)
+    else:
         report.parity = parity.check(artifact, expected)
+
+
+def _try(artifact: Artifact, expected: Sequence[parity.Expectation], ir: Graph, report: Report) -> bool:
+    try:
+        _check(artifact, expected, ir, report)
     except HugeCTR2ONNXError as error:
         report.simplify = f"refused: {error}"
         return False

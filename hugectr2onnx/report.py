@@ -12,9 +12,11 @@ from typing import Any
 
 from hugectr2onnx.backend.runtime.parity import Parity
 from hugectr2onnx.backend.runtime.portability import RunsOn
+from hugectr2onnx.backend.runtime.quantized_parity import FormatCost
 from hugectr2onnx.options import Progress
 from hugectr2onnx.passes import PassRun
 from hugectr2onnx.passes.lookups.strategies import Choice
+from hugectr2onnx.passes.precision.quantize_products import ProductPrecision
 from hugectr2onnx.quantization.metrics import Trial
 from hugectr2onnx.quantization.stored_tables import TableStorage
 
@@ -64,6 +66,12 @@ class Report:
     """The format of each table's rows, its bytes before and after, its errors, the rows that keep_keys dropped."""
     runs_on: tuple[RunsOn, ...] = ()
     """Which runtimes can take the file as it stands."""
+    products: tuple[ProductPrecision, ...] = ()
+    """How each product is computed, and why; none where all are float32 and nothing else was asked for."""
+    format_costs: tuple[FormatCost, ...] = ()
+    """How far products of bytes move each output from the reference that rounds nothing, on the generated feeds."""
+    saturates: bool | None = None
+    """Whether this machine's processor cuts sums of products of bytes to 16 bits; None where no product is one of bytes."""
     trials: tuple[Trial, ...] = ()
     """AUC and log-loss on labelled samples by choice of formats, float32 first; none without samples."""
 
@@ -113,6 +121,8 @@ class Report:
         plain["stages"] = [asdict(stage) for stage in self.stages]
         plain["key_maps"] = [asdict(choice) for choice in self.key_maps]
         plain["runs_on"] = [asdict(each) for each in self.runs_on]
+        plain["products"] = [asdict(product) for product in self.products]
+        plain["format_costs"] = [asdict(each) for each in self.format_costs]
         plain["stored"] = [asdict(table) for table in self.stored]
         plain["trials"] = [trial.to_dict() for trial in self.trials]
         plain["parity"] = asdict(self.parity) if self.parity else None

@@ -29,6 +29,7 @@ def tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None
         + [("output", name, value.type) for name, value in compiled.ir.outputs.items()],
     )
     _show_tables(output, report)
+    _show_products(output, report)
     _show_trials(output, report)
     output.say(f"level {report.opt_level}: {report.ops_before} -> {report.ops_after} operations{_fires(report)}")
     output.say(f"onnxsim: {report.simplify}")
@@ -98,6 +99,37 @@ def _show_tables(output: Output, report: Report) -> None:
         ],
         right=("rows", "dropped", "bytes", "before", "largest error", "rms error"),
     )
+
+
+def _show_products(output: Output, report: Report) -> None:
+    """How each product is computed; what that costs, and what this machine is fit for."""
+    if not report.products:
+        return
+    output.table(
+        ("product", "weights", "computed in", "why", "bytes", "before", "largest error", "rms error"),
+        [
+            (
+                each.product,
+                f"{each.k} x {each.n}",
+                each.precision,
+                each.why,
+                size(each.bytes_after),
+                size(each.bytes_before),
+                f"{each.max_error:.2g}",
+                f"{each.rms_error:.2g}",
+            )
+            for each in report.products
+        ],
+        right=("weights", "bytes", "before", "largest error", "rms error"),
+    )
+    for cost in report.format_costs:
+        output.say(
+            f"cost of int8: {cost.output} moves by up to {cost.max_change:.2g} ({cost.mean_change:.2g} on average) on inputs "
+            "that are made up, with features of up to 100"
+        )
+    if report.saturates is not None:
+        added = "16 bits, and is fit for --cpu any" if report.saturates else "32 bits, and is fit for --cpu vnni too"
+        output.say(f"this machine adds products of bytes in {added}")
 
 
 def _show_trials(output: Output, report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,19 @@ def evaluate_values(
     *,
     precision: type[np.floating[Any]] = np.float64,
     adjust: Adjust | None = None,
+    given: Mapping[Value, Array] = MappingProxyType({}),
 ) -> list[Array]:
     """Any values of the graph. Tables are read row by row and never converted as a whole.
 
-    `adjust` is asked for every float result but those of tables.
+    `adjust` is asked for every float result but those of tables. `given` are results that are known already: the node that
+    makes them is not evaluated, and they are all of its results.
     """
     results: dict[Value, Array] = {}
     kept, left = set(values), Counter(operand for node in graph for operand in node.inputs)
     with np.errstate(all="ignore"):
         for node in graph:
-            for value, array in zip(node.results, _results(node, results, feeds, precision), strict=True):
+            own = [_precise(given[value], precision) for value in node.results if value in given]
+            for value, array in zip(node.results, own or _results(node, results, feeds, precision), strict=True):
                 adjusted = adjust and array.dtype.kind == "f" and not _is_table(value)
                 results[value] = adjust(value, array) if adjust and adjusted else array
             # What nothing reads any more goes: a model of many wide layers would not fit otherwise.

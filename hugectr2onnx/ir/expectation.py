@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -32,28 +33,37 @@ class Expectation:
     values: Mapping[str, Value] | None = None
     active: Active = field(default_factory=dict)
     """Which hidden units the feed wakes up."""
+    given: Mapping[Value, Array] = field(default_factory=dict)
+    """Values that are taken as they are: see `evaluator.evaluate_values`."""
 
     def errors(self, name: str, found: Array) -> tuple[Array, Array]:
         """Error and tolerance of each element of an answer (see `ir.tolerance`)."""
-        return tolerance.errors(self.reference[name], self.rounded[name], found, lambda: self._more_rounded(name))
+        return tolerance.errors(self.reference[name], self.rounded[name], found, lambda: self.more_rounded(name))
 
-    def _more_rounded(self, name: str) -> list[Array]:
+    def more_rounded(self, name: str) -> list[Array]:
+        """The answer in float32 with other roundings, several times."""
         return [each[name] for each in self._noisy]
 
     @cached_property
     def _noisy(self) -> Sequence[Mapping[str, Array]]:
         if self.graph is None or self.values is None:
             return ()
-        return noisy_evaluations(self.graph, self.values, self.feeds)
+        return noisy_evaluations(self.graph, self.values, self.feeds, given=self.given)
 
 
-def expect(graph: Graph, values: Mapping[str, Value], feeds: Mapping[str, Array], batch: int) -> Expectation:
-    """The answers of a graph, which must not change afterwards, for some of its values by name."""
+def expect(
+    graph: Graph,
+    values: Mapping[str, Value],
+    feeds: Mapping[str, Array],
+    batch: int,
+    given: Mapping[Value, Array] = MappingProxyType({}),
+) -> Expectation:
+    """The answers of a graph, which must not change afterwards, for some of its values by name; `given` are known already."""
     wanted, active = list(values.values()), dict[str, Array]()
-    exact = evaluate_values(graph, wanted, feeds, adjust=watch(rectified(graph), active))
-    rounded = evaluate_values(graph, wanted, feeds, precision=np.float32)
+    exact = evaluate_values(graph, wanted, feeds, adjust=watch(rectified(graph), active), given=given)
+    rounded = evaluate_values(graph, wanted, feeds, precision=np.float32, given=given)
     reference, in_float32 = dict(zip(values, exact, strict=True)), dict(zip(values, rounded, strict=True))
-    return Expectation(batch, feeds, reference, in_float32, graph, values, active)
+    return Expectation(batch, feeds, reference, in_float32, graph, values, active, given)
 
 
 def stays_moderate(graph: Graph, feeds: Mapping[str, Array]) -> bool:

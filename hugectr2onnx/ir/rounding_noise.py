@@ -8,6 +8,7 @@ or a mask of ones and zeros would become something else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,20 +22,24 @@ LAST_BIT = np.float32(2.0**-23)
 
 
 def noisy_evaluations(
-    graph: Graph, values: Mapping[str, Value], feeds: Mapping[str, Array], seed: int = 0
+    graph: Graph,
+    values: Mapping[str, Value],
+    feeds: Mapping[str, Array],
+    seed: int = 0,
+    given: Mapping[Value, Array] = MappingProxyType({}),
 ) -> Sequence[Mapping[str, Array]]:
-    """Values by name, evaluated SAMPLES times in float32 with roundings of its own each time."""
-    adjust = _moved_by_last_bits(np.random.default_rng(seed))
+    """Values by name, evaluated SAMPLES times in float32 with roundings of its own each time; `given` ones stay as they are."""
+    adjust = _moved_by_last_bits(np.random.default_rng(seed), given)
     wanted = list(values.values())
-    return [
-        dict(zip(values, evaluate_values(graph, wanted, feeds, precision=np.float32, adjust=adjust), strict=True))
-        for _ in range(SAMPLES)
-    ]
+    evaluations = (
+        evaluate_values(graph, wanted, feeds, precision=np.float32, adjust=adjust, given=given) for _ in range(SAMPLES)
+    )
+    return [dict(zip(values, arrays, strict=True)) for arrays in evaluations]
 
 
-def _moved_by_last_bits(generator: np.random.Generator) -> Adjust:
+def _moved_by_last_bits(generator: np.random.Generator, given: Mapping[Value, Array]) -> Adjust:
     def adjust(value: Value, array: Array) -> Array:
-        if isinstance(value.op, Input):
+        if isinstance(value.op, Input) or value in given:
             return array
         steps = generator.integers(-1, 2, array.shape, np.int8).astype(np.float32)
         return np.where(array == np.rint(array), array, array * (1 + steps * LAST_BIT))

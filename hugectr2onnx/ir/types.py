@@ -20,6 +20,8 @@ class DType(Enum):
     F32 = "f32"
     I64 = "i64"
     I32 = "i32"
+    I8 = "i8"
+    U8 = "u8"
     BOOL = "bool"
 
     @property
@@ -39,6 +41,8 @@ _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.F32: np.dtype(np.float32),
     DType.I64: np.dtype(np.int64),
     DType.I32: np.dtype(np.int32),
+    DType.I8: np.dtype(np.int8),
+    DType.U8: np.dtype(np.uint8),
     DType.BOOL: np.dtype(np.bool_),
 }
 

@@ -28,6 +28,8 @@ Progress = Callable[[str, float], None]
 Shapes = Mapping[str, Sequence[int | str | None]]
 PerTable = str | Mapping[str, str]
 """One value for all tables, or one for each of some, by the top of their embedding."""
+PerLayer = str | Mapping[str, str]
+"""One value for the products of all layers, or one for each of some, by HugeCTR's names; "*" are the others."""
 DefaultVectors = float | Mapping[str, float] | Sequence[tuple[str, float]] | None
 """A number for all tables, one for each of some, or those of a ps.json in its order; None: as the graph JSON says."""
 
@@ -236,6 +238,28 @@ class Options:
             help="the vector of unknown keys: a number, for all tables or one; or the ps.json of an HPS deployment "
             "(PS.json::MODEL where it holds several models)",
         ),
+    )
+    precision: PerLayer = option(
+        "fp32",
+        checks.precisions,
+        "result",
+        'How products are computed, for all layers or {layer: ..., "*": all others}: "fp32", "int8" where a product is large '
+        'enough to gain, or "auto", which searches what is fastest within a quality budget (`compile_measured`). A layer that '
+        "is named gets what is given (see `passes.precision.quantize_products`; `report.products` has the errors).",
+        Flag(
+            "--precision",
+            "FORMAT,[LAYER=FORMAT]",
+            collect=flag_text.per_layer,
+            help="how products are computed: fp32, int8, or auto within --budget (default fp32); int8,fc3=fp32 for one layer",
+        ),
+    )
+    cpu: str = option(
+        "any",
+        checks.cpu,
+        "result",
+        'The processors that an int8 product is for: "any", or "vnni", whose weights have all 8 bits and give wrong answers on '
+        "processors that add products of bytes in 16 bits (AVX2 without VNNI).",
+        Flag("--cpu", "{any,vnni}", help="the processors that int8 products are for (default any)"),
     )
     graph_name: str = option(
         "hugectr",

@@ -187,6 +187,22 @@ def key_maps(value: object, name: str) -> str | dict[str, str]:
     return _per_table(value, name, STRATEGY_NAMES, "it must be")
 
 
+def precisions(value: object, name: str) -> str | dict[str, str]:
+    """How products are computed, or {layer: how}."""
+    from hugectr2onnx.passes.precision.quantize_products import PRECISIONS
+
+    return _per_table(value, name, PRECISIONS, "it must be")
+
+
+def cpu(value: object, name: str) -> str:
+    """The processors that a model is for."""
+    from hugectr2onnx.passes.precision.weight_bytes import CPUS
+
+    if value in CPUS:
+        return str(value)
+    raise OptionError(f"{name} is {shown(value)}; it must be one of {', '.join(CPUS)}")
+
+
 def _per_table(value: object, name: str, known: Sequence[str], must: str) -> str | dict[str, str]:
     given = dict(value) if isinstance(value, Mapping) else value
     for each in given.values() if isinstance(given, dict) else [given]:

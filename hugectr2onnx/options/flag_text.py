@@ -113,6 +113,20 @@ def per_table(texts: Sequence[str]) -> str | dict[str, str]:
     return named or plain[0]
 
 
+def per_layer(texts: Sequence[str]) -> str | dict[str, str]:
+    """`int8`, or `int8,fc3=fp32`: one value for all layers, and LAYER=VALUE for some."""
+    parts = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    named = {
+        layer.strip(): value.strip() for layer, equals, value in (each.rpartition("=") for each in parts) if equals
+    }
+    plain = [each for each in parts if "=" not in each]
+    if len(plain) > 1 or not parts or len(named) + len(plain) < len(parts):
+        raise OptionError("give one value for all layers, and LAYER=VALUE once for each of some")
+    if not named:
+        return plain[0]
+    return {"*": plain[0], **named} if plain else named
+
+
 def numbers_per_table(texts: Sequence[str]) -> object:
     """A number, {TOP: number}, or the name of a file."""
     given = per_table(texts)

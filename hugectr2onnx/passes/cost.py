@@ -64,6 +64,8 @@ MULTIPLICATIONS_PER_HEAD = Threshold(
 MULTIPLICATIONS_PER_VALUE = Threshold(
     64, "further multiplications per value that need not move", "heads stacked as rows", "a product per head"
 )
+MIN_INT8_WEIGHTS = Threshold(65_536, "weights of a product", "a product of floats", "a product of bytes")
+MIN_INT8_COLUMNS = Threshold(48, "columns of a product", "a product of floats", "a product of bytes")
 
 
 def is_worth_transposing(values_read: int, reshapes: float) -> bool:
@@ -154,3 +156,8 @@ def is_worth_moving_steps(head_width: int, *steps: int) -> bool:
 def is_worth_stacking(multiplications: int, heads: int, values: int) -> bool:
     """Whether stacked heads are worth so many more multiplications, for so many values that need not be moved."""
     return multiplications <= MULTIPLICATIONS_PER_HEAD.value * heads + MULTIPLICATIONS_PER_VALUE.value * values
+
+
+def is_worth_int8(rows: int, columns: int) -> bool:
+    """Whether a product with a weight of this shape is faster in bytes, at a batch of one and above."""
+    return rows * columns >= MIN_INT8_WEIGHTS.value and columns >= MIN_INT8_COLUMNS.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import onnx
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
-from hugectr2onnx.backend.runtime import parity, sessions
+from hugectr2onnx.backend.runtime import parity, quantized_parity, sessions
+from hugectr2onnx.compiler import compile
 from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL, Samples, read_samples
 from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend.graph_json import reader
@@ -24,6 +25,7 @@ from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_opti
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.options import METADATA_KEY, Options, Progress
 from hugectr2onnx.passes.lookups.row_number_inputs import RowInput, row_number_inputs
+from hugectr2onnx.passes.precision.quantize_products import EXACT
 from hugectr2onnx.verification import explanation, recorded
 from hugectr2onnx.verification.causes import ModelSource
 from hugectr2onnx.verification.identity import compare_with_compiled
@@ -67,7 +69,7 @@ def verify(
         result = _compare_constants(result, file, source, rows, progress)
     if samples_read is not None:
         answers = sessions.run(session, samples_read.feeds)
-        result = _compare_with_predictions(result, source, samples_read, answers, rtol, atol, mixed_precision)
+        result = _compare_with_predictions(result, file, source, samples_read, answers, rtol, atol, mixed_precision)
     result = replace(result, options_from=_options_from(options, file), coverage=_coverage(result, source))
     if not result.passed:
         raise FileDiffersError(result)
@@ -165,14 +167,25 @@ def _compare(file: SuspectFile, source: ModelSource, session: Any, progress: Pro
     try:
         answers = [sessions.run(session, each.feeds) for each in expected]
         with_logits = parity.run(file.artifact, expected)
+        both = [{**logits, **own} for logits, own in zip(with_logits, answers, strict=True)]
+        measured = _measure(file, source, expected, both)
     except FeedError as error:
         raise ParityError(f"{file.path}: does not run on inputs of the model's interface: {error}") from error
-    both = [{**logits, **own} for logits, own in zip(with_logits, answers, strict=True)]
-    measured = parity.measure(expected, both)
     notes = () if measured.passed else explanation.of_feeds(source, expected, answers, measured)
     return Verification(
         file.path, measured, warnings=source.loaded.warnings, problems=measured.problems, notes=tuple(notes)
     )
+
+
+def _measure(
+    file: SuspectFile, source: ModelSource, expected: Sequence[parity.Expectation], answers: Sequence[Mapping[str, Any]]
+) -> parity.Parity:
+    """The answers of a file against the reference; with products of bytes, against what compiling the source again means."""
+    if source.resolved.options.precision == EXACT:
+        return parity.measure(expected, answers)
+    plain = source.resolved.options.changed(check=False, validate=False, dump=None)
+    compiled = compile(source.graph, source.weights, options=plain)
+    return quantized_parity.measure(file.artifact, compiled.ir, expected)[0]
 
 
 def _compare_constants(
@@ -200,6 +213,7 @@ def _compare_constants(
 
 def _compare_with_predictions(
     result: Verification,
+    file: SuspectFile,
     source: ModelSource,
     samples: Samples,
     answers: Mapping[str, Any],
@@ -211,7 +225,7 @@ def _compare_with_predictions(
         expected = parity.expect_for(source.loaded.graph, samples.feeds, samples.rows)
     except MemoryError:
         raise FeedError(f"the reference needs too much memory for {samples.rows} rows at once: give fewer") from None
-    measured = parity.measure([expected], [answers])
+    measured = _measure(file, source, [expected], [answers])
     comparisons = recorded.compare_with_predictions(
         samples, {"the file": answers, "the reference": expected.reference}, rtol, atol
     )

@@ -78,4 +78,4 @@ def test_element_types_of_arrays():
 
 
 def test_numpy_of_an_element_type():
-    assert [dtype.numpy for dtype in DType] == [np.float32, np.int64, np.int32, np.bool_]
+    assert [dtype.numpy for dtype in DType] == [np.float32, np.int64, np.int32, np.int8, np.uint8, np.bool_]

@@ -66,3 +66,22 @@ def test_one_value_for_all_tables_or_one_for_each_of_some() -> None:
 def test_a_mixture_is_refused(texts: list[str]) -> None:
     with pytest.raises(OptionError, match="one value for all tables, or TOP=VALUE"):
         flag_text.per_table(texts)
+
+
+@pytest.mark.parametrize(
+    ("texts", "value"),
+    [
+        (["int8"], "int8"),
+        (["int8,fc3=fp32"], {"*": "int8", "fc3": "fp32"}),
+        (["int8", "fc3=fp32"], {"*": "int8", "fc3": "fp32"}),
+        (["fc1=int8, fc2=int8"], {"fc1": "int8", "fc2": "int8"}),
+    ],
+)
+def test_one_value_for_all_layers_and_others_for_some(texts: list[str], value: object) -> None:
+    assert flag_text.per_layer(texts) == value
+
+
+@pytest.mark.parametrize("texts", [["int8,fp32"], ["fc1=int8", "fc1=fp32"], [""]], ids=str)
+def test_two_values_for_one_layer_are_refused(texts: list[str]) -> None:
+    with pytest.raises(OptionError, match="give one value for all layers, and LAYER=VALUE once for each of some"):
+        flag_text.per_layer(texts)

@@ -30,6 +30,8 @@ ELEMENT_TYPES = {
     DType.F32: onnx.TensorProto.FLOAT,
     DType.I64: onnx.TensorProto.INT64,
     DType.I32: onnx.TensorProto.INT32,
+    DType.I8: onnx.TensorProto.INT8,
+    DType.U8: onnx.TensorProto.UINT8,
     DType.BOOL: onnx.TensorProto.BOOL,
 }
 

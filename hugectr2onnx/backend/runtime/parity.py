@@ -160,10 +160,11 @@ def _size(node: Node) -> Dim:
 
 def expect_for(graph: Graph, feeds: Mapping[str, Array], batch: int) -> Expectation:
     """The reference values for given feeds; the graph must not change afterwards."""
-    return expectation.expect(graph, _compared_values(graph), feeds, batch)
+    return expectation.expect(graph, compared_values(graph), feeds, batch)
 
 
-def _compared_values(graph: Graph) -> dict[str, Value]:
+def compared_values(graph: Graph) -> dict[str, Value]:
+    """The outputs, and the operands of the sigmoids and softmaxes that make them."""
     outputs = graph.outputs
     logits = {LOGITS + name: v.inputs[0] for name, v in outputs.items() if isinstance(v.op, Sigmoid | Softmax)}
     return {**outputs, **logits}
@@ -176,9 +177,9 @@ def check(artifact: Artifact, expected: Sequence[Expectation]) -> Parity:
 
 def run(artifact: Artifact, expected: Sequence[Expectation]) -> list[dict[str, Array]]:
     """The answers of a model to every feed, the logits behind its predictions among them."""
-    model, tensors = _with_logits(artifact)
+    model, tensors = with_logits(artifact)
     answers = touched_rows.run_all(model, [each.feeds for each in expected])
-    return [_named(found, tensors, each) for found, each in zip(answers, expected, strict=True)]
+    return [named(found, tensors, each.reference) for found, each in zip(answers, expected, strict=True)]
 
 
 def compare(expected: Sequence[Expectation], found: Sequence[Mapping[str, Array]]) -> Parity:
@@ -251,7 +252,7 @@ def _problem(name: str, first: Difference, exceeding: int, elements: int) -> str
     )
 
 
-def _with_logits(artifact: Artifact) -> tuple[Artifact, dict[str, str]]:
+def with_logits(artifact: Artifact) -> tuple[Artifact, dict[str, str]]:
     """The model with the operands of final sigmoids as further outputs, and what those tensors are called in the reference."""
     graph = artifact.skeleton.graph
     public = {value.name for value in (*graph.input, *graph.output)}
@@ -272,9 +273,10 @@ def _logits_of(name: str, makers: Mapping[str, onnx.NodeProto]) -> str | None:
     return node.input[0] if node is not None else None
 
 
-def _named(answers: Mapping[str, Array], tensors: Mapping[str, str], each: Expectation) -> dict[str, Array]:
-    named = {tensors.get(name, name): array for name, array in answers.items()}
-    return {name: _shaped(name, array, each.reference[name]) for name, array in named.items() if name in each.reference}
+def named(answers: Mapping[str, Array], tensors: Mapping[str, str], reference: Mapping[str, Array]) -> dict[str, Array]:
+    """Answers by the names that they have in the reference, those that it does not have left out."""
+    renamed = {tensors.get(name, name): array for name, array in answers.items()}
+    return {name: _shaped(name, array, reference[name]) for name, array in renamed.items() if name in reference}
 
 
 def _shaped(name: str, array: Array, reference: Array) -> Array:

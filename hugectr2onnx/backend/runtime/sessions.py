@@ -28,7 +28,8 @@ NO_MEMORY = "bad_alloc"
 """What onnxruntime says where it cannot map a table."""
 CPU = ("CPUExecutionProvider",)
 _ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
-                  "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}  # fmt: skip
+                  "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8,
+                  "tensor(bool)": np.bool_}  # fmt: skip
 
 
 def onnxruntime() -> Any:

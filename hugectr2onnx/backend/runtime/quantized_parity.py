@@ -1,0 +1,207 @@
+"""Proof by comparison of a model with products of bytes: against what the bytes mean, step by step.
+
+Where an operand lies between two bytes, the last bit of float32 decides which one is taken, and the answers behind it differ
+by far more than float32 rounds. So a session shows what it quantizes and the bytes that it takes, and for each of them
+
+1. the operand agrees with the float64 reference, in units of the operand's largest number, by the rule of `ir.tolerance`;
+2. scale, zero and bytes are those that ONNX defines for that very operand (`ir.ops.quantized.DynamicQuantize`), where a
+   number that lies within float32's rounding (TIE of a step) of the middle between two bytes may be either of them;
+3. the reference goes on from the session's own bytes, scale and zero.
+
+Everything behind a quantized operand is so compared at the tolerance of any other model. The answers that are compared are
+those of the model as it is, without the further outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from hugectr2onnx.backend.onnx.artifact import Artifact
+from hugectr2onnx.backend.runtime import parity, touched_rows
+from hugectr2onnx.backend.runtime.parity import OutputParity, Parity
+from hugectr2onnx.errors import ParityError
+from hugectr2onnx.ir import expectation, tolerance
+from hugectr2onnx.ir.evaluator import evaluate_values
+from hugectr2onnx.ir.expectation import Expectation
+from hugectr2onnx.ir.graph import Graph, Node
+from hugectr2onnx.ir.ops.quantized import HIGHEST, DynamicQuantize
+from hugectr2onnx.ir.types import Array
+
+ROUNDINGS = 4
+TIE = HIGHEST * ROUNDINGS * 2.0**-24
+"""Steps by which a number may miss the middle between two bytes: some roundings of float32 at the largest byte."""
+OPERAND = "operand of "
+
+
+@dataclass(frozen=True)
+class FormatCost:
+    """How far the answers of a model with products of bytes are from the reference that rounds nothing.
+
+    Over all numbers of an output on the generated feeds. It is no error: it is what the format costs.
+    """
+
+    output: str
+    max_change: float
+    mean_change: float
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Whether a graph has products of bytes."""
+    return any(isinstance(node.op, DynamicQuantize) for node in graph)
+
+
+def check(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -> tuple[Parity, tuple[FormatCost, ...]]:
+    """Run a model on every feed and compare it with what `graph` means; ParityError where something is out of tolerance.
+
+    graph: what the model was made from, its lookups and bytes included. `expected` are the answers of the graph that
+    no pass has touched, from which the costs of the format are told.
+    """
+    found, costs = measure(artifact, graph, expected)
+    if not found.passed:
+        raise ParityError("\n".join(found.problems[: parity.MAX_PROBLEMS]))
+    return found, costs
+
+
+def measure(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -> tuple[Parity, tuple[FormatCost, ...]]:
+    """The same; what is out of tolerance is in the result. ParityError for a model that lacks a quantized operand."""
+    traced = _Traced.of(artifact, graph)
+    feeds = [each.feeds for each in expected]
+    seen, answers = touched_rows.run_all(traced.model, feeds), touched_rows.run_all(artifact, feeds)
+    steps = [traced.step(each, own) for each, own in zip(expected, seen, strict=True)]
+    own = [
+        {**parity.named(every, traced.logits, step.reference), **plain}
+        for step, every, plain in zip(steps, seen, answers, strict=True)
+    ]
+    compared = parity.measure([_answers_of(step) for step in steps], own)
+    operands = tuple(traced.compare_operands(steps, seen))
+    costs = tuple(_costs(expected, answers))
+    return replace(compared, outputs=(*compared.outputs, *operands)), costs
+
+
+@dataclass(frozen=True, eq=False)
+class _Traced:
+    """A model that also gives what it quantizes and what it makes of that."""
+
+    model: Artifact
+    graph: Graph
+    logits: Mapping[str, str]
+    tensors: Mapping[Node, tuple[str, ...]]
+    """The operand, the bytes, the scale and the zero of each DynamicQuantize."""
+
+    @staticmethod
+    def of(artifact: Artifact, graph: Graph) -> _Traced:
+        with_logits, logits = parity.with_logits(artifact)
+        makers = {
+            node.output[0]: node for node in artifact.skeleton.graph.node if node.op_type == "DynamicQuantizeLinear"
+        }
+        quantizers = [node for node in graph if isinstance(node.op, DynamicQuantize)]
+        lost = [node.name for node in quantizers if node.name not in makers]
+        if lost or len(makers) != len(quantizers):
+            raise ParityError(f"the model does not quantize what it should: {', '.join(lost) or 'it quantizes more'}")
+        tensors = {node: (makers[node.name].input[0], *makers[node.name].output) for node in quantizers}
+        model = onnx.ModelProto()
+        model.CopyFrom(with_logits.skeleton)
+        public = {value.name for value in (*model.graph.input, *model.graph.output)}
+        for name in dict.fromkeys(name for own in tensors.values() for name in own):
+            if name not in public:
+                model.graph.output.append(helper.make_empty_tensor_value_info(name))
+        return _Traced(Artifact(model, artifact.tensors), graph, logits, tensors)
+
+    def step(self, each: Expectation, seen: Mapping[str, Array]) -> Expectation:
+        """What the graph answers, going on from the bytes that the model took."""
+        given = {
+            value: seen[name]
+            for node, (_, *names) in self.tensors.items()
+            for value, name in zip(node.results, names, strict=True)
+        }
+        values = {**parity.compared_values(self.graph), **{OPERAND + n.name: n.inputs[0] for n in self.tensors}}
+        return expectation.expect(self.graph, values, each.feeds, each.batch, given)
+
+    def compare_operands(
+        self, steps: Sequence[Expectation], seen: Sequence[Mapping[str, Array]]
+    ) -> Iterator[OutputParity]:
+        for node, names in self.tensors.items():
+            pairs = [
+                (step, [{**step.feeds, **every}[name] for name in names])
+                for step, every in zip(steps, seen, strict=True)
+            ]
+            yield _compare_operand(OPERAND + node.name, pairs)
+
+
+def _answers_of(step: Expectation) -> Expectation:
+    """A step without the operands, which are no outputs."""
+    return replace(step, reference={n: each for n, each in step.reference.items() if not n.startswith(OPERAND)})
+
+
+def _compare_operand(name: str, pairs: Sequence[tuple[Expectation, Sequence[Array]]]) -> OutputParity:
+    worst, allowed, elements, problems = 0.0, tolerance.TOLERANCE, 0, list[str]()
+    for step, (x, q, scale, zero) in pairs:
+        if x.shape != step.reference[name].shape:
+            problems.append(f"{name} has shape {x.shape} at a batch of {step.batch}, not {step.reference[name].shape}")
+            continue
+        error, most = _errors_in_units(step, name, x)
+        elements += x.size
+        if x.size and error.max() >= worst:
+            place = np.unravel_index(int(error.argmax()), error.shape)
+            worst, allowed = float(error[place]), float(most[place])
+        if (error > most).any():
+            count = int(np.count_nonzero(error > most))
+            problems.append(f"{name} differs from the float64 reference in {count} of {x.size} elements")
+        problems += [f"{name} at a batch of {step.batch}: {each}" for each in wrong_bytes(x, q, scale, zero)]
+    return OutputParity(name, worst, allowed, elements, problems=tuple(problems))
+
+
+def _errors_in_units(step: Expectation, name: str, x: Array) -> tuple[Array, Array]:
+    """Error and tolerance in units of the largest number (a power of two above it, so that the division rounds nothing)."""
+    reference = step.reference[name]
+    largest = np.abs(reference[np.isfinite(reference)]).max(initial=0.0)
+    unit = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
+    single = np.float32(unit)
+    return tolerance.errors(
+        reference / unit,
+        step.rounded[name] / single,
+        x / single,
+        lambda: [each / single for each in step.more_rounded(name)],
+    )
+
+
+def wrong_bytes(x: Array, q: Array, scale: Array, zero: Array) -> Iterator[str]:
+    """What is wrong with the bytes of an operand, by ONNX's definition of DynamicQuantizeLinear; nothing where x overflows."""
+    exact = x.astype(np.float64)
+    if not np.isfinite(exact).all():
+        return
+    low, high = exact.min(initial=0.0), exact.max(initial=0.0)
+    wanted = (high - low) / HIGHEST or 1.0
+    if abs(float(scale) - wanted) > ROUNDINGS * 2.0**-24 * wanted:
+        yield f"the scale is {float(scale):.9g} instead of {wanted:.9g}"
+        return
+    at = -low / float(scale)
+    if abs(float(zero) - min(at, HIGHEST)) > 0.5 + TIE:
+        yield f"the zero is {int(zero)} instead of {at:.6g}, rounded"
+    steps = np.clip(exact / float(scale) + float(zero), 0, HIGHEST)
+    wrong = np.abs(q.astype(np.float64) - steps) > 0.5 + TIE
+    if wrong.any():
+        place = tuple(int(each[0]) for each in np.nonzero(wrong))
+        yield f"{int(wrong.sum())} of {x.size} bytes are wrong; {list(place)} is {q[place]} instead of {steps[place]:.6g}"
+
+
+def _costs(expected: Sequence[Expectation], answers: Sequence[Mapping[str, Array]]) -> Iterator[FormatCost]:
+    for name in answers[0] if answers else ():
+        with np.errstate(all="ignore"):
+            pairs = zip(expected, answers, strict=True)
+            changes = np.concatenate([np.abs(own[name] - each.reference[name]).reshape(-1) for each, own in pairs])
+        changes = changes[np.isfinite(changes)]
+        yield FormatCost(name, float(changes.max(initial=0.0)), float(changes.mean()) if changes.size else 0.0)
+
+
+def check_unquantized(graph: Graph, expected: Sequence[Expectation]) -> None:
+    """Prove the passes alone: a graph, in float64, against the answers of the graph that no pass has touched."""
+    for each in expected:
+        values = graph.outputs
+        answers = evaluate_values(graph, list(values.values()), each.feeds)
+        parity.compare([each], [dict(zip(values, answers, strict=True))])

@@ -1,0 +1,1 @@
+"""Which products are computed in bytes, and their weights as bytes."""
