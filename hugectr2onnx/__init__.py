@@ -23,6 +23,8 @@ from hugectr2onnx.errors import (
     ParityError,
     PassError,
     ShapeError,
+    StoreError,
+    StoreUnavailableError,
     UnsupportedError,
     VerificationError,
     WeightsError,
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
     from hugectr2onnx.quantization.search import compile_measured
     from hugectr2onnx.scoring.predict import evaluate, predict
     from hugectr2onnx.scoring.scorer import Scorer
+    from hugectr2onnx.stores.export import export_split
+    from hugectr2onnx.stores.lookup_client import LookupClient
+    from hugectr2onnx.stores.split_folder import open_store
+    from hugectr2onnx.stores.split_scorer import SplitScorer
     from hugectr2onnx.updating.update import update
     from hugectr2onnx.verification.verify_file import verify
 
@@ -80,6 +86,10 @@ _HOMES = {
     "predict": "hugectr2onnx.scoring.predict",
     "read_table": "hugectr2onnx.inspection.embedding_table",
     "Scorer": "hugectr2onnx.scoring.scorer",
+    "export_split": "hugectr2onnx.stores.export",
+    "LookupClient": "hugectr2onnx.stores.lookup_client",
+    "open_store": "hugectr2onnx.stores.split_folder",
+    "SplitScorer": "hugectr2onnx.stores.split_scorer",
     "update": "hugectr2onnx.updating.update",
     "verify": "hugectr2onnx.verification.verify_file",
 }
@@ -109,6 +119,7 @@ __all__ = [
     "GraphJsonError",
     "HugeCTR2ONNXError",
     "KeyMapper",
+    "LookupClient",
     "MissingInformationError",
     "OptionError",
     "Options",
@@ -117,6 +128,9 @@ __all__ = [
     "PassError",
     "Scorer",
     "ShapeError",
+    "SplitScorer",
+    "StoreError",
+    "StoreUnavailableError",
     "UnsupportedError",
     "VerificationError",
     "Weights",
@@ -134,9 +148,11 @@ __all__ = [
     "diff",
     "evaluate",
     "evaluate_samples",
+    "export_split",
     "inspect",
     "open_dataset",
     "open_session",
+    "open_store",
     "register_layer",
     "predict",
     "read_table",

@@ -130,6 +130,14 @@ class FeedError(HugeCTR2ONNXError, ValueError):
     """Inputs given to `CompiledModel.run` or `verify` do not fit the model's interface."""
 
 
+class StoreError(HugeCTR2ONNXError):
+    """A store of embedding rows does not answer, or holds something else than what was written to it."""
+
+
+class StoreUnavailableError(StoreError):
+    """A store, or the part of it that has some rows, does not answer now; it may answer later."""
+
+
 class UnsupportedError(HugeCTR2ONNXError):
     """The model uses something that has no ONNX form here: a layer type, an embedding type, a v1.x file."""
 

@@ -38,6 +38,7 @@ ALLOWED = {
     "comparison": ENDS | {"options", "datasets", "compiler", "verification", "inspection"},
     "latency": ENDS | {"datasets", "verification"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
+    "stores": ENDS | {"options", "version"},
     "updating": ENDS | {"options", "compiler", "compiled_model", "verification"},
     "report": ENDS | {"quantization", "options"},
     "compiled_model": ENDS | {"options", "report"},
@@ -45,7 +46,7 @@ ALLOWED = {
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},
-    "cli": {*ENDS, "sample_models", "datasets", "scoring", "serving", "updating", "version", *TOP, *VERBS},
+    "cli": {*ENDS, "sample_models", "datasets", "scoring", "serving", "stores", "updating", "version", *TOP, *VERBS},
 }
 """What each package and each module of the top floor may import of this library; None: anything.
 
@@ -58,7 +59,7 @@ SYSTEM = {
     "mmap": {"tables", "backend"},
     "os": {*ALLOWED} - {"ir", "passes", "errors", "version"},
     "pathlib": {*ALLOWED} - {"ir", "tables", "errors", "options", "version"},
-    "shutil": {"backend", "checking", "sample_models", "cli", "drawing"},
+    "shutil": {"backend", "checking", "sample_models", "cli", "drawing", "stores"},
     "socket": {"serving"},
     "subprocess": {"backend", "cli", "drawing"},
     "tempfile": {"backend", "frontend", "latency", "sample_models", "cli", "scoring"},

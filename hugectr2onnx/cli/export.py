@@ -12,7 +12,10 @@ from typing import Any
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.parser import add_messages
 
-TARGETS: dict[str, str] = {}
+TARGETS: dict[str, str] = {
+    "split": "write the dense part to a folder and the rows of the tables to Redis, RocksDB or Parquet",
+    "versions": "list the versions of a split model, switch readers to one, or remove one",
+}
 """What each target writes, in a line."""
 
 

@@ -31,16 +31,22 @@ class StoredRows:
         """f32 rows by number: in the shape of the row numbers; fused ones in `shape`, where None is that shape too."""
         if self.is_fused:
             return self._emit_fused(out, rows, shape)
+        return self._emit_floats(out, rows)
+
+    def _emit_floats(self, out: Emitter, rows: str) -> str:
+        """f32 rows in the shape of their numbers."""
         found = out.node("Gather", self.numbers, rows, axis=0)
         scales = None if self.scales is None else out.node("Gather", self.scales, rows, axis=0)
         return self.format.emit_float32(out, found, scales)
 
-    def _emit_fused(self, out: Emitter, rows: str, shape: Sequence[int] | None) -> str:
-        flat = out.node("Reshape", rows, out.const([-1], "i64"))
+    def _emit_flat(self, out: Emitter, flat: str) -> str:
+        """f32 rows of numbers without other axes, by one operator behind the gathers."""
         found = out.node("Gather", self.numbers, flat, axis=0)
         assert self.scales is not None
-        scales = out.node("Gather", self.scales, flat, axis=0)
-        wide = self.format.emit_fused(out, found, scales)
+        return self.format.emit_fused(out, found, out.node("Gather", self.scales, flat, axis=0))
+
+    def _emit_fused(self, out: Emitter, rows: str, shape: Sequence[int] | None) -> str:
+        wide = self._emit_flat(out, out.node("Reshape", rows, out.const([-1], "i64")))
         if shape is None:
             dims = out.node("Concat", out.node("Shape", rows), out.const([self.width], "i64"), axis=0)
             return out.node("Reshape", wide, dims, allowzero=1)

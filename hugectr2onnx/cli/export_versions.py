@@ -1,0 +1,36 @@
+"""`hugectr2onnx export versions`."""
+
+from __future__ import annotations
+
+import argparse
+
+from hugectr2onnx.cli.arguments import add_json
+from hugectr2onnx.cli.output import Output
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="the folder that `export split` wrote")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--switch", metavar="NAME", help="let readers take this version from now on")
+    choice.add_argument("--remove", metavar="NAME", help="remove a version that is not current, its rows too")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    from hugectr2onnx.stores.export import remove_version
+    from hugectr2onnx.stores.split_folder import open_store
+    from hugectr2onnx.stores.version_folder import VersionFolder
+
+    store = open_store(arguments.folder)
+    try:
+        if arguments.switch is not None:
+            store.switch(arguments.switch)
+        if arguments.remove is not None:
+            remove_version(store, VersionFolder(arguments.folder), arguments.remove)
+        versions, current = store.versions(), store.current()
+    finally:
+        store.close()
+    output.table(("version", ""), [(version, "current" if version == current else "") for version in versions])
+    if output.json:
+        output.data({"versions": versions, "current": current})
+    return 0

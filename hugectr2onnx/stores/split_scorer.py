@@ -1,0 +1,109 @@
+"""`SplitScorer`: a split model as a function from a batch to predictions, as the one-file model is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from hugectr2onnx.backend.runtime import sessions
+from hugectr2onnx.errors import OptionError, StoreError
+from hugectr2onnx.ir.given_feeds import normalize_feeds
+from hugectr2onnx.stores.lookup_client import LookupClient, Pinned
+from hugectr2onnx.stores.places import dense_feeds
+from hugectr2onnx.stores.record import VersionRecord
+from hugectr2onnx.stores.version_folder import VersionFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MODEL = "model.onnx"
+
+
+@dataclass(frozen=True)
+class _Dense:
+    """The dense part of one version."""
+
+    version: str
+    session: Any
+
+
+class SplitScorer:
+    """Predict with the folder of a split model: `scorer(batch)` gives the outputs by name for inputs by name.
+
+    folder: as `export_split` wrote it. client: by default one on the folder's store, with the default settings. Each call
+    takes one version for its rows and its dense part: the store's current one. threads: of a session.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], client: LookupClient | None = None, *, threads: int = 1) -> None:
+        if threads < 1:
+            raise OptionError(f"threads is {threads}; give 1 or more")
+        self._folder = VersionFolder(folder)
+        self._client = client if client is not None else _client_of(folder)
+        self._threads = threads
+        self._dense: _Dense | None = None
+        self._lock = Lock()
+
+    @property
+    def client(self) -> LookupClient:
+        """The client that fetches the rows."""
+        return self._client
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """The outputs for one batch. Raises FeedError for inputs that do not fit, StoreError for rows that do not come."""
+        return self._client.with_version(lambda pinned: self._run(pinned, batch))
+
+    def _run(self, pinned: Pinned, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        record = pinned.record
+        session = self._session(record)
+        forms = {entry.name: entry.form for entry in record.inputs}
+        feeds = normalize_feeds(forms, batch, ignored=record.ignored)
+        wanted = {entry.name for entry in session.get_inputs()}
+        found = dense_feeds(record, feeds, pinned.fetch)
+        return sessions.run(session, {name: array for name, array in found.items() if name in wanted})
+
+    def _session(self, record: VersionRecord) -> Any:
+        with self._lock:
+            if self._dense is None or self._dense.version != record.version:
+                self._dense = _Dense(record.version, self._open(record))
+            return self._dense.session
+
+    def _open(self, record: VersionRecord) -> Any:
+        path = self._folder.folder_of(record.version) / MODEL
+        if not path.is_file():
+            raise StoreError(
+                f"the store has version {record.version}, and {self._folder.path} has no dense part of it: bring the folder "
+                "up to date"
+            )
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != record.model_sha256:
+            raise StoreError(f"{path} is not the dense part that the rows of version {record.version} belong to")
+        options = sessions.quiet_options()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return sessions.open_session(path, options=options)
+
+    def close(self) -> None:
+        """Give back the session and the client."""
+        self._dense = None
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _client_of(folder: str | os.PathLike[str]) -> LookupClient:
+    from hugectr2onnx.stores.split_folder import open_store
+
+    return LookupClient(open_store(folder))
