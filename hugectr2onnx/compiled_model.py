@@ -118,7 +118,7 @@ class CompiledModel:
             raise
 
     def facts(self) -> dict[str, Any]:
-        """What a manifest says about the model beside its files; checksums of the sources that are no tables."""
+        """Tell what a manifest says about the model beside its files; checksums of the sources that are no tables."""
         known = self.report.to_dict()
         hashed = {source.name: source.sha256() for source in self.sources if source.hashed}
         return {
@@ -139,7 +139,7 @@ class CompiledModel:
         return request_checks(self.ir)
 
     def session(self, options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
-        """A new `onnxruntime.InferenceSession` that reads the tables where they lie."""
+        """Return a new `onnxruntime.InferenceSession` that reads the tables where they lie."""
         return sessions.session(self.artifact, options=options)
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
@@ -155,7 +155,7 @@ class CompiledModel:
         return sessions.run(self._session, arrays)
 
     def _repr_html_(self) -> str:
-        """The interface and the report, for a notebook."""
+        """Return the interface and the report, for a notebook."""
         rows = [("input", value.node.name, value.type) for value in self.ir.inputs]
         rows += [("output", name, value.type) for name, value in self.ir.outputs.items()]
         return html_table(("", "name", "type"), rows) + self.report._repr_html_()

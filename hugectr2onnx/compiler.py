@@ -87,7 +87,7 @@ document(compile)
 
 @dataclass(frozen=True)
 class _Compilation:
-    """What was asked for, and the way from files to a proven model."""
+    """One call of `compile`: what was asked for, and the way from files to a proven model."""
 
     graph: str | os.PathLike[str] | Mapping[str, object]
     weights: object
@@ -99,7 +99,7 @@ class _Compilation:
         return self.resolved.options
 
     def deliver(self) -> CompiledModel:
-        """The model at the level that was asked for, or at level 1 where the algebra misses the tolerance."""
+        """Return the model at the level that was asked for, or at level 1 where the algebra misses the tolerance."""
         level = self.options.opt_level
         try:
             return self.run(level)
@@ -115,11 +115,11 @@ class _Compilation:
         return compiled
 
     def _overflow(self) -> HugeCTR2ONNXError | None:
-        """Why nothing can be proven, where the weights overflow float32."""
+        """Tell why nothing can be proven, where the weights overflow float32."""
         return overflow_error(load(self.graph, self.weights, self.resolved).graph)
 
     def run(self, level: int) -> CompiledModel:
-        """The model at a level; the key maps are those of the level that was asked for."""
+        """Return the model at a level; the key maps are those of the level that was asked for."""
         options, progress = self.options, self.progress
         report, simplified = Report(level), options.simplify and level > 0
         if simplified and options.check:
@@ -158,7 +158,7 @@ class _Compilation:
         return CompiledModel(artifact, ir, report, loaded.ignored_feeds, key_files, sources)
 
     def _metadata(self, level: int, loaded: Loaded) -> dict[str, str]:
-        """What the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
+        """Tell what the model says about itself; no time, host or path, so that the same inputs give the same bytes."""
         return {
             "hugectr2onnx.version": __version__,
             METADATA_KEY: self.resolved.changed(opt_level=level).to_metadata(),
@@ -188,7 +188,7 @@ def _quantize(ir: Graph, expected: Sequence[parity.Expectation], report: Report,
 
 
 def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
-    """The folder of IR texts, made where it is not there. Raises OutputError."""
+    """Return the folder of IR texts, made where it is not there. Raises OutputError."""
     if dump is None:
         return None
     try:
@@ -201,7 +201,7 @@ def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
 
 
 def _key_map_uses(columns: Mapping[str, Array | None], choices: Iterable[Choice]) -> Iterator[KeyMapUse]:
-    """How the keys of each look-up find their rows; those without a choice have the plain LabelEncoder."""
+    """Tell how the keys of each look-up find their rows; those without a choice have the plain LabelEncoder."""
     strategies = {choice.table: choice.strategy for choice in choices}
     for table, keys in columns.items():
         strategy = strategies.get(table, LabelEncoded.strategy)
@@ -232,7 +232,7 @@ def _prove(
     simplified: bool,
     progress: Progress | None,
 ) -> Artifact:
-    """The artifact to deliver: onnxsim's if it passes the check, else ours if that does."""
+    """Return the artifact to deliver: onnxsim's if it passes the check, else ours if that does."""
     if not expected:
         report.simplify = "left out: its result is taken only after a parity check" if simplified else report.simplify
         return artifact

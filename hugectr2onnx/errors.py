@@ -54,7 +54,7 @@ def _code(value: object) -> str:
 
 
 def _ends(text: str, most: int) -> str:
-    """The text, its middle left out where it is long: its start says where, its end what to do."""
+    """Return the text, its middle left out where it is long: its start says where, its end what to do."""
     half = (most - 3) // 2
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
@@ -89,7 +89,7 @@ class HugeCTR2ONNXError(Exception):
         return self._message(str)
 
     def describe(self, write: Callable[[Setting], str] = str) -> str:
-        """The message with the context that was added on the way up, a line each; `write` gives the text of a setting."""
+        """Return the message with the context added on the way up, a line each; `write` gives the text of a setting."""
         notes = (f"  {_bounded(note, self.max_text)}" for note in getattr(self, "__notes__", ()))
         return "\n".join([self._message(write), *notes])
 

@@ -1,4 +1,4 @@
-"""What a compilation did: stages, passes, parity, warnings. Plain data, ready for JSON."""
+"""The report of a compilation: stages, passes, parity, warnings. Plain data, ready for JSON."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Report:
         return f"<Report: {', '.join(f'{name} {value}' for name, value in self.summary.items())}>"
 
     def _repr_html_(self) -> str:
-        """The summary, the tables and the warnings, for a notebook."""
+        """Return the summary, the tables and the warnings, for a notebook."""
         tables = [(each.table, each.rows, each.width, each.format, each.bytes_after) for each in self.stored]
         return "".join(
             [
@@ -116,7 +116,7 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         plain = {**vars(self), "passes": [_plain(run) for run in self.passes], "fires": self.fires}
         plain["stages"] = [asdict(stage) for stage in self.stages]
         plain["key_maps"] = [asdict(choice) for choice in self.key_maps]
@@ -140,7 +140,7 @@ class Report:
 
 
 def html_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; names come from files, and are escaped."""
+    """Return an HTML table; names come from files, and are escaped."""
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     lines = ("".join(f"<td>{escape(str(value))}</td>" for value in row) for row in rows)
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
@@ -151,7 +151,7 @@ def _plain(run: PassRun) -> Mapping[str, Any]:
 
 
 def peak_memory() -> int | None:
-    """The largest resident size of this process so far, in bytes."""
+    """Return the largest resident size of this process so far, in bytes."""
     try:
         import resource
     except ImportError:

@@ -52,7 +52,7 @@ def check(
     output: str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> CheckReport:
-    """Everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
+    """Return everything that is wrong with a model: JSON, layers, missing information, dense bytes, tables, statistics.
 
     Without `weights` the report says which files are expected, and how large. With weights it forecasts what compiling
     takes, and whether `output` can be written and its disk can hold the model. `changes` are single options, as for
@@ -109,7 +109,7 @@ class _Check:
         )
 
     def _forecast(self, dense: DenseCheck, tables: Sequence[TableForecast]) -> Forecast:
-        """What compiling takes; a disk or a file that cannot hold it is a problem."""
+        """Tell what compiling takes; a disk or a file that cannot hold it is a problem."""
         expected = forecast(dense.expected_bytes, tables, self.output)
         errors: list[HugeCTR2ONNXError | None] = [
             encoder_size_error(expected.tables),

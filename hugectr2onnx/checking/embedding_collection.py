@@ -13,7 +13,7 @@ TYPE = "EmbeddingCollection"
 
 
 def collection_tables(collection: Collection, data: DataClause, *, is_needed: bool) -> Iterator[TableCheck]:
-    """Each table that a look-up reads, as it lies in the dump: rows that `keep_keys` drops are among it."""
+    """Yield each table that a look-up reads, as it lies in the dump: rows that `keep_keys` drops are among it."""
     hotness = {entry.top: entry.max_nnz for entry in data.sparse}
     for id, name in collection.names.items():
         table = collection.tables[id]

@@ -1,4 +1,4 @@
-"""What a compilation will take before it starts: bytes on the disk, memory, time; and whether the disk has the room.
+"""Forecast what a compilation takes: bytes on the disk, memory, time; and whether the disk has the room.
 
 Bytes are exact but for the graph itself and a perfect hash (a few percent). Memory is the peak beyond the imports. Time is
 rough: it goes by rates of one machine with tables in the system's cache.
@@ -75,7 +75,7 @@ class Forecast:
 def forecast(
     dense_bytes: int, tables: Sequence[TableForecast], output: str | os.PathLike[str] | None = None
 ) -> Forecast:
-    """The sums over all tables."""
+    """Return the sums over all tables."""
     stored = sum(table.row_bytes for table in tables)
     maps = sum(table.map_bytes for table in tables)
     source = sum(4 * table.rows * table.width * (1 if table.format == FP32.name else 2) for table in tables)
@@ -94,7 +94,7 @@ def forecast(
 def expected_tables(
     graph: Graph, keys: str | Mapping[str, str], tops: Collection[str] | None = None, *, automatic: bool = True
 ) -> Iterator[TableForecast]:
-    """The tables of a graph that no pass has touched, each once; with `tops` only those of these look-ups.
+    """Yield the tables of a graph that no pass has touched, each once; with `tops` only those of these look-ups.
 
     automatic: whether "auto" chooses, as from level 2 on, or is a LabelEncoder. Raises UnsupportedError as choosing their
     key maps would.
@@ -129,12 +129,12 @@ def _map_bytes(choice: Choice, readers: Sequence[Node]) -> int:
 
 
 def minimum_bytes(dense_bytes: int, vector_files: Iterable[tuple[int, RowFormat, int]]) -> int:
-    """What a model takes at least, from (bytes of the float32 vectors, format, width) of each table: no file is opened."""
+    """Tell what a model takes at least, from (bytes of the float32 vectors, format, width) of each table: no file is opened."""
     return dense_bytes + sum(size // (4 * width) * format.row_bytes(width) for size, format, width in vector_files)
 
 
 def encoder_size_error(tables: Iterable[TableForecast]) -> OutputError | None:
-    """The error of keys that the model file cannot hold."""
+    """Return the error of keys that the model file cannot hold."""
     encoded = [table for table in tables if STRATEGIES[table.strategy].is_in_model_file]
     needed = sum(table.map_bytes for table in encoded)
     if needed <= MAX_ENCODER_BYTES:
@@ -148,7 +148,7 @@ def encoder_size_error(tables: Iterable[TableForecast]) -> OutputError | None:
 
 
 def free_bytes(output: str | os.PathLike[str]) -> int | None:
-    """What the disk can take where a file shall lie; None where the system does not say."""
+    """Tell what the disk can take where a file shall lie; None where the system does not say."""
     try:
         return shutil.disk_usage(existing_folder(output)).free
     except (OSError, ValueError, OutputError):
@@ -156,7 +156,7 @@ def free_bytes(output: str | os.PathLike[str]) -> int | None:
 
 
 def disk_space_error(output: str | os.PathLike[str], needed: int, free: int | None) -> OutputError | None:
-    """The error of a disk that cannot hold so many bytes."""
+    """Return the error of a disk that cannot hold so many bytes."""
     if free is None or needed <= free:
         return None
     return OutputError(

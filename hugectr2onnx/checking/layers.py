@@ -1,4 +1,4 @@
-"""What a dry walk over the layers tells about each of them, and which of its errors only follow from others."""
+"""Judge each layer by a dry walk over all of them; errors that only follow from others are left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hugectr2onnx.frontend.layers.layer import REGISTRY, Layer
 
 
 def layer_checks(clauses: GraphClauses, importer: Importer) -> Iterator[LayerCheck]:
-    """Every layer with its shapes and weights, or whether it is wrong or was not reached."""
+    """Yield every layer with its shapes and weights, or whether it is wrong or was not reached."""
     summaries = {summary.index: summary for summary in importer.summaries}
     wrong = {_place(error) for error in importer.errors}
     for clause in clauses.layers:
@@ -36,7 +36,7 @@ def layer_checks(clauses: GraphClauses, importer: Importer) -> Iterator[LayerChe
 
 
 def drop_consequential_errors(importer: Importer, question: HugeCTR2ONNXError | None) -> list[HugeCTR2ONNXError]:
-    """The errors of the walk, without those that only follow from another.
+    """Return the errors of the walk, without those that only follow from another.
 
     `question` is what should have been recovered from the dense file and was not.
     """
@@ -56,11 +56,11 @@ def _never_has_weights(type: str) -> bool:
 
 
 def _place(error: HugeCTR2ONNXError) -> str:
-    """The layer that the importer has noted on an error, else nothing."""
+    """Return the layer that the importer has noted on an error, else nothing."""
     notes: Iterable[str] = getattr(error, "__notes__", ())
     return next((note.removeprefix("while importing ") for note in notes if note.startswith("while importing ")), "")
 
 
 def _is_asked(error: HugeCTR2ONNXError, question: HugeCTR2ONNXError) -> bool:
-    """Whether the question is about the very layer of the error."""
+    """Tell whether the question is about the very layer of the error."""
     return isinstance(error, MissingInformationError) and bool(_place(error)) and _place(error) in str(question)

@@ -39,7 +39,7 @@ def check_memory(graph: Graph, dense_bytes: int, options: Options, *, automatic:
 
 
 def memory_error(needed: int, allowed: int | None, how_exactly: str = "about") -> OptionError | None:
-    """The error of a model that needs more bytes than `max_memory` allows."""
+    """Return the error of a model that needs more bytes than `max_memory` allows."""
     if allowed is None or needed <= allowed:
         return None
     return OptionError(

@@ -1,4 +1,4 @@
-"""What a dry run found: plain data, ready for JSON."""
+"""The report of a dry run: plain data, ready for JSON."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TableCheck:
 
     @classmethod
     def of(cls, clause: EmbeddingClause, source: SparseInput, is_needed: bool) -> TableCheck:
-        """What the graph says about a table."""
+        """Tell what the graph says about a table."""
         return cls(
             index=clause.index,
             type=clause.type,
@@ -160,7 +160,7 @@ class CheckReport:
         return max((problem.exit_code for problem in self.problems), default=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         problems = [problem.to_dict() for problem in self.problems]
         plain = {"ok": self.ok, "exit_code": self.exit_code, **asdict(replace(self, problems=())), "problems": problems}
         if self.forecast is not None:
@@ -169,7 +169,7 @@ class CheckReport:
 
 
 def place_layers(layers: Sequence[LayerCheck], found_bytes: int | None) -> tuple[LayerCheck, ...]:
-    """The layers with their place in a dense file of so many bytes; nothing is known behind a layer of unknown size."""
+    """Return the layers with their place in a dense file of so many bytes; nothing is known behind a layer of unknown size."""
     placed = []
     offset: int | None = 0
     for layer in layers:

@@ -1,4 +1,4 @@
-"""How large the tables of a model are, by the sizes of their files: nothing is opened but the graph JSON."""
+"""Tell how large the tables of a model are, by the sizes of their files: only the graph JSON is opened."""
 
 from __future__ import annotations
 

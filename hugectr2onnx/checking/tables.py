@@ -101,7 +101,7 @@ class TableChecks:
         )
 
     def _look_up(self, clause: EmbeddingClause, source: SparseInput, table: SparseTable) -> None:
-        """The checks of the import, on a graph of its own, so that a table's problem hides nothing behind it."""
+        """Check a look-up as the import does, on a graph of its own, so that a table's problem hides nothing behind it."""
         scratch = Graph()
         keys = scratch.input(clause.bottom, i64(N, source.slot_num, key_width(source)))
         own = Keys(keys, padding_key=self.options.padding_key)
@@ -116,7 +116,7 @@ class TableChecks:
             self.findings.attempt(row_number_inputs, scratch, self.options.keys)
 
     def check_lookups(self, importer: Importer) -> None:
-        """What needs the whole graph: the tables of a collection, and whether an input of rows has one meaning."""
+        """Check what needs the whole graph: the tables of a collection, and whether an input of rows has one meaning."""
         if not self._has_sound_keys or importer.errors:
             return
         if self.resolved.collection:

@@ -1,4 +1,4 @@
-"""What the size and the contents of dense and ntp files say about the layers whose weights they should hold."""
+"""Judge dense and ntp files by their sizes and contents against the layers whose weights they should hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CROSS = "MultiCross"
 
 
 def size_errors(dense: DenseCheck, layers: Sequence[LayerCheck]) -> Iterator[WeightsError]:
-    """The error of a file that is too short or too long; none where layers of unknown size leave it open."""
+    """Yield the error of a file that is too short or too long; none where layers of unknown size leave it open."""
     found = dense.found_bytes
     if found is None or found == dense.expected_bytes:
         return
@@ -38,7 +38,7 @@ def _short(dense: DenseCheck, found: int, layers: Sequence[LayerCheck]) -> str:
 
 
 def _end(found: int, layers: Sequence[LayerCheck]) -> Iterator[str]:
-    """The layer and the weight in which the file ends."""
+    """Yield the layer and the weight in which the file ends."""
     for layer in layers:
         if layer.offset is None or layer.expected_bytes is None:
             return
@@ -67,7 +67,7 @@ def _long(dense: DenseCheck, found: int, layers: Sequence[LayerCheck]) -> str:
 
 
 def nan_warnings(file: DenseFile, layers: Sequence[LayerCheck]) -> Iterator[str]:
-    """A warning for each layer whose weights are not all finite."""
+    """Yield a warning for each layer whose weights are not all finite."""
     for layer in layers:
         if layer.offset is None or not layer.found_bytes:
             continue
@@ -77,7 +77,7 @@ def nan_warnings(file: DenseFile, layers: Sequence[LayerCheck]) -> Iterator[str]
 
 
 def missing_statistics_error(norms: Sequence[LayerClause], dense: object) -> WeightsError:
-    """The error of a model with BatchNorm and no ntp file."""
+    """Return the error of a model with BatchNorm and no ntp file."""
     name = f"{dense}.ntp.json" if dense is not None else "<dense file>.ntp.json"
     return WeightsError(
         f"no ntp file was given or found, and {len(norms)} BatchNorm layers need their running statistics: HugeCTR writes "
@@ -88,7 +88,7 @@ def missing_statistics_error(norms: Sequence[LayerClause], dense: object) -> Wei
 def statistics_errors(
     norms: Sequence[LayerClause], widths: Mapping[int, int], entries: Sequence[BatchNormStatistics], path: str
 ) -> Iterator[HugeCTR2ONNXError]:
-    """The errors of an ntp file; `widths` has the features of the layers that could be reached, by their index."""
+    """Yield the errors of an ntp file; `widths` has the features of the layers that could be reached, by their index."""
     if len(entries) != len(norms):
         yield WeightsError(
             f"{path}: has {len(entries)} BatchNorm entries and the graph {len(norms)} BatchNorm layers: it belongs to "

@@ -17,7 +17,7 @@ MOST_ROWS = 512
 
 
 def compute_the_same(graphs: Iterator[Graph], seed: int) -> bool:
-    """Whether graphs of the same inputs give the same outputs for some of them; False where their numbers prove nothing.
+    """Tell whether graphs of the same inputs give the same outputs for some of them; False where their numbers prove nothing.
 
     The graphs are taken one by one, so that an iterator need not hold the weights of all.
     """
@@ -35,7 +35,7 @@ def _agree(a: Graph, b: Graph, seed: int) -> bool:
 
 
 def _proves(output: Array) -> bool:
-    """Numbers that are the same in every row may be saturated, or may not depend on what is in question."""
+    """Return numbers that are the same in every row may be saturated, or may not depend on what is in question."""
     return bool(np.isfinite(output).all() and np.ptp(output, axis=0).all())
 
 

@@ -14,12 +14,12 @@ from hugectr2onnx.options import Shapes
 
 
 def dims_of(shape: Sequence[int | str | None]) -> tuple[Dim, ...]:
-    """A shape of the option `input_shapes` as dimensions."""
+    """Return a shape of the option `input_shapes` as dimensions."""
     return tuple(dim if isinstance(dim, int) else N for dim in shape)
 
 
 def extra_inputs(input_shapes: Shapes, clauses: GraphClauses) -> dict[str, tuple[Dim, ...]]:
-    """The tensors of `input_shapes` that become inputs; labels do not, for only losses read them, nor what nothing reads.
+    """Return the tensors of `input_shapes` that become inputs: not labels, which only losses read, nor what nothing reads.
 
     Raises OptionError for a shape that is none, for a name that the graph has already, and for one that no layer
     reads where it is near the name of a tensor that could have been given and was not.
@@ -42,19 +42,19 @@ def extra_inputs(input_shapes: Shapes, clauses: GraphClauses) -> dict[str, tuple
 
 
 def unread_names(names: Iterable[str], clauses: GraphClauses) -> list[str]:
-    """The names that are no tensor of the graph; a caller who lists more than a model reads may ignore them."""
+    """Return the names that are no tensor of the graph; a caller who lists more than a model reads may ignore them."""
     known = _wanted(clauses) | _produced(clauses)
     return [name for name in names if name not in known]
 
 
 def unread_warnings(input_shapes: Mapping[str, object], clauses: GraphClauses) -> Iterator[str]:
-    """A sentence for each tensor of `input_shapes` that nothing reads."""
+    """Yield a sentence for each tensor of `input_shapes` that nothing reads."""
     for name in unread_names(input_shapes, clauses):
         yield f"input_shapes names {name!r}, which no layer reads: the model has no such input"
 
 
 def _wanted(clauses: GraphClauses) -> set[str]:
-    """What may be fed instead of being computed: bottoms, vectors of an embedding, labels."""
+    """Tell what may be fed instead of being computed: bottoms, vectors of an embedding, labels."""
     wanted = {bottom for clause in clauses.layers for bottom in clause.bottoms}
     return wanted | {clause.top for clause in clauses.embeddings} | set(clauses.label_of)
 
@@ -65,7 +65,7 @@ def _produced(clauses: GraphClauses) -> set[str]:
 
 
 def is_label(name: str, clauses: GraphClauses) -> bool:
-    """Whether a name is a label of Data, or is read by losses only, as their second bottom."""
+    """Tell whether a name is a label of Data, or is read by losses only, as their second bottom."""
     uses = [(clause, place) for clause in clauses.layers for place, other in enumerate(clause.bottoms) if other == name]
     return name in clauses.label_of or (bool(uses) and all(is_loss(clause) and place == 1 for clause, place in uses))
 

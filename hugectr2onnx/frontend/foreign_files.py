@@ -34,7 +34,7 @@ def foreign_kind(path: str | os.PathLike[str]) -> str | None:
 
 
 def is_surely_foreign(path: str | os.PathLike[str]) -> bool:
-    """Whether name and content agree, or the content is text: bytes of weights alone may look like any archive's."""
+    """Tell whether name and content agree, or the content is text: bytes of weights alone may look like any archive's."""
     head = first_bytes(path, HEAD)
     archive = Path(path).suffix.lower() in _ARCHIVES
     return (archive and _by_content(head) is not None) or _is_text(head) or _is_sok(head)
@@ -65,7 +65,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def is_script(text: str) -> bool:
-    """Whether a text looks like a Python script, perhaps one that trains a model."""
+    """Tell whether a text looks like a Python script, perhaps one that trains a model."""
     text = text.lstrip()
     return text.startswith(("#!", "import ", "from ", '"""')) or any(each in text for each in _SCRIPT)
 
@@ -81,7 +81,7 @@ def _is_sok(head: bytes) -> bool:
 
 
 def foreign_json(value: Mapping[str, object]) -> str | None:
-    """What a JSON object without layers is; None where it is nothing that is known."""
+    """Tell what a JSON object without layers is; None where it is nothing that is known."""
     if "models" in value and ("supportlonglong" in value or "volatile_db" in value):
         return "the configuration of an HPS deployment (ps.json): its network_file is the graph, if it has one"
     if "file_stats" in value or "conts" in value:

@@ -115,14 +115,14 @@ def _sizes(files: Weights, collection: Collection | None) -> dict[str, int]:
 
 
 def open_dense(files: Weights) -> DenseFile:
-    """The dense file, or an empty one where none was given. Raises WeightsError for an optimizer's state."""
+    """Return the dense file, or an empty one where none was given. Raises WeightsError for an optimizer's state."""
     if files.dense is not None:
         refuse_optimizer_file(Path(files.dense))
     return DenseFile.open(files.dense if files.dense is not None else np.empty(0, np.float32))
 
 
 def open_tables(clauses: GraphClauses, files: Weights, options: Options) -> dict[str, SparseTable]:
-    """The table of each embedding layer that is converted, by its top."""
+    """Return the table of each embedding layer that is converted, by its top."""
     if not options.convert_embedding:
         return {}
     pairs = zip(table_owners(clauses, files, options), files.tables, strict=True)
@@ -134,12 +134,12 @@ def open_tables(clauses: GraphClauses, files: Weights, options: Options) -> dict
 
 
 def is_converted(clause: EmbeddingClause, options: Options) -> bool:
-    """Whether the model looks keys up in the table of an embedding layer, rather than take its vectors as an input."""
+    """Tell whether the model looks keys up in the table of an embedding layer, rather than take its vectors as an input."""
     return options.convert_embedding and clause.top not in options.input_shapes
 
 
 def table_owners(clauses: GraphClauses, files: Weights, options: Options) -> list[EmbeddingClause]:
-    """The embedding layers that the given tables belong to, in order; Hybrid ones never write any (formats 2.4)."""
+    """Return the embedding layers that the given tables belong to, in order; Hybrid ones never write any (formats 2.4)."""
     written = [clause for clause in clauses.embeddings if clause.type != HYBRID]
     needed = [clause for clause in written if clause.top not in options.input_shapes]
     for owners in (needed, written):

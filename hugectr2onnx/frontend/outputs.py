@@ -1,4 +1,4 @@
-"""What a model gives: a prediction for each label, or the tops that nothing consumes."""
+"""The outputs of a model: a prediction for each label, or the tops that nothing consumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hugectr2onnx.ir.types import Batch, N
 
 
 def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClauses, graph: Graph) -> dict[str, Value]:
-    """The prediction of each loss, named after its label and in label order.
+    """Return the prediction of each loss, named after its label and in label order.
 
     Losses that share a label are named after their copies of it, or else after their own tops. Raises ShapeError for a
     prediction that has not one row a sample.
@@ -42,7 +42,7 @@ def predictions(losses: Sequence[tuple[LayerClause, Value]], clauses: GraphClaus
 
 
 def free_tops(values: Mapping[str, Value], consumed: Collection[str]) -> dict[str, Value]:
-    """The tops that nothing consumes, inputs apart. Raises GraphJsonError where there are none."""
+    """Return the tops that nothing consumes, inputs apart. Raises GraphJsonError where there are none."""
     free = {top: v for top, v in values.items() if top not in consumed and not isinstance(v.op, Input)}
     if not free:
         raise GraphJsonError("the graph has no layers after its inputs, so there is nothing to compute")
@@ -50,7 +50,7 @@ def free_tops(values: Mapping[str, Value], consumed: Collection[str]) -> dict[st
 
 
 def named(names: Sequence[str], usual: Mapping[str, Value], values: Mapping[str, Value]) -> dict[str, Value]:
-    """The tensors of these names: `usual` outputs first, then any tensor of the graph.
+    """Return the tensors of these names: `usual` outputs first, then any tensor of the graph.
 
     Raises OptionError for a name that no tensor has, for an input, and for a tensor that has not one row a sample.
     """

@@ -57,7 +57,7 @@ def recover(clauses: GraphClauses, resolved: ResolvedOptions, floats: int) -> Re
 
 
 def dry_import(clauses: GraphClauses, resolved: ResolvedOptions) -> Importer:
-    """The import with no files at all: vectors stand for tables and zeros without memory for weights."""
+    """Return the import with no files at all: vectors stand for tables and zeros without memory for weights."""
     return _import(clauses, resolved, Sources(DenseCounter(), CountedStatistics()))
 
 
@@ -137,7 +137,7 @@ def _search(units: Sequence[int], floats: int, steps: list[int]) -> Iterator[tup
 
 
 def _has_lost_shape(clause: LayerClause, resolved: ResolvedOptions) -> bool:
-    """Whether a Reshape was given `shape=` in Python, of which the JSON keeps only a leading_dim and a time_step of 0."""
+    """Tell whether a Reshape was given `shape=` in Python, of which the JSON keeps only a leading_dim and a time_step of 0."""
     attributes = {**clause.params, **resolved.options.layer_attrs.get(clause.tops[0] if clause.tops else "", {})}
     lost = attributes.get("leading_dim") == 0 and attributes.get("time_step", 0) == 0
     return clause.type == "Reshape" and lost and "shape" not in attributes and "selected" not in attributes
@@ -181,7 +181,7 @@ class _Part:
 
     @staticmethod
     def behind(lost: LayerClause, clauses: GraphClauses, importer: Importer) -> _Part:
-        """The part behind a Reshape; `importer` has imported everything else."""
+        """Return the part behind a Reshape; `importer` has imported everything else."""
         changed: set[str] = set(lost.tops)
         layers = []
         for clause in clauses.layers:
@@ -206,7 +206,7 @@ class _Part:
         return max(4, *(axis + 2 for axis in named))
 
     def smallest_batch(self, resolved: ResolvedOptions, floats: int) -> int:
-        """The smallest batch that a candidate takes.
+        """Return the smallest batch that a candidate takes.
 
         0 where it does not fit: the layers refuse it, do not use the dense file up, or do not end with one row a sample.
         """
@@ -223,7 +223,7 @@ def _named_axis(clause: LayerClause) -> int:
 
 
 def _candidates(type: TensorType, max_rank: int) -> list[tuple[int, ...]]:
-    """Every shape of rank 2 to `max_rank` into which a tensor can go, its batch first.
+    """Return every shape of rank 2 to `max_rank` into which a tensor can go, its batch first.
 
     The most likely ones come first: those that keep a sample in one row, of the lowest rank; then those that fold it into
     several rows. A batch anywhere else would mix samples, and no such model can be exported.
@@ -240,7 +240,7 @@ def _candidates(type: TensorType, max_rank: int) -> list[tuple[int, ...]]:
 
 
 def _factors(number: int, count: int) -> Iterator[tuple[int, ...]]:
-    """Every way to write a number as a product of so many factors, in their order; large last factors first."""
+    """Yield every way to write a number as a product of so many factors, in their order; large last factors first."""
     if count == 1:
         yield (number,)
         return
@@ -249,13 +249,13 @@ def _factors(number: int, count: int) -> Iterator[tuple[int, ...]]:
 
 
 def _has_a_row_a_sample(graph: Graph) -> bool:
-    """Whether samples that a Reshape folded into rows have come back to one row by the end, with or without a loss."""
+    """Tell whether samples that a Reshape folded into rows have come back to one row by the end, with or without a loss."""
     rows = (dim for value in graph.outputs.values() for dim in value.shape[:1])
     return not any(isinstance(dim, Batch) and dim != N for dim in rows)
 
 
 def _mean_the_same(clauses: GraphClauses, candidates: Sequence[ResolvedOptions], floats: int) -> bool:
-    """Whether it makes no difference which candidate is right: they agree under random weights."""
+    """Tell whether it makes no difference which candidate is right: they agree under random weights."""
     if len(candidates) > MAX_COMPARED or floats * len(candidates) > MAX_INVENTED_FLOATS:
         return False
     return all(

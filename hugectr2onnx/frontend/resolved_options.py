@@ -25,11 +25,11 @@ class ResolvedOptions:
     keep_keys: Mapping[str, Array] = field(default_factory=dict)
 
     def changed(self, **changes: Any) -> ResolvedOptions:
-        """A copy with other options; what was read stays."""
+        """Return a copy with other options; what was read stays."""
         return replace(self, options=replace(self.options, **changes))
 
     def to_metadata(self) -> str:
-        """What a model records: digests in place of keys, look-ups in place of the folder of their dump."""
+        """Tell what a model records: digests in place of keys, look-ups in place of the folder of their dump."""
         return self.options.to_metadata({"embedding_collection": self._lookups(), "keep_keys": self._digests()})
 
     def check_keys_kept(self, metadata: str | None, where: str) -> None:

@@ -17,6 +17,6 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> str:
 
 
 def near_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that look like a name, upper and lower case apart."""
+    """Return the known names that look like a name, upper and lower case apart."""
     spelled = {each.lower(): each for each in known}
     return [spelled[each] for each in get_close_matches(name.lower(), spelled, most)]

@@ -1,4 +1,4 @@
-"""Why a bottom has no producer."""
+"""Explain why a bottom has no producer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hugectr2onnx.frontend.suggestion import near_names, nearest
 
 
 def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known: Collection[str]) -> HugeCTR2ONNXError:
-    """The error for a bottom of `clause` that no earlier layer produces: a cycle, a label, or a lost EmbeddingCollection."""
+    """Return the error for a bottom that no earlier layer produces: a cycle, a label, or a lost EmbeddingCollection."""
     later = next((other for other in clauses.layers if name in other.tops), None)
     if later is not None:
         relation = "itself" if later.index == clause.index else f"{later.where}, which comes after it"
@@ -42,6 +42,6 @@ def nobody_produces(name: str, clause: LayerClause, clauses: GraphClauses, known
 
 
 def _has_unread_keys(clauses: GraphClauses) -> bool:
-    """Whether keys are read that no embedding layer looks up: those of an EmbeddingCollection, which the JSON lacks."""
+    """Tell whether keys are read that no embedding layer looks up: those of an EmbeddingCollection, which the JSON lacks."""
     looked_up = {clause.bottom for clause in clauses.embeddings}
     return any(sparse.top not in looked_up for sparse in clauses.data.sparse)

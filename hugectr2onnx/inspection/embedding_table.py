@@ -45,7 +45,7 @@ class EmbeddingTable:
         return int(self.rows.shape[1])
 
     def lookup(self, keys: Iterable[int]) -> dict[int, Array | None]:
-        """The row of each key, None for a key that the table lacks; of a key that stands twice, the first row."""
+        """Return the row of each key, None for a key that the table lacks; of a key that stands twice, the first row."""
         wanted = np.asarray(list(keys), np.int64)
         found: dict[int, Array | None] = dict.fromkeys(wanted.tolist())
         for start in range(0, len(self), PIECE_ROWS):
@@ -56,7 +56,7 @@ class EmbeddingTable:
         return found
 
     def pieces(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Array]]:
-        """Columns `key`, `vector` and, where there are any, `slot_id`, some rows at a time."""
+        """Yield columns `key`, `vector` and, where there are any, `slot_id`, some rows at a time."""
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             columns = {"key": np.asarray(self.keys[part])}
@@ -71,7 +71,7 @@ class EmbeddingTable:
 def read_table(
     path: str | os.PathLike[str], *, width: int | None = None, key_bytes: int | None = None
 ) -> EmbeddingTable:
-    """One table of a snapshot: a folder `..._sparse_N.model`, or the single file of v2.x and v3.0 (formats 2.1, 2.3).
+    """Return one table of a snapshot: a folder `..._sparse_N.model`, or the single file of v2.x and v3.0 (formats 2.1, 2.3).
 
     width: floats a row; a folder tells it by the sizes of its files, a single file does not. Raises WeightsError for
     files that are missing or do not fit one another.
@@ -88,7 +88,7 @@ def _type_of(place: Path) -> str:
 
 
 def _width_of(place: Path) -> int:
-    """The floats of a row by the sizes of the files of a folder."""
+    """Return the floats of a row by the sizes of the files of a folder."""
     if not os.path.isdir(place):
         raise WeightsError(
             f"{place}: a single file does not tell how wide its rows are; give width (embedding_vec_size)"
@@ -107,7 +107,7 @@ def _width_of(place: Path) -> int:
 def read_snapshot_table(
     graph: str | os.PathLike[str] | Mapping[str, Any], weights: object, top: str | None = None
 ) -> EmbeddingTable:
-    """The table of the embedding layer `top` of a snapshot; of the only one where `top` is None.
+    """Return the table of the embedding layer `top` of a snapshot; of the only one where `top` is None.
 
     Raises FeedError for a top that is not an embedding's, with those there are.
     """

@@ -68,12 +68,12 @@ class OnnxSummary:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         return asdict(self)
 
 
 def is_onnx(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is meant as an ONNX model rather than a graph JSON: by its name, else by how it begins."""
+    """Tell whether a file is meant as an ONNX model rather than a graph JSON: by its name, else by how it begins."""
     name = os.fspath(path).lower()
     if name.endswith((".onnx", ".json")):
         return name.endswith(".onnx")
@@ -82,7 +82,7 @@ def is_onnx(path: str | os.PathLike[str]) -> bool:
 
 
 def inspect_onnx(path: str | os.PathLike[str]) -> OnnxSummary:
-    """What an ONNX file holds; its tables are not read. Raises FeedError where it is none."""
+    """Tell what an ONNX file holds; its tables are not read. Raises FeedError where it is none."""
     model = read_model(path)
     graph = model.graph
     places = external_tensors(model, path)
@@ -107,7 +107,7 @@ def inspect_onnx(path: str | os.PathLike[str]) -> OnnxSummary:
 
 
 def _counted(names: Iterator[str]) -> dict[str, int]:
-    """The most frequent first."""
+    """Return the most frequent first."""
     return dict(sorted(Counter(names).items(), key=lambda pair: (-pair[1], pair[0])))
 
 

@@ -1,4 +1,4 @@
-"""What a folder of HugeCTR files, a table or a dense file holds, told without a graph JSON."""
+"""Tell what a folder of HugeCTR files, a table or a dense file holds, without a graph JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DenseSummary:
     largest: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         return asdict(self)
 
 
@@ -47,7 +47,7 @@ class TableSummary:
     has_slot_ids: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         return asdict(self)
 
 
@@ -73,12 +73,12 @@ class FolderSummary:
     others: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         return asdict(self)
 
 
 def is_table(path: Path) -> bool:
-    """Whether a folder is the table of an embedding layer (formats 2.1)."""
+    """Tell whether a folder is the table of an embedding layer (formats 2.1)."""
     return all((path / name).exists() for name in TABLE_FILES)
 
 

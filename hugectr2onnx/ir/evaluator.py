@@ -22,7 +22,7 @@ Adjust = Callable[[Value, Array], Array]
 def evaluate(
     graph: Graph, feeds: Mapping[str, Array], *, precision: type[np.floating[Any]] = np.float64
 ) -> dict[str, Array]:
-    """The outputs by name for feeds by input name."""
+    """Return the outputs by name for feeds by input name."""
     names = graph.outputs
     return dict(zip(names, evaluate_values(graph, list(names.values()), feeds, precision=precision), strict=True))
 

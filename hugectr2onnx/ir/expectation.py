@@ -41,7 +41,7 @@ class Expectation:
         return tolerance.errors(self.reference[name], self.rounded[name], found, lambda: self.more_rounded(name))
 
     def more_rounded(self, name: str) -> list[Array]:
-        """The answer in float32 with other roundings, several times."""
+        """Return the answer in float32 with other roundings, several times."""
         return [each[name] for each in self._noisy]
 
     @cached_property
@@ -67,7 +67,7 @@ def expect(
 
 
 def stays_moderate(graph: Graph, feeds: Mapping[str, Array]) -> bool:
-    """Whether no number on the way exceeds MAX_MODERATE: far beyond it, sums overflow in one order and not in another."""
+    """Tell whether no number on the way exceeds MAX_MODERATE: far beyond it, sums overflow in one order and not in another."""
     reached = [0.0]
 
     def note(value: Value, array: Array) -> Array:
@@ -81,7 +81,7 @@ def stays_moderate(graph: Graph, feeds: Mapping[str, Array]) -> bool:
 
 
 def wakes_more(graph: Graph, feeds: Mapping[str, Array], known: Active) -> bool:
-    """Whether a feed wakes up hidden units that slept so far."""
+    """Tell whether a feed wakes up hidden units that slept so far."""
     active = dict[str, Array]()
     evaluate_values(graph, [], feeds, precision=np.float32, adjust=watch(rectified(graph), active))
     return any((units & ~known[layer]).any() for layer, units in active.items())

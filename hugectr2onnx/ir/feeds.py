@@ -24,7 +24,7 @@ PADDING = -1
 
 
 def smallest_batch(graph: Graph) -> int:
-    """The smallest batch at which every dimension is a whole number and every position taken of the batch exists."""
+    """Return the smallest batch at which every dimension is a whole number and every position taken of the batch exists."""
     dims = (dim for node in graph for type in node.types for dim in type.shape)
     unit = lcm(*(dim.factor.denominator for dim in dims if isinstance(dim, Batch)))
     needed = max((_rows_needed(node) for node in graph), default=1)
@@ -41,7 +41,7 @@ def _rows_needed(node: Node) -> int:
 def feeds_for(
     graph: Graph, batch: int, seed: int, scales: Sequence[float] = (), *, only_known: bool = False
 ) -> dict[str, Array]:
-    """Random inputs by name at a batch size.
+    """Return random inputs by name at a batch size.
 
     Float features are normal with a standard deviation of 1. With `scales` those of the second half of the samples are
     multiplied by them in turn: units that are dead on small features wake up on large ones. With `only_known` every key
@@ -56,7 +56,7 @@ def feeds_for(
 
 
 def fed_values(graph: Graph) -> Iterator[Value]:
-    """What layers and look-ups take: inputs, or what `RequestOp`s make of them, in the order of the inputs."""
+    """Tell what layers and look-ups take: inputs, or what `RequestOp`s make of them, in the order of the inputs."""
     seen = set[Value]()
     for value in graph.inputs:
         yield from _fed(value, seen)
@@ -74,7 +74,7 @@ def _fed(value: Value, seen: set[Value]) -> Iterator[Value]:
 
 
 def request(graph: Graph, values: Mapping[Value, Array], batch: int, *, whole: bool = False) -> dict[str, Array]:
-    """The inputs by name that make these `fed_values` of a batch; tables among the others get no keys.
+    """Return the inputs by name that make these `fed_values` of a batch; tables among the others get no keys.
 
     `whole`: padding is sent too, so that each place of padded keys is a key.
     """
@@ -95,7 +95,7 @@ def _operands(op: Op, results: Sequence[Array], whole: bool) -> tuple[Array, ...
 
 
 def _no_keys(op: SplitTables, place: int, batch: int) -> Array:
-    """The keys or the offsets of a table without keys."""
+    """Return the keys or the offsets of a table without keys."""
     return np.zeros(batch * op.slots[place // 2] + 1 if place % 2 else 0, np.int64)
 
 
@@ -122,7 +122,7 @@ def _feed(value: Value, batch: int, generator: np.random.Generator, free_width: 
 
 
 def padding_key_of(value: Value) -> int | None:
-    """The one key that is padding for the look-ups behind an input of keys; None where any negative key is."""
+    """Return the one key that is padding for the look-ups behind an input of keys; None where any negative key is."""
     for use in value.uses:
         op = use.node.op
         found = op.padding_key if isinstance(op, Lookup) else None
@@ -134,7 +134,7 @@ def padding_key_of(value: Value) -> int | None:
 
 
 def _emptied(keys: Array, padding: int, generator: np.random.Generator) -> Array:
-    """Keys with the hotness of real data: most slots hold a few, some none, some all places, and padding follows."""
+    """Return keys with the hotness of real data: most slots hold a few, some none, some all places, and padding follows."""
     width = keys.shape[-1]
     count = np.minimum(generator.geometric(0.4, (*keys.shape[:-1], 1)) - 1, width)
     count = np.where(generator.random(count.shape) < 0.05, width, count)
@@ -180,7 +180,7 @@ def _tables_behind(
 
 
 def _sample(table_keys: Array, generator: np.random.Generator) -> Array:
-    """Some keys of a table, the first and the last among them, without reading all of it."""
+    """Return some keys of a table, the first and the last among them, without reading all of it."""
     count = len(table_keys)
     if count <= SAMPLED_KEYS:
         return np.asarray(table_keys)

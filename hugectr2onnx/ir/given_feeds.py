@@ -51,14 +51,14 @@ class InputForm:
         return f"{self.dtype} [{', '.join('?' if dim is None else str(dim) for dim in self.shape)}]"
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of that shape can be fed as it is."""
+        """Tell whether an array of that shape can be fed as it is."""
         return len(shape) == len(self.shape) and all(
             size == dim for dim, size in zip(self.shape, shape, strict=True) if isinstance(dim, int)
         )
 
 
 def normalize_feeds(forms: Mapping[str, InputForm], feeds: object, ignored: Collection[str] = ()) -> dict[str, Array]:
-    """The array of each input by name, for a mapping, a pandas or polars DataFrame or an Arrow table by input names.
+    """Return the array of each input by name, for a mapping, a pandas or polars DataFrame or an Arrow table by input names.
 
     A value is an array, a nested list, a column of a frame, or a mapping or frame that holds the columns of the input, in
     order. Numbers take the width of the model: floats and integers become float32 where it takes floats, integers int64
@@ -84,7 +84,7 @@ def normalize_feeds(forms: Mapping[str, InputForm], feeds: object, ignored: Coll
 
 
 def normalize(name: str, form: InputForm, value: object) -> Array:
-    """One input as the model takes it. Raises FeedError."""
+    """Return one input as the model takes it. Raises FeedError."""
     array = _in_shape(form, _array(name, value))
     if not form.fits(array.shape):
         raise FeedError(f"input {name} is {array.dtype} {list(array.shape)}; the model takes {form}")
@@ -124,7 +124,7 @@ def check_offsets(name: str, offsets: Array, keys: int, whose: str) -> None:
 
 
 def _symbol(dim: int | str | None, size: int) -> tuple[str | None, Fraction]:
-    """The name of a symbolic dimension, None where it has none, and its length; `26N` counts in rows of N."""
+    """Return the name of a symbolic dimension, None where it has none, and its length; `26N` counts in rows of N."""
     match = _BATCH.fullmatch(dim) if isinstance(dim, str) else None
     if match is None:
         return dim if isinstance(dim, str) else None, Fraction(size)
@@ -132,7 +132,7 @@ def _symbol(dim: int | str | None, size: int) -> tuple[str | None, Fraction]:
 
 
 def _columns(value: object) -> Mapping[Any, Any] | None:
-    """The columns of a mapping or of a frame by name; None for anything else."""
+    """Return the columns of a mapping or of a frame by name; None for anything else."""
     if isinstance(value, Mapping):
         return value
     names = getattr(value, "column_names", getattr(value, "columns", None))

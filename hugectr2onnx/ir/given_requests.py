@@ -28,7 +28,7 @@ class RequestCheck:
 
 
 def request_checks(graph: Graph) -> tuple[RequestCheck, ...]:
-    """What inputs must satisfy beyond their types; none for a model whose keys are padded."""
+    """Tell what inputs must satisfy beyond their types; none for a model whose keys are padded."""
     found: dict[str, RequestCheck] = {}
     for node in graph:
         op, operands = node.op, node.inputs
@@ -61,7 +61,7 @@ def check_request(checks: tuple[RequestCheck, ...], feeds: Feeds) -> None:
 
 
 def _input_behind(value: Value) -> str | None:
-    """The input that a value is, or is another view of."""
+    """Return the input that a value is, or is another view of."""
     while not isinstance(value.op, Input):
         if len(value.inputs) != 1:
             return None

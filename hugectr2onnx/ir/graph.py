@@ -25,7 +25,7 @@ from hugectr2onnx.ir.types import Array, Dim, TensorType
 
 
 class Node:
-    """Where an operation stands: its op, operands, result types, a name hint and the layers it came from."""
+    """An operation in a graph: its op, operands, result types, a name hint and the layers it came from."""
 
     __slots__ = ("graph", "inputs", "name", "op", "sources", "types", "uses")
 
@@ -110,7 +110,7 @@ class Value(Operators):
         return self.graph.add(op, *operands)
 
     def lift(self, scalar: float) -> Value:
-        """A number as a constant of this value's graph."""
+        """Return a number as a constant of this value's graph."""
         return self.graph.const(np.float32(scalar))
 
 
@@ -223,7 +223,7 @@ class Graph:
         return self.prune()
 
     def clone(self) -> Graph:
-        """A copy with nodes of its own; constants are shared, not copied."""
+        """Return a copy with nodes of its own; constants are shared, not copied."""
         other = Graph(self.name)
         copies: dict[Node, Node] = {}
         for node in self:
@@ -280,14 +280,14 @@ class Graph:
         return dict(zip(op.names, self.sink.inputs, strict=True))
 
     def uses(self, value: Value) -> tuple[Use, ...]:
-        """The uses of a value, oldest consumer first."""
+        """Return the uses of a value, oldest consumer first."""
         return tuple(value.node.uses[value.index])
 
     def is_used(self, node: Node) -> bool:
         return bool(self._nx.succ[node])
 
     def users(self, node: Node, limit: int) -> tuple[Node, ...]:
-        """The nodes that use any result of a node, or none of them where there are more than `limit`."""
+        """Return the nodes that use any result of a node, or none of them where there are more than `limit`."""
         users = self._nx.succ[node]
         return tuple(users) if len(users) <= limit else ()
 
@@ -295,13 +295,13 @@ class Graph:
         return node in self._nx
 
     def __len__(self) -> int:
-        """How many operations there are, constants and the interface apart."""
+        """Return the number of operations, constants and the interface apart."""
         if self._count is None:
             self._count = sum(not isinstance(node.op, Input | Outputs | Const) for node in self._nx)
         return self._count
 
     def __iter__(self) -> Iterator[Node]:
-        """Inputs as declared, then operands before users, by post-order from the output, dead nodes last.
+        """Yield inputs as declared, then operands before users, by post-order from the output, dead nodes last.
 
         The order is that of the moment when the iteration began; it is kept until the graph changes, because dozens of
         passes ask for it and most of them change nothing.
@@ -321,11 +321,11 @@ class Graph:
         self._order = self._count = None
 
     def edges(self) -> Iterable[tuple[Node, Node, int, int]]:
-        """Every use as (producer, consumer, slot, output index), for the verifier."""
+        """Return every use as (producer, consumer, slot, output index), for the verifier."""
         return ((u, v, slot, data["index"]) for u, v, slot, data in self._nx.edges(keys=True, data=True))
 
     def find_cycle(self) -> list[Node]:
-        """The nodes of one cycle, or none. Looking for one is slow; an order with operands before users has none."""
+        """Return the nodes of one cycle, or none. Looking for one is slow; an order with operands before users has none."""
         places = {node: place for place, node in enumerate(self)}
         if all(places[operand.node] < places[node] for node in places for operand in node.inputs):
             return []

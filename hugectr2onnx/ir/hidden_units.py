@@ -18,7 +18,7 @@ Active = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class HiddenUnits:
-    """How many rectified units a layer has, and how many of them were ever other than zero."""
+    """The number of rectified units of a layer, and of those that were ever other than zero."""
 
     layer: str
     units: int
@@ -26,7 +26,7 @@ class HiddenUnits:
 
 
 def rectified(graph: Graph) -> dict[Value, str]:
-    """The results of the ReLUs of a graph, each with the name of its layer; of several in one layer each has a number.
+    """Return the results of the ReLUs of a graph, each with the name of its layer; of several in one layer each has a number.
 
     A result whose last axis differs from batch to batch has samples there, not units, and is left out.
     """
@@ -56,7 +56,7 @@ def watch(names: Mapping[Value, str], active: dict[str, Array]) -> Adjust:
 
 
 def joined(parts: Iterable[Active]) -> dict[str, Array]:
-    """What several feeds wake up together."""
+    """Tell what several feeds wake up together."""
     together: dict[str, Array] = {}
     for part in parts:
         for layer, active in part.items():
@@ -65,5 +65,5 @@ def joined(parts: Iterable[Active]) -> dict[str, Array]:
 
 
 def count(active: Active) -> tuple[HiddenUnits, ...]:
-    """The units of each layer, in order."""
+    """Return the units of each layer, in order."""
     return tuple(HiddenUnits(layer, len(units), int(units.sum())) for layer, units in active.items())

@@ -21,11 +21,11 @@ class Builder(Protocol[Built]):
     """An operand that can build operations: a value of a graph, or a pattern variable."""
 
     def build(self, op: Op, *operands: Any) -> Built:
-        """The operation on some operands, of which this is the first."""
+        """Return the operation on some operands, of which this is the first."""
 
 
 class Emitter(Protocol):
-    """What an op may ask of whatever writes ONNX (`backend.emitter`). Tensors are known by name."""
+    """The writer of ONNX as ops see it (`backend.onnx.emitter`). Tensors are known by name."""
 
     def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Append a node with one output and return the output's name."""
@@ -49,16 +49,16 @@ class Emitter(Protocol):
         """The version of the default ONNX domain that is written."""
 
     def const(self, value: Any, dtype: str = "f32") -> str:
-        """A small constant, stored once; `dtype` is `f32`, `i64` or `bool`."""
+        """Return a small constant, stored once; `dtype` is `f32`, `i64` or `bool`."""
 
     def stacked(self, name: str, *parts: TensorData) -> str:
-        """A constant made of arrays laid on top of one another, streamed and never joined in memory."""
+        """Return a constant made of arrays laid on top of one another, streamed and never joined in memory."""
 
     def array(self, name: str) -> Array:
-        """The contents of a constant operand; it then need not appear in the model as a tensor."""
+        """Return the contents of a constant operand; it then need not appear in the model as a tensor."""
 
     def type(self, name: str) -> TensorType:
-        """The type of an operand."""
+        """Return the type of an operand."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class Op:
     # The three take the operands one by one; `Any` lets each op name its own.
 
     def infer(self, *types: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:
-        """The types that come out for operand TensorTypes; raises ShapeError that names them."""
+        """Return the types that come out for operand TensorTypes; raises ShapeError that names them."""
         raise NotImplementedError
 
     def evaluate(self, *arrays: Any, **_: Any) -> Array | tuple[Array, ...]:
-        """The meaning, in the precision of the operand arrays."""
+        """Return the meaning, in the precision of the operand arrays."""
         raise NotImplementedError
 
     def emit(self, out: Emitter, *names: Any, **_: Any) -> str | tuple[str, ...]:
@@ -92,7 +92,7 @@ class Op:
         return "".join(f"_{c.lower()}" if c.isupper() else c for c in type(self).__name__).lstrip("_")
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes that differ from their defaults, for IR text."""
+        """Return the attributes that differ from their defaults, for IR text."""
         pairs = ((field, getattr(self, field.name)) for field in fields(self) if field.repr)
         return {field.name: value for field, value in pairs if value != field.default}
 

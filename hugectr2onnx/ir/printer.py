@@ -44,7 +44,7 @@ class PrintedGraph(Protocol):
 
 
 def print_graph(graph: PrintedGraph) -> str:
-    """The whole graph, an operation a line; constants appear where they are used."""
+    """Return the whole graph, an operation a line; constants appear where they are used."""
     names = Names()
     lines = [f"  {print_node(node, names)}" for node in graph if not isinstance(node.op, Const)]
     return "\n".join([f"graph @{graph.name} {{", *lines, "}"])
@@ -70,7 +70,7 @@ class Names:
 
 
 def print_node(node: PrintedNode, names: Names | None = None) -> str:
-    """One operation, such as `%fc1 = linear(%x, %w, %b) {activation=relu} : f32[N, 4]`."""
+    """Return one operation, such as `%fc1 = linear(%x, %w, %b) {activation=relu} : f32[N, 4]`."""
     names = names or Names()
     operands = [names.of(operand) for operand in node.inputs]
     if isinstance(node.op, Outputs):
@@ -87,7 +87,7 @@ def print_attributes(op: Op) -> str:
 
 
 def attribute_texts(op: Op) -> list[str]:
-    """Each attribute that differs from its default, such as `axis=1`."""
+    """Return each attribute that differs from its default, such as `axis=1`."""
     return [f"{name}={_spell(value)}" for name, value in op.attributes().items()]
 
 

@@ -1,4 +1,4 @@
-"""How far from the float64 reference an answer may be: the one rule of parity and of translation validation.
+"""The tolerance: how far from the float64 reference an answer may be. Parity and translation validation share it.
 
 `|d| <= max(1e-5 + 1e-5 * |ref|, 8 * noise)`, where noise is the largest error that the same reference makes in the same row
 when it is run in float32. A row is what lies along the last axis, so that one that float32 ruins does not loosen the others.
@@ -46,7 +46,7 @@ def _errors(reference: Array, rounded: Sequence[Array], found: Array) -> tuple[A
 
 
 def _noise(reference: Array, rounded: Array) -> Array:
-    """The largest finite error of each row, for each of its elements."""
+    """Return the largest finite error of each row, for each of its elements."""
     with np.errstate(all="ignore"):
         noise = np.abs(rounded.astype(np.float64) - reference)
     noise = np.where(np.isfinite(noise), noise, 0.0)

@@ -30,7 +30,7 @@ class DType(Enum):
 
     @staticmethod
     def of(array: Array) -> DType:
-        """The element type of an array; raises ShapeError for one that the IR does not have."""
+        """Return the element type of an array; raises ShapeError for one that the IR does not have."""
         for dtype, candidate in _NUMPY.items():
             if candidate == array.dtype:
                 return dtype
@@ -58,7 +58,7 @@ class Batch:
         return f"{top if top != 1 else ''}N{f'/{bottom}' if bottom != 1 else ''}"
 
     def at(self, batch: int) -> int:
-        """The length at a batch size; raises ShapeError where it is not whole."""
+        """Return the length at a batch size; raises ShapeError where it is not whole."""
         length = self.factor * batch
         if length.denominator != 1:
             raise ShapeError(f"{self} is not a whole number at a batch of {batch}")
@@ -99,7 +99,7 @@ def scale(dim: Dim, factor: int | Fraction) -> Dim:
 
 
 def elements(shape: Iterable[Dim]) -> Dim:
-    """The number of elements; raises ShapeError if two dimensions carry the batch."""
+    """Return the number of elements; raises ShapeError if two dimensions carry the batch."""
     count: Dim = 1
     for dim in shape:
         if isinstance(dim, Batch) and isinstance(count, Batch):
@@ -130,7 +130,7 @@ class TensorType:
         return TensorType(self.dtype, tuple(shape))
 
     def concrete(self, batch: int) -> tuple[int, ...]:
-        """The shape at a batch size; raises ShapeError where a dimension is not whole."""
+        """Return the shape at a batch size; raises ShapeError where a dimension is not whole."""
         return tuple(dim.at(batch) if isinstance(dim, Batch) else dim for dim in self.shape)
 
 

@@ -36,7 +36,7 @@ DefaultVectors = float | Mapping[str, float] | Sequence[tuple[str, float]] | Non
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a caller says about a model beyond its files, and what is wanted of the result.
+    """The options of `compile`: what a caller says about a model beyond its files, and wants of the result.
 
     A value is checked and brought to its normal form when the object is made; `dataclasses.replace` gives a changed copy.
     Raises OptionError.
@@ -331,7 +331,7 @@ class Options:
             object.__setattr__(self, field.name, value)
 
     def changed(self, **changes: Any) -> Options:
-        """A copy with other values. Raises TypeError for a name that is not an option."""
+        """Return a copy with other values. Raises TypeError for a name that is not an option."""
         known = [name for name, _ in descriptions()]
         for name in changes:
             if name not in known:
@@ -339,7 +339,7 @@ class Options:
         return dataclasses.replace(self, **changes)
 
     def to_metadata(self, read: Mapping[str, object] | None = None) -> str:
-        """What a model records of the options, as JSON; `read` replaces the values that name files.
+        """Tell what a model records of the options, as JSON; `read` replaces the values that name files.
 
         It holds no path, so that the same inputs give the same bytes.
         """
@@ -356,7 +356,7 @@ class Options:
 
     @staticmethod
     def from_metadata(text: str | None) -> Options:
-        """The options that a model records; the defaults for what it does not record, and for files that it was made of.
+        """Return the options that a model records; the defaults for what it does not record, and for files that it was made of.
 
         Raises FeedError for a text that `to_metadata` cannot have written.
         """
@@ -372,7 +372,7 @@ class Options:
     def from_manifest(
         path: str | os.PathLike[str], model: str | None = None, *, prefer: str | None = None, **changes: Any
     ) -> Options:
-        """The options that a saved model was made with, from the manifest.json beside it, with `changes`.
+        """Return the options that a saved model was made with, from the manifest.json beside it, with `changes`.
 
         model: its file name; may be left out where the manifest has one model. prefer: the name that is taken, where it is
         there, without `model`. Keys to keep and the description of an EmbeddingCollection are recorded by what they held,
@@ -399,7 +399,7 @@ class Options:
 
 
 def _models(path: str) -> dict[str, Any]:
-    """The metadata of each model in a manifest."""
+    """Return the metadata of each model in a manifest."""
     from hugectr2onnx.frontend.graph_json import json_text
 
     manifest = json_text.load(path, FeedError)
@@ -415,7 +415,7 @@ def descriptions() -> Iterator[tuple[str, Description]]:
 
 
 def recorded(text: str | None) -> dict[str, Any]:
-    """The recorded values as they stand, digests of files among them; empty where nothing is recorded."""
+    """Return the recorded values as they stand, digests of files among them; empty where nothing is recorded."""
     from hugectr2onnx.frontend.graph_json import json_text
 
     values = json_text.parse(text, f"the metadata {METADATA_KEY}", FeedError) if text is not None else {}

@@ -21,7 +21,7 @@ MOST_ELEMENTS = 1 << 26
 
 
 def one_of(choices: Sequence[int]) -> Callable[[Any, str], int]:
-    """A check for an integer among the choices."""
+    """Return a check for an integer among the choices."""
 
     def check(value: object, name: str) -> int:
         if isinstance(value, Integral) and not isinstance(value, bool) and value in choices:
@@ -34,7 +34,7 @@ def one_of(choices: Sequence[int]) -> Callable[[Any, str], int]:
 
 
 def interface(value: object, name: str) -> str:
-    """One of the forms in which keys come in."""
+    """Return one of the forms in which keys come in."""
     if value in INTERFACES:
         return str(value)
     raise OptionError(f"{name} is {shown(value)}; it must be one of {', '.join(INTERFACES)}")
@@ -51,7 +51,7 @@ def boolean(value: object, name: str) -> bool:
 
 
 def output_names(value: object, name: str) -> tuple[str, ...] | None:
-    """Names of tensors, each once; None for the predictions."""
+    """Return names of tensors, each once; None for the predictions."""
     if value is None:
         return None
     names = (value,) if isinstance(value, str) else value
@@ -64,14 +64,14 @@ def output_names(value: object, name: str) -> tuple[str, ...] | None:
 
 
 def printable(value: object, name: str) -> str:
-    """A text without control characters."""
+    """Return a text without control characters."""
     if isinstance(value, str) and value.isprintable():
         return value
     raise OptionError(f"{name} is {shown(value)}; give a text without control characters")
 
 
 def path(value: object, name: str) -> str | None:
-    """The path of a folder or file; None where none is given."""
+    """Return the path of a folder or file; None where none is given."""
     if value is None:
         return None
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
@@ -81,7 +81,7 @@ def path(value: object, name: str) -> str | None:
 
 
 def gpus(value: object, name: str) -> int | None:
-    """The number of GPUs of the training; None where it is not given."""
+    """Return the number of GPUs of the training; None where it is not given."""
     from hugectr2onnx.frontend.weights.localized import MOST_GPUS
 
     if value is None:
@@ -90,21 +90,21 @@ def gpus(value: object, name: str) -> int | None:
 
 
 def bytes_allowed(value: object, name: str) -> int | None:
-    """A number of bytes from 1 on; None where there is no limit."""
+    """Return a number of bytes from 1 on; None where there is no limit."""
     if value is None:
         return None
     return Fields({name: value}, "the options", OptionError).integer(name, minimum=1, maximum=INT64_MAX)
 
 
 def key(value: object, name: str) -> int | None:
-    """A key, which is any 64-bit integer; None where none is given."""
+    """Return a key, which is any 64-bit integer; None where none is given."""
     if value is None:
         return None
     return Fields({name: value}, "the options", OptionError).integer(name, minimum=-INT64_MAX - 1, maximum=INT64_MAX)
 
 
 def slot_sizes(value: Any, name: str) -> tuple[int, ...] | None:
-    """The reader's `slot_size_array`, whose sum is a 64-bit integer; None where it is empty."""
+    """Return the reader's `slot_size_array`, whose sum is a 64-bit integer; None where it is empty."""
     if value is None:
         return None
     plain: Any = value.tolist() if hasattr(value, "tolist") else value
@@ -174,14 +174,14 @@ def _listed(value: object) -> object:
 
 
 def row_formats(value: object, name: str) -> str | dict[str, str]:
-    """A row format, or {embedding top: row format}."""
+    """Return a row format, or {embedding top: row format}."""
     from hugectr2onnx.tables.row_format import BY_NAME
 
     return _per_table(value, name, [*BY_NAME], "a row format is")
 
 
 def key_maps(value: object, name: str) -> str | dict[str, str]:
-    """A key-map strategy, or {embedding top: strategy}."""
+    """Return a key-map strategy, or {embedding top: strategy}."""
     from hugectr2onnx.passes.lookups.strategies import STRATEGY_NAMES
 
     return _per_table(value, name, STRATEGY_NAMES, "it must be")
@@ -215,7 +215,7 @@ def _per_table(value: object, name: str, known: Sequence[str], must: str) -> str
 
 
 def default_vectors(value: object, name: str) -> float | dict[str, float] | tuple[tuple[str, float], ...] | None:
-    """A number, {table: number}, or the (table, number) pairs of a ps.json in its order."""
+    """Return a number, {table: number}, or the (table, number) pairs of a ps.json in its order."""
     from hugectr2onnx.options import parameter_server
 
     if value is None:
@@ -232,7 +232,7 @@ def default_vectors(value: object, name: str) -> float | dict[str, float] | tupl
 
 
 def _float32(value: object, name: str) -> float:
-    """A number that float32 holds."""
+    """Return a number that float32 holds."""
     number = Fields({name: value}, "the options", OptionError).number(name)
     if not abs(number) <= MAX_FLOAT32:
         raise OptionError(f"{name} is {shown(value)}; it must be a number that float32 holds")
@@ -245,7 +245,7 @@ def kept_keys(value: object, name: str) -> dict[str, object]:
 
 
 def description(value: object, name: str) -> object:
-    """A mapping, or the path of a JSON file: reading it tells what is wrong with it."""
+    """Return a mapping, or the path of a JSON file: reading it tells what is wrong with it."""
     return value
 
 

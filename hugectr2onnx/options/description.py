@@ -1,4 +1,4 @@
-"""What an option is, as data: its documentation, its flag, its check, and whether a model records it."""
+"""Describe an option as data: its documentation, its flag, its check, and whether a model records it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY = "hugectr2onnx.option"
 
 @dataclass(frozen=True)
 class Flag:
-    """How the command line takes an option.
+    """The flag by which the command line takes an option.
 
     `parse` turns the text of one use into a value and raises OptionError. With `collect` a flag may be repeated, and
     `collect` makes one value of those of all uses. A flag with a `constant` takes no text: it sets that value.
@@ -70,7 +70,7 @@ def option(
 
 
 def describe(field: dataclasses.Field[Any]) -> Description:
-    """The description of a field of `Options`."""
+    """Return the description of a field of `Options`."""
     described = field.metadata[_KEY]
     assert isinstance(described, Description)
     return described

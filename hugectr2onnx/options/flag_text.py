@@ -55,7 +55,7 @@ def _dim(text: str, dim: str) -> int | str:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object, or the name of a file that holds one. Raises GraphJsonError for such a file that is wrong."""
+    """Return a JSON object, or the name of a file that holds one. Raises GraphJsonError for such a file that is wrong."""
     from hugectr2onnx.frontend.graph_json import json_text
 
     is_text = text.lstrip().startswith("{")
@@ -105,7 +105,7 @@ def lists_by_name(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def per_table(texts: Sequence[str]) -> str | dict[str, str]:
-    """One value for all tables, or {TOP: value} where each text is TOP=VALUE."""
+    """Return one value for all tables, or {TOP: value} where each text is TOP=VALUE."""
     named = {top: value for top, equals, value in (each.rpartition("=") for each in texts) if equals}
     plain = [each for each in texts if "=" not in each]
     if len(plain) + bool(named) > 1 or len(named) + len(plain) < len(texts):
@@ -128,7 +128,7 @@ def per_layer(texts: Sequence[str]) -> str | dict[str, str]:
 
 
 def numbers_per_table(texts: Sequence[str]) -> object:
-    """A number, {TOP: number}, or the name of a file."""
+    """Return a number, {TOP: number}, or the name of a file."""
     given = per_table(texts)
     if isinstance(given, dict):
         return {top: _number(text) for top, text in given.items()}

@@ -1,4 +1,4 @@
-"""What the configuration of an HPS deployment (ps.json) says about a model: the vectors of unknown keys (formats 6.1)."""
+"""Read from the configuration of an HPS deployment (ps.json) the vectors of unknown keys of a model (formats 6.1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_defaults(path: str) -> Defaults:
 
 
 def defaults_of(config: Any, where: str, model: str = "") -> Defaults:
-    """The same of a parsed configuration; `model` may be empty where it has one model only."""
+    """Return the same of a parsed configuration; `model` may be empty where it has one model only."""
     entries = Fields(config, where, OptionError).children(MODELS)
     names = [entry.string("model", "") for entry in entries]
     chosen = [entry for entry, name in zip(entries, names, strict=True) if model in ("", name)]

@@ -1,4 +1,4 @@
-"""Which of two equal forms is faster: every tuned threshold of the passes, and the questions that passes ask.
+"""Tell which of two equal forms is faster: every tuned threshold of the passes, and the questions that passes ask.
 
 A threshold holds for onnxruntime's CPU. All were measured with onnxruntime 1.32 and one thread on two cores of a virtual AMD
 EPYC, the two forms in turn; `python -m benchmarks thresholds` measures them again. Another onnxruntime, or another machine,
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where one form begins to beat another.
+    """A number from which on one form beats another.
 
     unit: what is counted. below, above: the form that is faster on that side.
     """
@@ -69,92 +69,92 @@ MIN_INT8_COLUMNS = Threshold(48, "columns of a product", "a product of floats", 
 
 
 def is_worth_transposing(values_read: int, reshapes: float) -> bool:
-    """Whether a column [N, 1] of products that read so many values is faster as a row, for so many Reshapes."""
+    """Tell whether a column [N, 1] of products that read so many values is faster as a row, for so many Reshapes."""
     return values_read >= MIN_COLUMN_READS.value * (1 + reshapes)
 
 
 def is_worth_splitting_rows(columns: int) -> bool:
-    """Whether the columns of one product may become rows of which each goes its own way."""
+    """Tell whether the columns of one product may become rows of which each goes its own way."""
     return columns <= MAX_SPLIT_COLUMNS.value
 
 
 def is_worth_expanding(steps: int, factors: int) -> bool:
-    """Whether a recurrence of so many operations is faster as a sum of products of its factors."""
+    """Tell whether a recurrence of so many operations is faster as a sum of products of its factors."""
     return steps >= MIN_RECURRENCE_STEPS.value and factors <= MAX_RECURRENCE_FACTORS.value
 
 
 def is_worth_batching(products: int) -> bool:
-    """Whether so many products of a weight and an expert's matrix are faster as one product for each sample."""
+    """Tell whether so many products of a weight and an expert's matrix are faster as one product for each sample."""
     return MIN_BATCHED_PRODUCTS.value <= products <= MAX_BATCHED_PRODUCTS.value
 
 
 def is_worth_flattening(result_values: float) -> bool:
-    """Whether a linear on [N, s, k] with so many result values per sample is faster as a Gemm on [N s, k]."""
+    """Tell whether a linear on [N, s, k] with so many result values per sample is faster as a Gemm on [N s, k]."""
     return result_values <= MAX_FLATTENED_VALUES.value
 
 
 def is_worth_merging(operand_columns: int, columns: int) -> bool:
-    """Whether a product with so many columns is worth merging with others of the same operand."""
+    """Tell whether a product with so many columns is worth merging with others of the same operand."""
     return columns <= MAX_MERGED_WIDTH.value and operand_columns >= MIN_MERGED_OPERAND.value
 
 
 def fits_merged_product(columns: int) -> bool:
-    """Whether so many columns still belong into one merged product."""
+    """Tell whether so many columns still belong into one merged product."""
     return columns <= MAX_MERGED_COLUMNS.value
 
 
 def is_narrow_product(operand_columns: int, columns: int) -> bool:
-    """Whether reading its operand is what a product costs, so that copying the operand first does not pay."""
+    """Tell whether reading its operand is what a product costs, so that copying the operand first does not pay."""
     return columns * MIN_NARROW_RATIO.value <= operand_columns
 
 
 def is_worth_distributing(parts: int) -> bool:
-    """Whether a narrow product of so many joined operands is faster as a sum of products."""
+    """Tell whether a narrow product of so many joined operands is faster as a sum of products."""
     return parts <= MAX_DISTRIBUTED_PARTS.value
 
 
 def is_worth_broadcasting(repeats: int) -> bool:
-    """Whether columns that repeat so often are faster broadcast than copied."""
+    """Tell whether columns that repeat so often are faster broadcast than copied."""
     return repeats >= MIN_BROADCAST_REPEATS.value
 
 
 def is_worth_sharing(repeats: int) -> bool:
-    """Whether a row that repeats so often is worth a product of its own before it is repeated."""
+    """Tell whether a row that repeats so often is worth a product of its own before it is repeated."""
     return repeats >= MIN_SHARED_REPEATS.value
 
 
 def is_worth_splitting_product(products: int) -> bool:
-    """Whether so many products beside the repeated one are faster than one product of joined columns."""
+    """Tell whether so many products beside the repeated one are faster than one product of joined columns."""
     return products <= MAX_SHARED_PRODUCTS.value
 
 
 def is_worth_joining_again(columns: int) -> bool:
-    """Whether a product with so many columns pays for joining its features a second time."""
+    """Tell whether a product with so many columns pays for joining its features a second time."""
     return columns >= MIN_REJOINED_COLUMNS.value
 
 
 def is_worth_unit_length(columns: int) -> bool:
-    """Whether a layer normalization of so many columns is faster as a division by a length."""
+    """Tell whether a layer normalization of so many columns is faster as a division by a length."""
     return 1 < columns <= MAX_UNIT_LENGTH_COLUMNS.value
 
 
 def is_worth_adding_by_product(width: int, *, features: bool) -> bool:
-    """Whether a product adds up slots of so many values faster; a reduction must multiply `features` first."""
+    """Tell whether a product adds up slots of so many values faster; a reduction must multiply `features` first."""
     return width <= (MAX_FEATURE_MACHINE_WIDTH if features else MAX_MACHINE_WIDTH).value
 
 
 def is_worth_taking(taken: int, needed: int) -> bool:
-    """Whether taking so many products in runs costs less than taking the needed ones by themselves."""
+    """Tell whether taking so many products in runs costs less than taking the needed ones by themselves."""
     return taken <= MAX_TAKEN_RATIO.value * needed
 
 
 def is_worth_moving_steps(head_width: int, *steps: int) -> bool:
-    """Whether heads of this width over so many steps are faster with the steps moved to the end."""
+    """Tell whether heads of this width over so many steps are faster with the steps moved to the end."""
     return head_width <= MAX_NARROW_HEAD.value and head_width * max(steps) <= MAX_NARROW_SEQUENCE.value
 
 
 def is_worth_stacking(multiplications: int, heads: int, values: int) -> bool:
-    """Whether stacked heads are worth so many more multiplications, for so many values that need not be moved."""
+    """Tell whether stacked heads are worth so many more multiplications, for so many values that need not be moved."""
     return multiplications <= MULTIPLICATIONS_PER_HEAD.value * heads + MULTIPLICATIONS_PER_VALUE.value * values
 
 

@@ -101,7 +101,7 @@ class _Worklist:
         return self.fires
 
     def _rules_for(self, node: Node) -> list[Rule]:
-        """The rules whose root is the node's op or a class above it."""
+        """Return the rules whose root is the node's op or a class above it."""
         kind = type(node.op)
         if kind not in self.rules:
             self.rules[kind] = [each for each in self.all_rules if issubclass(kind, each.pattern.root_type)]

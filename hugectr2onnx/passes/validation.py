@@ -34,7 +34,7 @@ class Validation:
                     raise PassError(f"{pass_name} changes output {name}: {difference}")
 
     def _difference(self, expected: Expectation, name: str, found: Array) -> str:
-        """What is wrong with an output, or nothing."""
+        """Tell what is wrong with an output, or nothing."""
         reference = expected.reference[name]
         if reference.shape != found.shape:
             return f"shape {reference.shape} becomes {found.shape}"

@@ -106,12 +106,12 @@ class ModelBuilder:
         return self.dropout(self.relu(self.fc(bottom, f"fc{number}", width), f"relu{number}"), f"dropout{number}")
 
     def graph(self) -> Json:
-        """The parsed JSON, Slices inserted."""
+        """Return the parsed JSON, Slices inserted."""
         layers = [self._data, *self._embeddings, *self._layers]
         return {"layers": [_widened(layer) for layer in insert_slices(layers, self.layer_attrs)]}
 
     def text(self) -> str:
-        """The file: keys sorted, indent 2, no newline at the end (formats 1.1)."""
+        """Return the file: keys sorted, indent 2, no newline at the end (formats 1.1)."""
         return json.dumps(self.graph(), indent=2, sort_keys=True)
 
 

@@ -98,7 +98,7 @@ def write_sample(
 
 
 def sample(name: str) -> Sample:
-    """The sample of that name; raises UnsupportedError with the names that there are."""
+    """Return the sample of that name; raises UnsupportedError with the names that there are."""
     if name not in SAMPLES:
         raise UnsupportedError(f"there is no sample {name!r}; there are {', '.join(SAMPLES)}")
     return SAMPLES[name]

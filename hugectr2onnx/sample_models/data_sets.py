@@ -115,7 +115,7 @@ class _Planted:
 
 
 def _logits(outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The logit of each label; two columns of a softmax are one label."""
+    """Return the logit of each label; two columns of a softmax are one label."""
     found = {}
     for name, array in outputs.items():
         chance = array[:, 1:2] if array.shape[1] == 2 else array
@@ -200,7 +200,7 @@ def _write_parquet(path: Path, chunks: Iterator[DrawnSamples], rows: int, sizes:
 
 
 def _key_column(pa: Any, keys: Array, offset: int) -> Any:
-    """One key a row, or lists without the padding; without the offset of the slot."""
+    """Return one key a row, or lists without the padding; without the offset of the slot."""
     there = keys != PADDING
     if keys.shape[1] == 1 and there.all():
         return pa.array(keys[:, 0] - offset)
@@ -219,7 +219,7 @@ def _write_norm(path: Path, chunks: Iterator[DrawnSamples], rows: int, _: Sequen
 
 
 def _norm_records(chunk: DrawnSamples) -> bytes:
-    """All records of a chunk: made as wide as the widest could be, then without the places of missing keys."""
+    """Return all records of a chunk: made as wide as the widest could be, then without the places of missing keys."""
     rows, slots, width = chunk.keys.shape
     there = chunk.keys != PADDING
     counts = there.sum(2, dtype="<i4").view(np.uint8).reshape(rows, slots, 4)

@@ -9,7 +9,7 @@ USERS, GOODS, CATEGORIES = 192_403, 63_001, 801
 
 
 def din(size: Size) -> ModelBuilder:
-    """The last slot of goods and categories is the target; the attention's perceptron scores each pair with it."""
+    """Return the last slot of goods and categories is the target; the attention's perceptron scores each pair with it."""
     history, vec = size.width(10, 4), size.width(18, 4)
     model = ModelBuilder(
         SparseParam("UserID", 1), SparseParam("GoodID", history + 1), SparseParam("CateID", history + 1)
@@ -50,7 +50,7 @@ def _attend(model: ModelBuilder, history: int, width: int, hidden: int) -> None:
 
 
 def bst(size: Size) -> ModelBuilder:
-    """A transformer over the history; `dense` is the length of the history."""
+    """Return a transformer over the history; `dense` is the length of the history."""
     history, vec, hidden = size.width(10, 5), size.width(16, 4), size.width(32, 8)
     inputs = {"UserID": 1, "GoodID": history, "Target_Good": 1, "CateID": history, "Target_Cate": 1}
     model = ModelBuilder(*(SparseParam(top, slots) for top, slots in inputs.items()), dense=1)
@@ -76,7 +76,7 @@ def bst(size: Size) -> ModelBuilder:
 
 
 def _transform(model: ModelBuilder, history: int, hidden: int, heads: int) -> None:
-    """One transformer block over the embedded history [N, history, hidden] -> `attention_ffn_layer_norm`."""
+    """Add one transformer block over the embedded history [N, history, hidden] -> `attention_ffn_layer_norm`."""
     lengths = {"max_sequence_len_from": history, "max_sequence_len_to": history}
     model.add("SequenceMask", ["dense", "dense"], "sequence_mask", **lengths)
     model.concat(["sparse_embedding_cate", "sparse_embedding_good"], "hist_emb_list", axis=2)

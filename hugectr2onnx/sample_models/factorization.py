@@ -8,7 +8,7 @@ from hugectr2onnx.sample_models.size import Size, skewed_slots
 
 
 def deepfm(size: Size) -> ModelBuilder:
-    """The last number of each vector is the weight of its key in the linear part."""
+    """Return the last number of each vector is the weight of its key in the linear part."""
     model = ModelBuilder(SparseParam("data1", 26, fixed=False), dense=13)
     rows, vec, width = size.rows("sparse_embedding1", 300_000), size.width(10, 4), size.width(400, 32)
     model.slot_size_array = tuple(skewed_slots(rows))

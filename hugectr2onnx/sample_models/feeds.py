@@ -25,7 +25,7 @@ from hugectr2onnx.sample_models.plans import reader_sizes
 
 
 def sample_feeds(sample: SamplePaths, batch: int, seed: int = 0) -> dict[str, Array]:
-    """Inputs of a sample model, by name: see `random_feeds`."""
+    """Return inputs of a sample model, by name: see `random_feeds`."""
     return random_feeds(sample.graph, sample.weights, batch, seed, slot_size_array=sample.slot_size_array)
 
 
@@ -38,7 +38,7 @@ def random_feeds(
     input_shapes: Mapping[str, Sequence[int | str | None]] | None = None,
     slot_size_array: Sequence[int] | None = None,
 ) -> dict[str, Array]:
-    """Inputs for any model: `dense` float32 [batch, dense_dim], each sparse top int64 [batch, slot_num, max_nnz].
+    """Return inputs for any model: `dense` float32 [batch, dense_dim], each sparse top int64 [batch, slot_num, max_nnz].
 
     Keys are those of the tables, the r-th most frequent one of a slot with a probability of about 1/r; each slot has
     favourites of its own. `slot_size_array` is the reader's list by which the keys in the tables were offset: a slot then
@@ -89,7 +89,7 @@ class _KnownKeys:
     sizes: tuple[int, ...]
 
     def of_slot(self, slot: int) -> Array:
-        """The keys that a slot may hold, the most frequent one first."""
+        """Return the keys that a slot may hold, the most frequent one first."""
         if self.clause.type == ONE_HOT:
             return np.arange((self.clause.slot_size_array or ())[slot])
         keys: Array = np.asarray(self.table.keys)

@@ -71,7 +71,7 @@ def _invent_dense(
     input_shapes: Mapping[str, Sequence[int | str | None]],
     seed: int,
 ) -> tuple[DenseRecorder, InventedStatistics]:
-    """A dry import that asks for weights layer by layer and is given invented ones."""
+    """Return a dry import that asks for weights layer by layer and is given invented ones."""
     options = Options(convert_embedding=False, layer_attrs=layer_attrs, input_shapes=input_shapes)
     dense, statistics = DenseRecorder(_generator(seed, "dense")), InventedStatistics(_generator(seed, "ntp"))
     importer = Importer(clauses, Sources(dense, statistics), ResolvedOptions(options))
@@ -82,5 +82,5 @@ def _invent_dense(
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:
-    """A stream of its own for each file, whatever else the model holds."""
+    """Return a stream of its own for each file, whatever else the model holds."""
     return np.random.default_rng([seed % (1 << 64), zlib.crc32(name.encode())])

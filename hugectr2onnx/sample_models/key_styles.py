@@ -1,4 +1,4 @@
-"""What the keys of a table look like (see `tables.invent_keys`)."""
+"""Styles of keys that an invented table may have (see `tables.invent_keys`)."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def neumf(size: Size) -> ModelBuilder:
 
 
 def _ratings(size: Size, embedding: str, vec: int) -> ModelBuilder:
-    """A user and an item; the reader wants a dense feature, which no layer reads."""
+    """Return a user and an item; the reader wants a dense feature, which no layer reads."""
     model = ModelBuilder(SparseParam("data", 2), dense=1)
     rows = size.rows(embedding, ROWS)
     model.slot_size_array = tuple(skewed_slots(rows, 2))

@@ -1,4 +1,4 @@
-"""What each table of a model should hold, settled before anything is written."""
+"""Plan what each table of a model should hold, before anything is written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TablePlan:
 def plan_tables(
     clauses: GraphClauses, rows: Rows, keys: Keys, slot_size_array: Sequence[int] | None
 ) -> tuple[TablePlan, ...]:
-    """A plan for each embedding that HugeCTR writes, which are all but Hybrid ones (formats 2.4).
+    """Return a plan for each embedding that HugeCTR writes, which are all but Hybrid ones (formats 2.4).
 
     Raises WeightsError for a table that is too large to invent, and for arguments that do not fit the graph.
     """

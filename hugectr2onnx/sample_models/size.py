@@ -1,4 +1,4 @@
-"""How large a sample becomes."""
+"""The size of a sample model."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ MOST_USES = 5
 
 
 def insert_slices(layers: Sequence[Layer], layer_attrs: Mapping[str, Mapping[str, object]]) -> list[Layer]:
-    """The layers with a Slice `T -> T_slice0, T_slice1, ...` before the first consumer of every shared tensor T."""
+    """Return the layers with a Slice `T -> T_slice0, T_slice1, ...` before the first consumer of every shared tensor T."""
     dense = [layer for layer in layers if _is_dense(layer)]
     uses = Counter(name for layer in dense for name in _names(layer["bottom"]))
     shared = {name: count for name, count in uses.items() if count > 1}
@@ -54,7 +54,7 @@ def _rename(layer: Layer, bottoms: list[str], shared: Mapping[str, int], seen: C
 
 
 def _widths(layers: Sequence[Layer], layer_attrs: Mapping[str, Mapping[str, object]]) -> dict[str, int]:
-    """The last dimension of every tensor, from an import without weights; it takes a shared tensor as it is."""
+    """Return the last dimension of every tensor, from an import without weights; it takes a shared tensor as it is."""
     from hugectr2onnx.frontend.graph_json import reader
     from hugectr2onnx.frontend.layers.layer import REGISTRY
     from hugectr2onnx.frontend.recovery import dry_import

@@ -28,7 +28,7 @@ class InventedKeys:
 
 
 def write_table(folder: Path, plan: TablePlan, keys: np.random.Generator, vectors: np.random.Generator) -> None:
-    """The folder of one table: key, emb_vector, and slot_id where HugeCTR writes it (formats 2.1)."""
+    """Write the folder of one table: key, emb_vector, and slot_id where HugeCTR writes it (formats 2.1)."""
     invented = invent_keys(plan, keys)
     writer.make_folder(folder)
     writer.write_array(folder / "key", invented.keys, "<i8")
@@ -68,7 +68,7 @@ def distinct(limit: int, count: int, generator: np.random.Generator) -> Array:
 
 
 def _complete(sizes: Sequence[int]) -> InventedKeys:
-    """Every id of every slot, grouped by GPU, then slot."""
+    """Return every id of every slot, grouped by GPU, then slot."""
     slots = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(slots % GPUS, kind="stable")
     return InventedKeys(order.astype(np.int64), slots[order])

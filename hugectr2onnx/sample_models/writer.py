@@ -19,7 +19,7 @@ CHUNK_ROWS = 1 << 16
 
 @contextmanager
 def staged(folder: Path, without: str = "") -> Iterator[Path]:
-    """A scratch folder whose entries move to `folder` when the block ends well, and vanish otherwise.
+    """Make a scratch folder whose entries move to `folder` when the block ends well, and vanish otherwise.
 
     Nothing that lies in `folder` is replaced: raises OutputError where it has an entry of such a name, or one named `without`.
     """
@@ -81,7 +81,7 @@ def write_vectors(path: Path, rows: int, vec_size: int, deviation: float, genera
 
 
 def ntp_text(entries: Sequence[tuple[Array, Array]]) -> str:
-    """The ntp file: indents of 2, 4 and 6, numbers as std::to_string prints them."""
+    """Return the ntp file: indents of 2, 4 and 6, numbers as std::to_string prints them."""
     layers = [
         f'    {{\n      "type": "BatchNorm",\n      "mean": [{_numbers(mean)}],\n      "var": [{_numbers(var)}]\n    }}'
         for mean, var in entries

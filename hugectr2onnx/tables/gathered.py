@@ -61,11 +61,11 @@ class Gathered:
         return self.source.ndim
 
     def reshape(self, *shape: int) -> Gathered:
-        """The same rows of one number as numbers: only `reshape(-1)` of a table of one column."""
+        """Return the same rows of one number as numbers: only `reshape(-1)` of a table of one column."""
         return replace(self, source=self.source.reshape(*shape))
 
     def places(self, rows: slice | Array) -> Array:
-        """Where some rows of the source go, negative for nowhere; a row of the source goes to one place at most."""
+        """Tell where some rows of the source go, negative for nowhere; a row of the source goes to one place at most."""
         if self.keys is None:
             return self._inverse[rows]
         keys = np.asarray(self.keys)[rows]
@@ -88,11 +88,11 @@ class Gathered:
         return len(self.order)
 
     def __getitem__(self, rows: slice) -> Array:
-        """A stretch of its rows, as an array of their own."""
+        """Return a stretch of its rows, as an array of their own."""
         return self.take(self.order[rows])
 
     def rows(self, numbers: Array) -> Array:
-        """Rows from anywhere."""
+        """Return rows from anywhere."""
         order = self.order[numbers]
         if not len(self.source):
             return self.take(order)
@@ -101,7 +101,7 @@ class Gathered:
         return self.format.encode(found)
 
     def take(self, order: Array, out: Array | None = None) -> Array:
-        """Rows of the source by number, `fill` for negative ones; in `out`, where it is given and that is possible."""
+        """Return rows of the source by number, `fill` for negative ones; in `out`, where it is given and that is possible."""
         return self.format.encode(self._take(order, out))
 
     def _take(self, order: Array, out: Array | None) -> Array:
@@ -116,7 +116,7 @@ class Gathered:
         return rows
 
     def chunks(self, size: int = CHUNK_BYTES) -> Iterator[Array]:
-        """All rows in order, some bytes at a time."""
+        """Return all rows in order, some bytes at a time."""
         step = max(1, size // max(1, self.row_bytes))
         return (self[start : start + step] for start in range(0, len(self), step))
 
@@ -145,28 +145,28 @@ class Converted:
         return self.source.ndim
 
     def reshape(self, *shape: int) -> Converted:
-        """The same rows of one number as numbers: only `reshape(-1)` of a table of one column."""
+        """Return the same rows of one number as numbers: only `reshape(-1)` of a table of one column."""
         return replace(self, source=self.source.reshape(*shape))
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, rows: slice) -> Array:
-        """A stretch of its rows, as an array of their own."""
+        """Return a stretch of its rows, as an array of their own."""
         return self.format.encode(paging.guarded(np.asarray(self.source)[rows]))
 
     def rows(self, numbers: Array) -> Array:
-        """Rows from anywhere."""
+        """Return rows from anywhere."""
         return self.format.encode(paging.take(self.source, numbers))
 
     def chunks(self, size: int = CACHED_BYTES) -> Iterator[Array]:
-        """All rows in order, from so many bytes of the source at a time."""
+        """Yield all rows in order, from so many bytes of the source at a time."""
         for chunk in paging.chunks(self.source, size):
             yield self.format.encode(np.asarray(chunk))
 
 
 def convert(part: TensorData, format: RowFormat) -> TensorData:
-    """The rows as a format stores them."""
+    """Return the rows as a format stores them."""
     if format.is_exact:
         return part
     if isinstance(part, Converted | Gathered):

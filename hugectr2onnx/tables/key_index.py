@@ -36,7 +36,7 @@ class KeyIndex(Protocol):
         """Whether no key of 0 and more stands twice; the rows of a key that does are any of its rows."""
 
     def rows(self, keys: Array) -> Array:
-        """The row of each key, -1 where the table lacks it or the key is negative."""
+        """Return the row of each key, -1 where the table lacks it or the key is negative."""
 
 
 class KeyColumn(np.ndarray[Any, Any]):
@@ -76,25 +76,25 @@ class KeyColumn(np.ndarray[Any, Any]):
 
 
 def column(keys: Array) -> KeyColumn:
-    """The keys with their index, which is the same one each time where `keys` are a KeyColumn already."""
+    """Return the keys with their index, which is the same one each time where `keys` are a KeyColumn already."""
     return keys if isinstance(keys, KeyColumn) else np.asarray(keys).view(KeyColumn)
 
 
 def signed_column(keys: Array) -> KeyColumn:
-    """The keys with an index that takes negative numbers for keys like any other."""
+    """Return the keys with an index that takes negative numbers for keys like any other."""
     known = np.asarray(keys).view(KeyColumn)
     known.signed = True
     return known
 
 
 def is_dense(keys: Array) -> bool:
-    """Whether a row number for every number from the smallest to the largest key is the smaller index."""
+    """Tell whether a row number for every number from the smallest to the largest key is the smaller index."""
     known = column(keys)
     return known.high - known.low + 1 <= max(SPREAD * known.count, MAX_SMALL_RANGE)
 
 
 def build_index(keys: KeyColumn) -> KeyIndex:
-    """The index that is the smaller for these keys."""
+    """Return the index that is the smaller for these keys."""
     return RangeIndex.of(keys) if is_dense(keys) else SortedIndex.of(keys)
 
 

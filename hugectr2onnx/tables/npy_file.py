@@ -19,7 +19,7 @@ MAX_DIMS = 8
 
 
 def read_npy(path: str | os.PathLike[str], error: type[HugeCTR2ONNXError], what: str) -> Array:
-    """The array of a file, mapped where it is large.
+    """Return the array of a file, mapped where it is large.
 
     Raises `error` for anything that is not a .npy file of plain values that is as long as its header says.
     """

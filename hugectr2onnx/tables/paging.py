@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 64
 
 
 def chunks(array: Array, size: int = CHUNK_BYTES) -> Iterator[Array]:
-    """The rows in order, some bytes at a time, pages given back behind them; of an array that is not mapped, just rows.
+    """Yield the rows in order, some bytes at a time, pages given back behind them; of an array that is not mapped, just rows.
 
     Raises WeightsError where the file of a mapped one has become shorter.
     """
@@ -87,7 +87,7 @@ def read(array: Array, out: Array) -> None:
 
 
 def copied(array: Array) -> Array:
-    """The same rows in memory of our own where they are mapped: to touch what somebody cuts off ends the process (SIGBUS).
+    """Return mapped rows in memory of our own: to touch what somebody cuts off ends the process (SIGBUS).
 
     Raises WeightsError where the file has become shorter.
     """
@@ -131,7 +131,7 @@ def _read_into(spare: _Spare, array: Array) -> Array:
 
 
 def guarded(array: Array) -> Array:
-    """The same rows: copied where they are a part of a file below 64 MB, of a larger one once it is known to be whole yet."""
+    """Return the same rows: copied if their file is below 64 MB, of a larger one once it is known to be whole yet."""
     if not has_file(array):
         return copied(array)
     check_whole(array)
@@ -146,7 +146,7 @@ def check_whole(array: Array) -> None:
 
 
 def _copied_with_gaps(array: Array) -> Array:
-    """A copy of a field of records, with the bytes between."""
+    """Return a copy of a field of records, with the bytes between."""
     low, high = _bounds(array)
     first = int(array.__array_interface__["data"][0]) - low
     mapped = map_of(array)
@@ -156,12 +156,12 @@ def _copied_with_gaps(array: Array) -> Array:
 
 
 def has_file(array: Array) -> bool:
-    """Whether `read` goes past the map."""
+    """Tell whether `read` goes past the map."""
     return _file_of(array) is not None
 
 
 def _copied_by_the_system(array: Array) -> Array:
-    """A copy by way of a file in memory: where a page is missing, the system refuses to read it, and nobody is killed."""
+    """Copy by way of a file in memory: where a page is missing, the system refuses to read it, and nobody is killed."""
     if not hasattr(os, "memfd_create"):
         return array
     descriptor = os.memfd_create("hugectr2onnx")
@@ -183,7 +183,7 @@ def _shortened() -> WeightsError:
 
 
 def take(array: Array, rows: Array) -> Array:
-    """Some rows by number (0 and up), one by one where they lie in a large file: a touched page brings its neighbours."""
+    """Return rows by number (0 and up), one by one if they lie in a large file: a touched page brings its neighbours."""
     found = np.empty((len(rows), *array.shape[1:]), array.dtype)
     file = _file_of(array)
     if file is None:
@@ -206,7 +206,7 @@ def _take_mapped(array: Array, rows: Array, found: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Where an array lies in an open file."""
+    """The stretch of an open file that an array takes."""
 
     descriptor: int
     offset: int
@@ -280,7 +280,7 @@ def _bounds(array: Array) -> tuple[int, int]:
 
 
 def map_of(array: Any) -> mmap.mmap | None:
-    """The read-only map behind an array: only there do given-back pages come again."""
+    """Return the read-only map behind an array: only there do given-back pages come again."""
     base = array
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj

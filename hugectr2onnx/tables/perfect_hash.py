@@ -50,13 +50,13 @@ class HashTables:
         return int(self.displacements.nbytes + self.keys.nbytes + self.rows.nbytes)
 
     def slots(self, keys: Array) -> Array:
-        """The slot that each key would have."""
+        """Return the slot that each key would have."""
         x = mixed(keys, self.mix)
         return slots_of(x * self.displacements[(x >> np.uint64(self.shift)).astype(np.int64)], len(self.keys))
 
 
 def build(keys: Array, missing: int) -> HashTables:
-    """The tables for different keys of 0 and more; row i belongs to key i and `missing` to empty slots.
+    """Return the tables for different keys of 0 and more; row i belongs to key i and `missing` to empty slots.
 
     Every key is looked up in the result. Raises HashError where no seed works, as with keys that stand twice.
     """
@@ -85,7 +85,7 @@ def mixed(keys: Array, mix: tuple[int, int]) -> Array:
 
 
 def slots_of(x: Array, count: int) -> Array:
-    """The upper half of x, scaled to 0 to count - 1."""
+    """Return the upper half of x, scaled to 0 to count - 1."""
     upper = x >> np.uint64(32)
     upper *= np.uint64(count)
     upper >>= np.uint64(32)
@@ -102,7 +102,7 @@ def _shift(keys: int) -> int:
 
 
 def _displace(keys: Array, mix: tuple[int, int], base: int, seed: int) -> Array | None:
-    """A displacement for each bucket, or None where this seed does not do."""
+    """Return a displacement for each bucket, or None where this seed does not do."""
     x = _all_mixed(keys, mix)
     x.sort()
     if (x[1:] == x[:-1]).any():
@@ -125,7 +125,7 @@ def _displace(keys: Array, mix: tuple[int, int], base: int, seed: int) -> Array 
 
 
 def _all_mixed(keys: Array, mix: tuple[int, int]) -> Array:
-    """Keys are often mapped, and need not be in memory beside what is made of them."""
+    """Return keys are often mapped, and need not be in memory beside what is made of them."""
     x, start = np.empty(len(keys), np.uint64), 0
     for chunk in paging.chunks(np.asarray(keys)):
         x[start : start + len(chunk)] = mixed(chunk, mix)
@@ -134,7 +134,7 @@ def _all_mixed(keys: Array, mix: tuple[int, int]) -> Array:
 
 
 def _starts(counts: Array, total: int) -> Array:
-    """Where each bucket begins, in four bytes if they do."""
+    """Tell where each bucket begins, in four bytes if they do."""
     starts = np.cumsum(counts)
     starts -= counts
     return starts.astype(np.uint32) if total < 1 << 32 else starts
@@ -186,7 +186,7 @@ class _Placing:
 
 
 def _fill(keys: Array, missing: int, tables: HashTables) -> HashTables | None:
-    """The tables with keys and rows in their slots, or None where not every key finds its own."""
+    """Return the tables with keys and rows in their slots, or None where not every key finds its own."""
     count = slot_count(len(keys))
     stored = np.full(count, EMPTY, np.int64)
     rows = np.full(count, missing, np.int32 if missing + 1 < 1 << 31 else np.int64)
@@ -207,7 +207,7 @@ def _fill(keys: Array, missing: int, tables: HashTables) -> HashTables | None:
 
 
 def _digest(keys: Array) -> int:
-    """A number that the keys decide, so that no set of keys is bad for the seeds it gets."""
+    """Return a number that the keys decide, so that no set of keys is bad for the seeds it gets."""
     digest = hashlib.sha256()
     for chunk in paging.chunks(np.asarray(keys)):
         digest.update(np.ascontiguousarray(chunk).view(np.uint8).data)
@@ -215,7 +215,7 @@ def _digest(keys: Array) -> int:
 
 
 def _odd(base: int, seed: int, number: int) -> int:
-    """The odd 64-bit number of a place in a sequence (splitmix64)."""
+    """Return the odd 64-bit number of a place in a sequence (splitmix64)."""
     z = (base + 0x9E3779B97F4A7C15 * (1 + seed * (MAX_ROUNDS + 2) + number)) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK

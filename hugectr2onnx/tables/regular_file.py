@@ -61,7 +61,7 @@ def open_regular(
 def read_regular(
     path: str | os.PathLike[str], error: type[HugeCTR2ONNXError], what: str = "a file", *, max_bytes: int
 ) -> bytes:
-    """The content of a regular file of at most `max_bytes` bytes. Raises `error` as `open_regular` does."""
+    """Return the content of a regular file of at most `max_bytes` bytes. Raises `error` as `open_regular` does."""
     with open_regular(path, error, what, max_bytes) as file:
         try:
             content = b"".join(_pieces(file, max_bytes + 1))
@@ -73,7 +73,7 @@ def read_regular(
 
 
 def _pieces(file: BinaryIO, most: int) -> Iterator[bytes]:
-    """The content piece by piece: one read of `most` bytes would set aside so much memory, however small the file."""
+    """Yield the content piece by piece: one read of `most` bytes would set aside so much memory, however small the file."""
     while most > 0 and (piece := file.read(min(PIECE_BYTES, most))):
         most -= len(piece)
         yield piece
@@ -89,7 +89,7 @@ def first_bytes(path: str | os.PathLike[str], count: int) -> bytes:
 
 
 def path_text(path: object, error: type[HugeCTR2ONNXError], what: str = "a file") -> str:
-    """A path as text; raises `error` for numbers (which `open` takes for open files), None, bytes and the like."""
+    """Return a path as text; raises `error` for numbers (which `open` takes for open files), None, bytes and the like."""
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str):
         raise error(f"{shown(path)} is not a path: give the path of {what} as a str or a pathlib.Path")
@@ -97,7 +97,7 @@ def path_text(path: object, error: type[HugeCTR2ONNXError], what: str = "a file"
 
 
 def shown(value: object) -> str:
-    """A path or name for a message: whole while it is short, else its ends; no line breaks or control characters."""
+    """Return a path or name for a message: whole while it is short, else its ends; no line breaks or control characters."""
     text = str(value)
     text = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in _cut(text))
     return _cut(text)
@@ -115,7 +115,7 @@ def _refuse_special(status: os.stat_result, name: str, error: type[HugeCTR2ONNXE
 
 
 def reason(failure: OSError | ValueError) -> str:
-    """What the system says, without the path that the message names already, and what to do where no file is at fault."""
+    """Tell what the system says, without the path that the message names already, and what to do where no file is at fault."""
     told = (failure.strerror if isinstance(failure, OSError) else None) or str(failure)
     is_full = isinstance(failure, OSError) and failure.errno in (errno.EMFILE, errno.ENFILE)
     return f"{told}: raise the number of files that may be open (ulimit -n)" if is_full else told

@@ -1,4 +1,4 @@
-"""How the rows of a table are stored: as they are, as half floats, or as bytes with a scale for each row.
+"""Row formats: the rows of a table as they are, as half floats, or as bytes with a scale for each row.
 
 Each format is one class, and nothing else in the package names one: to add a format, write a subclass of `RowFormat` here
 and put its instance into `FORMATS`. The option, the flag, the report, the forecast and the proof ask the class.
@@ -19,7 +19,7 @@ ONNX_FLOAT = 1
 
 
 class NodeWriter(Protocol):
-    """What a format asks of the emitter (`ir.op.Emitter`): nodes, and tensors known by their names."""
+    """The part of the emitter that a format needs (`ir.op.Emitter`): nodes, and tensors known by their names."""
 
     def node(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Append an ONNX node with one output and return the output's name."""
@@ -50,7 +50,7 @@ class RowFormat:
         return self.scale_bytes > 0
 
     def row_bytes(self, width: int) -> int:
-        """Bytes of one row of so many numbers, its scale included."""
+        """Return bytes of one row of so many numbers, its scale included."""
         return self.dtype.itemsize * width + self.scale_bytes
 
     def at_width(self, width: int) -> RowFormat:
@@ -67,15 +67,15 @@ class RowFormat:
         return None
 
     def encode(self, rows: Array) -> Array:
-        """The stored numbers of float32 rows, in the same shape."""
+        """Return the stored numbers of float32 rows, in the same shape."""
         raise NotImplementedError
 
     def decode(self, stored: Array, scales: Array | None) -> Array:
-        """The float32 rows that the model computes from stored numbers and their scales."""
+        """Return the float32 rows that the model computes from stored numbers and their scales."""
         return stored.astype(np.float32)
 
     def round_trip(self, rows: Array) -> Array:
-        """The float32 rows that come back."""
+        """Return the float32 rows that come back."""
         return self.decode(self.encode(rows), self.scales(rows))
 
     def emit_float32(self, out: NodeWriter, stored: str, scales: str | None) -> str:
@@ -83,7 +83,7 @@ class RowFormat:
         raise NotImplementedError
 
     def emit_fused(self, out: NodeWriter, stored: str, scales: str) -> str:
-        """The same for flat rows [n, width] and scales [n], with one operator (`is_fused`)."""
+        """Return the same for flat rows [n, width] and scales [n], with one operator (`is_fused`)."""
         raise NotImplementedError
 
     def __str__(self) -> str:

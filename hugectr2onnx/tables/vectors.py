@@ -45,14 +45,14 @@ class Vectors(np.ndarray[Any, Any]):
         return {}
 
     def measured(self, format: RowFormat) -> Measured:
-        """One pass over the table for each format."""
+        """Return one pass over the table for each format."""
         if format not in self._measured:
             self._measured[format] = _measure(np.asarray(self), format)
         return self._measured[format]
 
 
 def vectors_of(array: Array) -> Vectors:
-    """A view of the array that keeps its measurements; a Vectors is returned as it is."""
+    """Return a view of the array that keeps its measurements; a Vectors is returned as it is."""
     return array if isinstance(array, Vectors) else array.view(Vectors)
 
 

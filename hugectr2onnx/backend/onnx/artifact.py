@@ -48,13 +48,13 @@ class Blob:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def materialise(self) -> NDArray[Any]:
-        """The whole tensor, C-contiguous and in native byte order; one part that is so already is not copied."""
+        """Return the whole tensor, C-contiguous and in native byte order; one part that is so already is not copied."""
         if len(self.parts) == 1:
             return np.asarray(_whole(self.parts[0]), dtype=self.dtype, order="C")
         return np.concatenate([_whole(part) for part in self.parts]).astype(self.dtype, copy=False)
 
     def rows(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """Some rows of the stack, in native byte order."""
+        """Return some rows of the stack, in native byte order."""
         found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         start = 0
         for part in self.parts:
@@ -65,7 +65,7 @@ class Blob:
         return found
 
     def chunks(self, size: int = 1 << 22) -> Iterator[memoryview]:
-        """The payload as little-endian bytes in C order, at most `size` (or one row) at a time."""
+        """Yield the payload as little-endian bytes in C order, at most `size` (or one row) at a time."""
         for part in self.parts:
             yield from part_chunks(part, max(1, size))
 
@@ -83,7 +83,7 @@ def _stacked_shape(parts: tuple[TensorData, ...]) -> tuple[int, ...]:
 
 
 def part_chunks(part: TensorData, size: int) -> Iterator[memoryview]:
-    """One part as `Blob.chunks` gives it."""
+    """Yield one part as `Blob.chunks` gives it."""
     if not part.nbytes:
         return
     if isinstance(part, Gathered | Converted):
@@ -127,7 +127,7 @@ class Artifact:
         return int(self.skeleton.ByteSize()) + sum(blob.nbytes for blob in self.tensors.values())
 
     def inline(self) -> onnx.ModelProto:
-        """The model in one message, every payload as `raw_data`.
+        """Return the model in one message, every payload as `raw_data`.
 
         Raises OutputError above protobuf's limit of 2 GiB.
         """
@@ -145,7 +145,7 @@ class Artifact:
         return model
 
     def stream(self, located: Mapping[str, onnx.TensorProto] = MappingProxyType({})) -> Iterator[bytes | memoryview]:
-        """The bytes of a model file in pieces: tensors in `located` refer to a file, the others are inline."""
+        """Yield the bytes of a model file in pieces: tensors in `located` refer to a file, the others are inline."""
         for piece in self.pieces(located):
             yield from piece.chunks() if isinstance(piece, Blob) else (piece,)
 
@@ -154,7 +154,7 @@ class Artifact:
         located: Mapping[str, onnx.TensorProto] = MappingProxyType({}),
         metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[bytes | Blob]:
-        """The same with each payload as a whole, and more entries in the model's metadata."""
+        """Return the same with each payload as a whole, and more entries in the model's metadata."""
         entries = [self._entry(tensor, located) for tensor in self.skeleton.graph.initializer]
         return stream(self.skeleton, entries, metadata)
 
@@ -166,13 +166,13 @@ class Artifact:
 
 
 def external_tensor(name: str, blob: Blob) -> onnx.TensorProto:
-    """The initializer that stands for `blob` in a skeleton."""
+    """Return the initializer that stands for `blob` in a skeleton."""
     kind = onnx.helper.np_dtype_to_tensor_dtype(blob.dtype)
     return onnx.TensorProto(name=name, dims=blob.shape, data_type=kind, data_location=onnx.TensorProto.EXTERNAL)
 
 
 def located_tensor(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> onnx.TensorProto:
-    """The same initializer with its place in a file filled in."""
+    """Return the same initializer with its place in a file filled in."""
     found = without(tensor, "external_data")
     for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
         found.external_data.add(key=key, value=value)

@@ -37,7 +37,7 @@ ELEMENT_TYPES = {
 
 
 def emit(graph: Graph, *, graph_name: str, opset: int, version: str, metadata: Mapping[str, str]) -> Artifact:
-    """The artifact for a graph: one expansion per op, inputs and outputs as the interface has them, in its order.
+    """Return the artifact for a graph: one expansion per op, inputs and outputs as the interface has them, in its order.
 
     `opset` is the least: an op may need a later one. Raises UnsupportedError where the installed onnx does not know it.
     """
@@ -57,7 +57,7 @@ def emit(graph: Graph, *, graph_name: str, opset: int, version: str, metadata: M
 
 
 def ir_version_of(opset: int) -> int:
-    """The IR version that came with an opset; raises UnsupportedError for one later than the installed onnx."""
+    """Return the IR version that came with an opset; raises UnsupportedError for one later than the installed onnx."""
     versions = {version: ir for (domain, version), ir in helper.OP_SET_ID_VERSION_MAP.items() if domain == "ai.onnx"}
     if opset not in versions:
         raise UnsupportedError(
@@ -68,13 +68,13 @@ def ir_version_of(opset: int) -> int:
 
 
 def value_info(name: str, type: TensorType) -> onnx.ValueInfoProto:
-    """An interface entry; one that carries the batch or that a caller chooses is symbolic: `N`, `26N`, `nnz_c`."""
+    """Return an interface entry; one that carries the batch or that a caller chooses is symbolic: `N`, `26N`, `nnz_c`."""
     shape = [str(dim) if isinstance(dim, Batch | Width) else dim for dim in type.shape]
     return helper.make_tensor_value_info(name, ELEMENT_TYPES[type.dtype], shape)
 
 
 class OnnxEmitter:
-    """What ops write to (`ir.op.Emitter`)."""
+    """The writer of nodes that ops emit to (`ir.op.Emitter`)."""
 
     def __init__(self, graph: Graph, opset: int):
         self.opset = opset
@@ -230,12 +230,12 @@ class OnnxEmitter:
 
 
 def _hint(node: Node) -> str:
-    """The node's own name, or its layer's with what it does."""
+    """Return the node's own name, or its layer's with what it does."""
     return node.name or ".".join([*node.sources[-1:], node.op.mnemonic])
 
 
 def _identity(part: TensorData) -> object:
-    """The same for parts that hold the same: by content where that is small, else by where they lie."""
+    """Return the same for parts that hold the same: by content where that is small, else by where they lie."""
     if isinstance(part, Gathered):
         return _identity(part.source), id(part.order), part.fill, part.format
     if isinstance(part, Converted):

@@ -1,4 +1,4 @@
-"""Which HugeCTR layers an ONNX node holds: written into the node's metadata, and read back."""
+"""Write into an ONNX node's metadata which HugeCTR layers it holds, and read it back."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def note_layers(node: onnx.NodeProto, layers: Sequence[str]) -> None:
 
 
 def layers_of(node: onnx.NodeProto) -> tuple[str, ...]:
-    """The layers that a node holds; none in a file of another converter."""
+    """Return the layers that a node holds; none in a file of another converter."""
     text = next((str(entry.value) for entry in node.metadata_props if entry.key == LAYER_KEY), "")
     return tuple(text.split(_SEPARATOR)) if text else ()

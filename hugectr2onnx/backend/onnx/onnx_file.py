@@ -25,7 +25,7 @@ from hugectr2onnx.tables.regular_file import open_regular, read_regular, shown
 
 @dataclass(frozen=True)
 class ExternalTensor:
-    """Where a tensor of a model lies: bytes `offset` to `offset + length` of a file in the model's folder."""
+    """The place of a tensor outside the model file: bytes `offset` to `offset + length` of a file in the model's folder."""
 
     path: Path
     offset: int
@@ -41,7 +41,7 @@ class ExternalTensor:
 
 
 def begins_as_own_model(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of an ONNX file whose producer is this compiler.
+    """Tell whether the first bytes of a file are those of an ONNX file whose producer is this compiler.
 
     ModelProto: `ir_version` is field 1, `producer_name` field 2 (onnx.proto); writers put fields in order.
     """
@@ -51,7 +51,7 @@ def begins_as_own_model(head: bytes) -> bool:
 
 
 def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The message in a model file; raises FeedError where there is none."""
+    """Return the message in a model file; raises FeedError where there is none."""
     content = read_regular(path, FeedError, "an ONNX file", max_bytes=PROTOBUF_LIMIT)
     name = shown(path)
     model = onnx.ModelProto()
@@ -67,7 +67,7 @@ def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def _has_plain_text(message: Message) -> bool:
-    """Whether every string is UTF-8: protobuf lets any bytes pass, and gives them out as bytes."""
+    """Tell whether every string is UTF-8: protobuf lets any bytes pass, and gives them out as bytes."""
     stack = [message]
     while stack:
         for field, value in stack.pop().ListFields():
@@ -80,7 +80,7 @@ def _has_plain_text(message: Message) -> bool:
 
 
 def external_tensors(model: onnx.ModelProto, path: str | os.PathLike[str]) -> dict[str, ExternalTensor]:
-    """The tensors of a model that lie in other files of its folder, by name.
+    """Return the tensors of a model that lie in other files of its folder, by name.
 
     Raises FeedError for places that make no sense, and for files outside the folder: absolute paths, paths that lead out of
     it, links to files outside, and files that have other names outside (hard links).
@@ -127,7 +127,7 @@ def _refuse_outside(path: Path, folder: Path, tensor: str) -> None:
 
 
 def _names_of(status: os.stat_result, folder: Path) -> int:
-    """How many names in a folder are those of one file."""
+    """Tell how many names in a folder are those of one file."""
     with os.scandir(folder) as entries:
         return sum(entry.inode() == status.st_ino and entry.is_file(follow_symlinks=False) for entry in entries)
 
@@ -140,7 +140,7 @@ def _outside(tensor: str, place: object, how: str = "is outside", why: str = "")
 
 
 def as_artifact(model: onnx.ModelProto, path: str | os.PathLike[str]) -> Artifact:
-    """A model file as an artifact: its external tensors are mapped, not read. Raises FeedError."""
+    """Return a model file as an artifact: its external tensors are mapped, not read. Raises FeedError."""
     places = external_tensors(model, path)
     skeleton = onnx.ModelProto()
     skeleton.CopyFrom(model)

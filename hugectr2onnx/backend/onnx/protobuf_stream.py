@@ -31,7 +31,7 @@ class Entry(Generic[P]):
     payload: P | None = None
 
     def head(self) -> bytes:
-        """Everything that comes before the payload."""
+        """Return everything that comes before the payload."""
         tensor = serialise(self.tensor)
         if self.payload_size:
             tensor += _header(_RAW_DATA, self.payload_size)
@@ -41,7 +41,7 @@ class Entry(Generic[P]):
 def stream(
     model: onnx.ModelProto, entries: Sequence[Entry[P]], metadata: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[bytes | P]:
-    """The model file in pieces: `entries` for initializers, their payloads among the bytes, and more `metadata`."""
+    """Yield the model file in pieces: `entries` for initializers, their payloads among the bytes, and more `metadata`."""
     graph = serialise(without(model.graph, "initializer"))
     heads = [entry.head() for entry in entries]
     size = len(graph) + sum(map(len, heads)) + sum(entry.payload_size for entry in entries)
@@ -57,7 +57,7 @@ def stream(
 
 
 def serialise(message: Any) -> bytes:
-    """The bytes of a protobuf message: the same for the same content, whatever the hash seed."""
+    """Return the bytes of a protobuf message: the same for the same content, whatever the hash seed."""
     try:
         return bytes(message.SerializeToString(deterministic=True))
     except (EncodeError, ValueError) as error:
@@ -68,7 +68,7 @@ def serialise(message: Any) -> bytes:
 
 
 def without(message: M, *fields: str) -> M:
-    """A copy that lacks some fields, which are not even copied."""
+    """Return a copy that lacks some fields, which are not even copied."""
     copy = type(message)()
     for field, value in message.ListFields():
         if field.name not in fields:

@@ -45,7 +45,7 @@ class ByBlock:
         self.taken = BufferPool((self.at_once, *part.source.shape[1:]), part.source.dtype)
 
     def run(self) -> Iterator[Array]:
-        """All rows in order, a piece at a time, each until the next but one is asked for."""
+        """Yield all rows in order, a piece at a time, each until the next but one is asked for."""
         blocks = [paging.buffer((self.rows, *self.part.shape[1:]), self.part.dtype) for _ in range(min(2, self.count))]
         with ThreadPoolExecutor(thread_count() + 1, "hugectr2onnx-rows") as pool:
             filling: list[Future[None]] = self._start(pool, blocks, 0)
@@ -107,11 +107,11 @@ class ByBlock:
 
 
 def block_bytes(part: Gathered) -> int:
-    """Bytes of a block of the result: two are in memory."""
+    """Return bytes of a block of the result: two are in memory."""
     most = (MEMORY + MEMORY_PER_ROW * len(part)) // 2
     return max(1, min(most, part.nbytes // MIN_BLOCKS))
 
 
 def _as_items(rows: Array) -> Array:
-    """Each row as one number of as many bytes, which numpy moves as a whole."""
+    """Return each row as one number of as many bytes, which numpy moves as a whole."""
     return rows.view(np.dtype((np.void, rows.nbytes // len(rows)))).reshape(-1)

@@ -105,7 +105,7 @@ class ByBucket:
         self.filled += chunk.counts
 
     def _sort(self, bucket: int, before: Array, after: Array) -> Array:
-        """The rows of a bucket, in order."""
+        """Return the rows of a bucket, in order."""
         start, count = bucket * self.rows, int(self.filled[bucket])
         rows, after = before[:count], after[: len(self.part) - start]
         self.region.read(rows, start * self.part.stored_row_bytes)

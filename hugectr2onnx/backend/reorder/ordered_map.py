@@ -20,7 +20,7 @@ MAX_THREADS = 4
 
 
 def thread_count() -> int:
-    """Threads beside the caller's, which is left a core of its own to write with; four at most."""
+    """Return threads beside the caller's, which is left a core of its own to write with; four at most."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MAX_THREADS, cores - 1))
 

@@ -58,7 +58,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class OutputParity:
-    """How one output compared: the largest difference and the tolerance there, over all feeds.
+    """The comparison of one output: the largest difference and the tolerance there, over all feeds.
 
     `exceeding` elements are out of tolerance; `differences` are some of them, of different samples.
     """
@@ -97,7 +97,7 @@ class Parity:
 
 
 def expect(graph: Graph, seeds: Sequence[int] = (0,)) -> tuple[Expectation, ...]:
-    """Feeds and reference values of a graph that no pass has touched; it upcasts the rows that it reads, never a table.
+    """Return feeds and reference values of a graph that no pass has touched; it upcasts the rows that it reads, never a table.
 
     Feeds of larger and larger features follow where most units of a layer are zero on all the others.
     """
@@ -109,7 +109,7 @@ def expect(graph: Graph, seeds: Sequence[int] = (0,)) -> tuple[Expectation, ...]
 
 
 def _scaled_feeds(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
-    """Features of several scales in a large batch, of one scale where that would make float32 overflow on the way."""
+    """Return features of several scales in a large batch, of one scale where that would make float32 overflow on the way."""
     if batch >= MIN_SCALED:
         feeds = feeds_for(graph, batch, seed, SCALES)
         if stays_moderate(graph, feeds):
@@ -118,7 +118,7 @@ def _scaled_feeds(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
 
 
 def _expect_waking(graph: Graph, batch: int, seed: int, expected: Sequence[Expectation]) -> Iterator[Expectation]:
-    """Feeds of large features, where half of a layer's units sleep on all others: some units of any model do."""
+    """Yield feeds of large features, where half of a layer's units sleep on all others: some units of any model do."""
     known = joined(each.active for each in expected)
     for factor in WAKING_SCALES:
         if not any(2 * units.sum() < len(units) for units in known.values()):
@@ -134,7 +134,7 @@ def _expect_waking(graph: Graph, batch: int, seed: int, expected: Sequence[Expec
 
 
 def _batches(graph: Graph) -> list[int]:
-    """Batches at which every dimension is whole and the largest tensor stays small; three feeds where nothing is dynamic."""
+    """Return batches at which every dimension is whole and no tensor is large; three feeds where nothing is dynamic."""
     if not any(isinstance(dim, Batch) for node in graph for type in node.types for dim in type.shape):
         return [1, 2, 3]
     unit = smallest_batch(graph)
@@ -151,7 +151,7 @@ def _batches(graph: Graph) -> list[int]:
 
 
 def _size(node: Node) -> Dim:
-    """The elements of the largest thing that a node makes, the vectors that a look-up gathers before it pools included."""
+    """Return the elements of the largest thing that a node makes; a look-up gathers vectors before it pools."""
     sizes = [type.elements for type in node.types]
     if isinstance(node.op, Lookup):
         sizes.append(scale(node.inputs[0].type.elements, int(node.types[0].concrete(1)[-1])))
@@ -159,12 +159,12 @@ def _size(node: Node) -> Dim:
 
 
 def expect_for(graph: Graph, feeds: Mapping[str, Array], batch: int) -> Expectation:
-    """The reference values for given feeds; the graph must not change afterwards."""
+    """Return the reference values for given feeds; the graph must not change afterwards."""
     return expectation.expect(graph, compared_values(graph), feeds, batch)
 
 
 def compared_values(graph: Graph) -> dict[str, Value]:
-    """The outputs, and the operands of the sigmoids and softmaxes that make them."""
+    """Return the outputs, and the operands of the sigmoids and softmaxes that make them."""
     outputs = graph.outputs
     logits = {LOGITS + name: v.inputs[0] for name, v in outputs.items() if isinstance(v.op, Sigmoid | Softmax)}
     return {**outputs, **logits}
@@ -176,7 +176,7 @@ def check(artifact: Artifact, expected: Sequence[Expectation]) -> Parity:
 
 
 def run(artifact: Artifact, expected: Sequence[Expectation]) -> list[dict[str, Array]]:
-    """The answers of a model to every feed, the logits behind its predictions among them."""
+    """Return the answers of a model to every feed, the logits behind its predictions among them."""
     model, tensors = with_logits(artifact)
     answers = touched_rows.run_all(model, [each.feeds for each in expected])
     return [named(found, tensors, each.reference) for found, each in zip(answers, expected, strict=True)]
@@ -233,7 +233,7 @@ def _compare_output(name: str, pairs: Sequence[tuple[Expectation, Array]]) -> Ou
 
 
 def _differences(batch: int, reference: Array, found: Array, error: Array, most: Array) -> Iterator[Difference]:
-    """The worst element of each sample that is out of tolerance, in the order of the samples."""
+    """Yield the worst element of each sample that is out of tolerance, in the order of the samples."""
     excess = np.where(error > most, error, 0.0).reshape(len(error) if error.ndim else 1, -1)
     for row in np.flatnonzero(excess.any(axis=1)):
         flat = int(row) * excess.shape[1] + int(excess[row].argmax())
@@ -253,7 +253,7 @@ def _problem(name: str, first: Difference, exceeding: int, elements: int) -> str
 
 
 def with_logits(artifact: Artifact) -> tuple[Artifact, dict[str, str]]:
-    """The model with the operands of final sigmoids as further outputs, and what those tensors are called in the reference."""
+    """Return the model with the operands of final sigmoids as outputs, and the names of those tensors in the reference."""
     graph = artifact.skeleton.graph
     public = {value.name for value in (*graph.input, *graph.output)}
     makers = {node.output[0]: node for node in graph.node if node.op_type in ("Sigmoid", "Softmax", "Reshape")}
@@ -266,7 +266,7 @@ def with_logits(artifact: Artifact) -> tuple[Artifact, dict[str, str]]:
 
 
 def _logits_of(name: str, makers: Mapping[str, onnx.NodeProto]) -> str | None:
-    """The operand of the sigmoid or softmax that makes a prediction, maybe under another shape."""
+    """Return the operand of the sigmoid or softmax that makes a prediction, maybe under another shape."""
     node = makers.get(name)
     while node is not None and node.op_type == "Reshape":
         node = makers.get(node.input[0])
@@ -280,5 +280,5 @@ def named(answers: Mapping[str, Array], tensors: Mapping[str, str], reference: M
 
 
 def _shaped(name: str, array: Array, reference: Array) -> Array:
-    """Logits under the shape of the reference; an output must have it by itself."""
+    """Return logits under the shape of the reference; an output must have it by itself."""
     return array.reshape(reference.shape) if name.startswith(LOGITS) and array.size == reference.size else array

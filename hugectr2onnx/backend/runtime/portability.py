@@ -1,4 +1,4 @@
-"""Which runtimes can take a model as it stands, and why another cannot: measured, not promised.
+"""Tell which runtimes can take a model as it stands, and why another cannot: measured, not promised.
 
 The answers are those of onnxruntime 1.32, OpenVINO 2026.4 (CPU) and the reference evaluator of onnx 1.23 on the sample models
 at levels 2 and 3, under every key map and row format, with keys inside and beyond 32 bits; tests/end_to_end/test_openvino.py
@@ -27,7 +27,7 @@ class RunsOn:
 
 @dataclass(frozen=True)
 class KeyMapUse:
-    """How the keys of one table find their rows, and the smallest and largest key of the table where they are known."""
+    """The way from the keys of one table to its rows, and the smallest and largest key where they are known."""
 
     table: str
     strategy: str
@@ -41,7 +41,7 @@ class KeyMapUse:
 
 
 def runs_on(key_maps: Iterable[KeyMapUse]) -> tuple[RunsOn, ...]:
-    """The verdict on each runtime for a model with these key maps; none where vectors are its inputs."""
+    """Return the verdict on each runtime for a model with these key maps; none where vectors are its inputs."""
     return (
         RunsOn("onnxruntime", "yes", "every operator has a kernel there, and keys are 64-bit integers"),
         _on_openvino(tuple(key_maps)),

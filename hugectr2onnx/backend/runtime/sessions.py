@@ -33,7 +33,7 @@ _ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "te
 
 
 def onnxruntime() -> Any:
-    """The onnxruntime module, imported with its telemetry off: a bare import would write a device id on Linux."""
+    """Return the onnxruntime module, imported with its telemetry off: a bare import would write a device id on Linux."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as module
 
@@ -41,7 +41,7 @@ def onnxruntime() -> Any:
 
 
 def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any = None, large: int = LARGE) -> Any:
-    """An `onnxruntime.InferenceSession` of the model, which reads the tables where they lie.
+    """Return an `onnxruntime.InferenceSession` of the model, which reads the tables where they lie.
 
     The session shares the memory of every one-part tensor, memory maps included; while it opens, onnxruntime holds one
     copy. A model of more than `large` bytes is written to a temporary folder instead and mapped from there. `options` is
@@ -66,7 +66,7 @@ def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any 
 
 
 def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any) -> Any:
-    """A session on files of its own, which go when it does (where the system allows, as soon as they are mapped)."""
+    """Return a session on files of its own, which go when it does (where the system allows, as soon as they are mapped)."""
     from hugectr2onnx.backend.runtime.temporary_folder import TemporaryFolder
     from hugectr2onnx.backend.saving.save import save_privately
     from hugectr2onnx.backend.saving.writable import output_errors
@@ -89,7 +89,7 @@ def _session_on_disk(artifact: Artifact, providers: Sequence[str], options: Any)
 
 
 def open_session(path: str | os.PathLike[str], *, providers: Sequence[str] = CPU, options: Any = None) -> Any:
-    """An `onnxruntime.InferenceSession` of a model file, whose tables may be larger than this machine's memory.
+    """Return an `onnxruntime.InferenceSession` of a model file, whose tables may be larger than this machine's memory.
 
     `options` is a `SessionOptions`, used up by this call: give a new one for each session. FeedError where there is no
     model that onnxruntime can run, UnsupportedError for a provider that it lacks.
@@ -122,7 +122,7 @@ def open_session(path: str | os.PathLike[str], *, providers: Sequence[str] = CPU
 
 
 def run(opened: Any, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The outputs of a session by name, all of them or those asked for.
+    """Return the outputs of a session by name, all of them or those asked for.
 
     Raises FeedError, naming the input, for one that is missing, unknown, of another type or of another shape.
     """

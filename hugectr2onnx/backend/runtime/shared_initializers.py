@@ -16,7 +16,7 @@ LARGE = 1 << 28
 
 
 def large_tensors(path: Path) -> dict[str, Array]:
-    """The large tensors of a model file that lie in other files of its folder, by name; FeedError where one lies elsewhere."""
+    """Return the large tensors that lie beside a model file, by name. Raises FeedError where one lies elsewhere."""
     model = read_model(path)
     blobs = as_artifact(model, path).tensors
     return {name: blob.materialise() for name, blob in blobs.items() if blob.nbytes >= LARGE}

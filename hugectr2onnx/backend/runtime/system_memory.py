@@ -15,7 +15,7 @@ LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 
 
 def available_memory() -> int:
-    """Bytes that programs can still have, the system's cache among them; 0 where the system does not say."""
+    """Return bytes that programs can still have, the system's cache among them; 0 where the system does not say."""
     return int(min(_available(), *map(_limit, LIMITS)))
 
 
@@ -38,7 +38,7 @@ def _limit(path: Path) -> float:
 
 
 def largest_private_map() -> int | None:
-    """Bytes of the largest writable map that Linux grants; None where it grants any, and on other systems."""
+    """Return bytes of the largest writable map that Linux grants; None where it grants any, and on other systems."""
     try:
         any_map = OVERCOMMIT.read_text(encoding="ascii").strip() == ANY_MAP
         return None if any_map else _memory("MemTotal", "SwapTotal")
@@ -47,7 +47,7 @@ def largest_private_map() -> int | None:
 
 
 def beyond_memory(tables: Iterable[tuple[str, int]]) -> Iterator[str]:
-    """What to warn of, for tables by name and bytes: those that onnxruntime alone could not map on this machine."""
+    """Tell what to warn of, for tables by name and bytes: those that onnxruntime alone could not map on this machine."""
     largest = largest_private_map()
     for table, size in tables:
         if largest is not None and size > largest:

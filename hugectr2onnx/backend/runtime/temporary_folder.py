@@ -82,7 +82,7 @@ def _folders(base: Path) -> Iterator[Path]:
 
 
 def _is_dead(owner: Path) -> bool:
-    """Whether a folder is one of ours and its process has gone; raises OSError where nobody can tell."""
+    """Tell whether a folder is one of ours and its process has gone; raises OSError where nobody can tell."""
     status = owner.lstat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_OWNER_BYTES:
         return False

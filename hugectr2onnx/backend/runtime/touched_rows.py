@@ -33,7 +33,7 @@ TABLES = "tables"
 
 
 def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = LARGE) -> list[dict[str, Array]]:
-    """The model's answers to each feed, on one thread; raises CompilerError for a model that onnxruntime rejects."""
+    """Return the model's answers to each feed, on one thread; raises CompilerError for a model that onnxruntime rejects."""
     tables = _tables(artifact) if artifact.nbytes > large else {}
     if not tables:
         session = sessions.session(artifact, options=_single_thread())
@@ -50,7 +50,7 @@ def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: 
 
 
 def _tables(artifact: Artifact) -> dict[str, Blob]:
-    """The large tensors that are only ever gathered from by row."""
+    """Return the large tensors that are only ever gathered from by row."""
     uses = [(node, slot, name) for node in artifact.skeleton.graph.node for slot, name in enumerate(node.input)]
     other = {name for node, slot, name in uses if not (_is_gather(node) and slot == 0)}
     return {name: blob for name, blob in artifact.tensors.items() if blob.nbytes >= MIN_TABLE and name not in other}
@@ -78,7 +78,7 @@ class _Run:
         self._lay_out()
 
     def answers(self, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-        """What the model answers once it asks for no row that is not there."""
+        """Tell what the model answers once it asks for no row that is not there."""
         probe = self._write("probe.onnx", rows_of(self.artifact, [index for _, index in self.gathers]))
         for _ in range(MAX_ROUNDS):
             session = sessions.open_session(probe, options=_single_thread())
@@ -122,7 +122,7 @@ class _Run:
 
 
 def rows_of(artifact: Artifact, indices: Sequence[str]) -> Artifact:
-    """The part of a model that works out some of its tensors, as its outputs; those that are inputs need no work."""
+    """Return the part of a model that works out some of its tensors, as its outputs; those that are inputs need no work."""
     graph, wanted, nodes = artifact.skeleton.graph, set(indices), []
     for node in reversed(graph.node):
         if wanted.intersection(node.output):

@@ -33,7 +33,7 @@ class SimplifyResult:
 
 
 def simplify(artifact: Artifact, *, timeout: float = TIMEOUT, worker: Worker = SHARED) -> SimplifyResult:
-    """The artifact as onnxsim simplifies it, not yet compared with anything; never raises for what onnxsim does.
+    """Return the artifact as onnxsim simplifies it, not yet compared with anything; never raises for what onnxsim does.
 
     Inputs, outputs, operator sets, metadata and tables are those of the artifact. The same artifact gives the same
     result, whatever was simplified before.

@@ -53,7 +53,7 @@ def strip(original: onnx.ModelProto) -> Skeleton:
 
 
 def restore(skeleton: Skeleton, answer: onnx.ModelProto) -> onnx.ModelProto:
-    """The original with the nodes and constants of the answer, and with everything else as it was.
+    """Return the original with the nodes and constants of the answer, and with everything else as it was.
 
     Inputs, outputs, operator sets and metadata are the original's. A node that the original has by name gets its
     metadata back; names that onnxsim made up are replaced by ones that depend on the model only. Raises SkeletonError.
@@ -84,7 +84,7 @@ def _has_subgraph(node: onnx.NodeProto) -> bool:
 
 
 def _placeholder(node: onnx.NodeProto, number: int) -> onnx.NodeProto:
-    """The node with one element, its own number, in place of each tensor."""
+    """Return the node with one element, its own number, in place of each tensor."""
     copy = without(node, "attribute")
     for attribute in node.attribute:
         if attribute.HasField("t"):
@@ -138,7 +138,7 @@ def _tables(node: onnx.NodeProto) -> dict[str, list[object]]:
 
 
 def _restored_nodes(skeleton: Skeleton, answer: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """The nodes with the metadata that onnxsim took; those it made get that of the node whose result they read."""
+    """Yield the nodes with the metadata that onnxsim took; those it made get that of the node whose result they read."""
     originals = {node.name: node for node in skeleton.original.graph.node}
     makers: dict[str, onnx.NodeProto] = {}
     for node in answer.graph.node:
@@ -159,7 +159,7 @@ def _restored_nodes(skeleton: Skeleton, answer: onnx.ModelProto) -> Iterator[onn
 def _restored_initializers(
     skeleton: Skeleton, model: onnx.ModelProto, answer: onnx.ModelProto
 ) -> Iterator[onnx.TensorProto]:
-    """The original's in their order, as far as they are still used, then the new ones."""
+    """Yield the original's in their order, as far as they are still used, then the new ones."""
     answered = {tensor.name: tensor for tensor in answer.graph.initializer}
     used = {name for node in model.graph.node for name in node.input} | {output.name for output in model.graph.output}
     for before in skeleton.original.graph.initializer:
@@ -172,7 +172,7 @@ def _restored_initializers(
 
 
 def _small_tensor(tensor: onnx.TensorProto, before: onnx.TensorProto | None) -> onnx.TensorProto:
-    """The tensor as the original spells it; else with its payload in `raw_data`."""
+    """Return the tensor as the original spells it; else with its payload in `raw_data`."""
     if before is not None and _content(before) == _content(tensor):
         return before
     if tensor.data_type == onnx.TensorProto.STRING:

@@ -48,7 +48,7 @@ class Worker:
             self._lock.release()
 
     def ask(self, request: bytes, timeout: float) -> bytearray:
-        """The child's answer; WorkerError after `timeout` seconds, when the child dies or says that it failed."""
+        """Return the child's answer; WorkerError after `timeout` seconds, when the child dies or says that it failed."""
         self._disown()
         with self._lock:
             process = self._running()
@@ -216,7 +216,7 @@ def _fault(process: subprocess.Popen[bytes], error: BaseException, timeout: floa
 
 
 def _environment() -> dict[str, str]:
-    """The parent's environment, and the package found where the parent found it.
+    """Return the parent's environment, and the package found where the parent found it.
 
     Threads are kept few because each reserves address space, which the child has a limited amount of.
     """

@@ -21,7 +21,7 @@ FOLDING_LIMIT = "64KB"
 
 
 class FrameError(Exception):
-    """What was read is not a frame."""
+    """The bytes that were read are not a frame."""
 
 
 def write_frame(pipe: int, *pieces: bytes | memoryview) -> None:
@@ -89,7 +89,7 @@ def limit_cpu_time() -> None:
 
 
 def load_onnxsim() -> Callable[[bytes], bytes]:
-    """The function that simplifies a serialised model; where onnxsim cannot be imported, one that says so."""
+    """Return the function that simplifies a serialised model; where onnxsim cannot be imported, one that says so."""
     try:
         import onnx
         import onnxsim

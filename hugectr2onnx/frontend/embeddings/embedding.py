@@ -26,7 +26,7 @@ LARGE = 32 << 20
 
 
 def check_slot_sizes(sizes: Sequence[int], data: DataClause) -> str | None:
-    """A warning where the reader's list has fewer entries than there are slots. Raises OptionError where it has more."""
+    """Return a warning where the reader's list has fewer entries than there are slots. Raises OptionError where it has more."""
     slots = sum(sparse.slot_num for sparse in data.sparse)
     if len(sizes) > slots:
         raise OptionError(f"slot_size_array has {len(sizes)} entries for {slots} slots", option="slot_size_array")
@@ -43,7 +43,7 @@ def look_up(
     options: TableOptions,
     warn: Callable[[str], None],
 ) -> Value:
-    """The pooled vectors f32[N, slot, vec] of one embedding layer."""
+    """Return the pooled vectors f32[N, slot, vec] of one embedding layer."""
     with ThreadPoolExecutor(1) as pool:
         damaged = pool.submit(has_nan, table.vectors)
         unique = table_column(table.keys, keys.padding_key).index.unique
@@ -69,7 +69,7 @@ def look_up(
 
 
 def vector_input(graph: Graph, clause: EmbeddingClause, sparse: SparseInput) -> Value:
-    """The input f32[N, slot, vec] that stands for an embedding layer which is not converted."""
+    """Return the input f32[N, slot, vec] that stands for an embedding layer which is not converted."""
     return graph.input(clause.top, f32(N, sparse.slot_num, clause.vec_size))
 
 
@@ -85,7 +85,7 @@ def refuse_hybrid(clause: EmbeddingClause, sparse: SparseInput) -> HugeCTR2ONNXE
 def _gpus(
     clause: EmbeddingClause, table: SparseTable, slots: int, n_gpus: int | None, warn: Callable[[str], None]
 ) -> int:
-    """The GPUs of a table whose rows depend on the slot: as given, else as its repeated keys tell."""
+    """Return the GPUs of a table whose rows depend on the slot: as given, else as its repeated keys tell."""
     where = _where(clause)
     if table.slot_ids is None:
         raise WeightsError(
@@ -123,7 +123,7 @@ def _check_table(
 
 
 def has_nan(array: Array) -> bool:
-    """Whether anything is not finite: one pass over a memory map that keeps none of it in memory, by two threads."""
+    """Tell whether anything is not finite: one pass over a memory map that keeps none of it in memory, by two threads."""
     half = len(array) // 2 if array.nbytes > LARGE else 0
     with ThreadPoolExecutor(2) as pool:
         return any(pool.map(_has_nan, (array[:half], array[half:])))

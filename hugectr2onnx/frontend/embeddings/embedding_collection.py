@@ -94,7 +94,7 @@ def open_collection(
 
 
 def _check_names(names: Mapping[str, int], tables: Mapping[int, SparseTable]) -> None:
-    """A dump has no names: the order in which all of them appear is what tells which table is which (formats 2.5)."""
+    """Require all tables to appear: a dump has no names, and the order tells which table is which (formats 2.5)."""
     if names and len(names) != len(tables):
         raise GraphJsonError(
             f"embedding_collection names the tables {', '.join(names)[:200]}, and the dump has {len(tables)}: names stand for "
@@ -161,7 +161,7 @@ def check_lookups(collection: Collection, data: DataClause) -> None:
 
 
 def bottoms_of_fixed_width(collection: Collection | None) -> set[str]:
-    """The bottoms of "concat" look-ups, whose top has a vector for each place of a key: nnz is part of its shape."""
+    """Return the bottoms of "concat" look-ups, whose top has a vector for each place of a key: nnz is part of its shape."""
     lookups = collection.lookups if collection else ()
     pairs = (pair for lookup in lookups for pair in zip(lookup.bottoms, lookup.combiners, strict=True))
     return {bottom for bottom, combiner in pairs if combiner == "concat"}
@@ -202,7 +202,7 @@ def declare(
     formats: PerTable = "fp32",
     defaults: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Value]:
-    """The tops of a collection: look-ups on `keys`, or inputs of the same shapes where there are none."""
+    """Return the tops of a collection: look-ups on `keys`, or inputs of the same shapes where there are none."""
     operands: dict[int, tuple[Value, Value]] = {}
     tops: dict[str, Value] = {}
     for lookup in collection.lookups:

@@ -25,7 +25,7 @@ DENSE, ALL_KEYS, ALL_OFFSETS = "DES", "CATCOLUMN", "ROWINDEX"
 
 
 def declare_dense(graph: Graph, data: DataClause, options: Options) -> dict[str, Value]:
-    """The dense top by its name, if the model has one."""
+    """Return the dense top by its name, if the model has one."""
     if data.dense_dim == 0 and not options.keep_empty_dense:
         return {}
     if options.interface != HUGECTR:
@@ -54,7 +54,7 @@ def check_interface(options: Options) -> None:
 
 @dataclass(frozen=True)
 class KeyInputs:
-    """How the keys of the sparse tops come in. `fixed`: tops of which the nnz is part of the shape of what is made of them."""
+    """The form in which keys come in. `fixed`: tops whose nnz is a part of the shape of what is made of them."""
 
     interface: str
     fixed: Collection[str] = ()
@@ -63,7 +63,7 @@ class KeyInputs:
     def declare(
         self, graph: Graph, data: DataClause, read: Collection[str], slot_size_array: tuple[int, ...] = ()
     ) -> dict[str, Keys]:
-        """The keys i64[N, slot_num, nnz] of each sparse top that an embedding reads, in Data order.
+        """Return the keys i64[N, slot_num, nnz] of each sparse top that an embedding reads, in Data order.
 
         nnz is 1 for a padded top whose slots hold one key at most, else a symbol `nnz_<top>` that each request chooses. With
         the reader's `slot_size_array` the inputs are raw keys and slot g gets the sum of the sizes before it added; slots

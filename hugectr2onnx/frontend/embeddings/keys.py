@@ -27,7 +27,7 @@ class Keys:
 
     @staticmethod
     def of(value: Value, offsets: tuple[int, ...], padding_key: int | None) -> Keys:
-        """Keys whose slots add offsets.
+        """Return keys whose slots add offsets.
 
         If one key alone is padding, the look-up adds them: the sum of another key and its offset may be that number.
         """
@@ -42,42 +42,42 @@ class Keys:
         return slots
 
     def moved(self, offsets: Sequence[int]) -> Keys:
-        """The same keys with further offsets."""
+        """Return the same keys with further offsets."""
         if self.padding_key is None:
             return Keys(SlotOffset(tuple(offsets))(self.value))
         own = self.offsets or (0,) * len(offsets)
         return replace(self, offsets=tuple(min(a + b, MAX_KEY) for a, b in zip(own, offsets, strict=True)))
 
     def look_up(self, op: Lookup, *table: Value) -> Value:
-        """The look-up of these keys in a table."""
+        """Return the look-up of these keys in a table."""
         if self.padding_key is not None:
             op = replace(op, padding_key=self.padding_key, offsets=self.offsets)
         return op(self.value, *table)
 
     def column(self, graph: Graph, keys: Array, name: str) -> Value:
-        """The keys of a table as an operand of look-ups."""
+        """Return the keys of a table as an operand of look-ups."""
         return graph.const(table_column(keys, self.padding_key), name)
 
 
 def exclusive_sum(sizes: Sequence[int]) -> list[int]:
-    """What stands before each: where each slot begins among keys that are numbered through all slots."""
+    """Tell what stands before each: where each slot begins among keys that are numbered through all slots."""
     return [0, *accumulate(sizes)][: len(sizes)]
 
 
 def key_width(sparse: SparseInput, fixed: Collection[str] = ()) -> int:
-    """The third dimension of an input of keys."""
+    """Return the third dimension of an input of keys."""
     if sparse.max_nnz == 1 or sparse.top in fixed:
         return sparse.max_nnz
     return Width(sparse.max_nnz, f"nnz_{sparse.top}")
 
 
 def table_column(keys: Array, padding_key: int | None) -> KeyColumn:
-    """The keys of a table; negative ones are keys if one key alone is padding."""
+    """Return the keys of a table; negative ones are keys if one key alone is padding."""
     return column(keys) if padding_key is None else signed_column(keys)
 
 
 def check_padding(keys: Array, padding_key: int | None, where: str) -> str | None:
-    """A warning where the padding key is a key of the table. Raises OptionError for negative keys without a padding key."""
+    """Warn where the padding key is a key of the table. Raises OptionError for negative keys without a padding key."""
     if padding_key is None:
         negative = len(keys) - column(keys).count
         if not negative:

@@ -24,7 +24,7 @@ class TableOptions:
 
 
 def format_of(formats: PerTable, top: str, width: int, *, table: str | None = None) -> RowFormat:
-    """The format of a table's rows: that of a look-up's top, else that of the table's own name.
+    """Return the format of a table's rows: that of a look-up's top, else that of the table's own name.
 
     One format for all tables spares those where it saves nothing: with int8, rows of up to 4 numbers become fp16, which is
     as small and more exact.
@@ -47,7 +47,7 @@ def check_tops(option: str, named: Collection[str], tops: Collection[str], expec
 
 
 def defaults_of(option: DefaultVectors, tops: Sequence[str], tables: Sequence[str] = ()) -> dict[str, float]:
-    """The number of the vectors of unknown keys, by embedding top or table of an EmbeddingCollection.
+    """Return the number of the vectors of unknown keys, by embedding top or table of an EmbeddingCollection.
 
     The tables of a ps.json go by their names where all of them are known, else by their order, that of the embedding layers.
     Raises OptionError.

@@ -1,4 +1,4 @@
-"""What a graph JSON says, typed and the same for every version of HugeCTR; no tensors, no files."""
+"""The clauses of a graph JSON, typed and the same for every version of HugeCTR; no tensors, no files."""
 
 from __future__ import annotations
 

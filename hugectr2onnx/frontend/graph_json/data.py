@@ -13,7 +13,7 @@ MOST_KEYS = 1 << 24
 
 
 def read_data(fields: Fields) -> DataClause:
-    """The Data clause; raises GraphJsonError with the JSON path of what is wrong."""
+    """Return the Data clause; raises GraphJsonError with the JSON path of what is wrong."""
     return DataClause(
         labels=_labels(fields),
         dense_top=_dense_top(fields),

@@ -17,7 +17,7 @@ METADATA_KEY = "hugectr2onnx.data"
 
 
 def to_metadata(data: DataClause) -> str:
-    """The Data layer as JSON, its keys in order, so that the same graph gives the same bytes."""
+    """Return the Data layer as JSON, its keys in order, so that the same graph gives the same bytes."""
     return json.dumps(
         {
             "dense": {"top": data.dense_top, "dense_dim": data.dense_dim},
@@ -29,7 +29,7 @@ def to_metadata(data: DataClause) -> str:
 
 
 def from_metadata(text: str) -> DataClause:
-    """The Data layer of a model. Raises FeedError for a text that `to_metadata` cannot have written."""
+    """Return the Data layer of a model. Raises FeedError for a text that `to_metadata` cannot have written."""
     where = f"the metadata {METADATA_KEY}"
     fields = Fields(json_text.parse(text, where, FeedError), where, FeedError)
     dense = fields.child("dense")

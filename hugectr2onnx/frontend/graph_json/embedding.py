@@ -25,7 +25,7 @@ MOST_GATHERED = 1 << 26
 
 
 def is_embedding(type_name: str, where: str, dense_types: Collection[str]) -> bool:
-    """Whether the type is an embedding; raises UnsupportedError for one of v1.x or one that nobody knows."""
+    """Tell whether the type is an embedding; raises UnsupportedError for one of v1.x or one that nobody knows."""
     if type_name in EMBEDDING_TYPES:
         return True
     if type_name in V1_EMBEDDING_TYPES:
@@ -39,7 +39,7 @@ def is_embedding(type_name: str, where: str, dense_types: Collection[str]) -> bo
 
 
 def read_embedding(fields: Fields, index: int, type_name: str, data: DataClause) -> EmbeddingClause:
-    """One embedding layer; raises GraphJsonError where it and the Data layer do not fit."""
+    """Return one embedding layer; raises GraphJsonError where it and the Data layer do not fit."""
     source = _source(fields, data)
     slot_sizes = _hparam_slot_sizes(fields)
     if type_name == ONE_HOT:
@@ -76,7 +76,7 @@ def _vec_size(fields: Fields, source: SparseInput) -> int:
 
 
 def _combiner(fields: Fields) -> Literal["sum", "mean"]:
-    """A string, or the integers 0 and 1 of files up to v3.0."""
+    """Return a string, or the integers 0 and 1 of files up to v3.0."""
     key = "sparse_embedding_hparam.combiner"
     found = fields.value(key)
     if found == "sum" or (found == 0 and not isinstance(found, bool)):
@@ -104,7 +104,7 @@ def _check_one_hot(fields: Fields, sizes: tuple[int, ...] | None, source: Sparse
 
 
 def _default_value(fields: Fields) -> float:
-    """The component that keys missing in the table have (formats 1.8); graph_to_json never writes it."""
+    """Return the component that keys missing in the table have (formats 1.8); graph_to_json never writes it."""
     key = "sparse_embedding_hparam.default_emb_vec_value"
     value = fields.number(key, 0.0)
     if not math.isfinite(value) or abs(value) > 3.4e38:

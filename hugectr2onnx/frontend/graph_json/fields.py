@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 def shown(value: object) -> str:
-    """How an error message shows a value: its JSON kind and, where it is short, itself."""
+    """Tell how an error message shows a value: its JSON kind and, where it is short, itself."""
     if isinstance(value, str):
         return f'the string "{value[:40]}{"..." if len(value) > 40 else ""}"'
     if value is None or isinstance(value, bool):
@@ -45,7 +45,7 @@ class Fields:
         self._obj = obj
 
     def path(self, key: str) -> str:
-        """The JSON path of a key; a `where` that is a phrase is set off with a colon."""
+        """Return the JSON path of a key; a `where` that is a phrase is set off with a colon."""
         return f"{self.where}: {key}" if " " in self.where else f"{self.where}.{key}"
 
     def has(self, key: str) -> bool:
@@ -97,7 +97,7 @@ class Fields:
         )
 
     def strings(self, key: str, default: Sequence[str] = _REQUIRED) -> tuple[str, ...]:
-        """A list of strings, or one string standing for a list of one (formats 1.2)."""
+        """Return a list of strings, or one string standing for a list of one (formats 1.2)."""
         found = self._get(key, default)
         if found is default:
             return tuple(default)
@@ -106,26 +106,26 @@ class Fields:
         return tuple(self._of_type(item, str, "a string", path) for path, item in self._items(found, self.path(key)))
 
     def ranges(self, key: str) -> tuple[tuple[int, int], ...]:
-        """A list of `[begin, end)` pairs with `0 <= begin < end`, as Slice writes them."""
+        """Return a list of `[begin, end)` pairs with `0 <= begin < end`, as Slice writes them."""
         return tuple(self._range(item, path) for path, item in self._items(self._get(key), self.path(key)))
 
     def child(self, key: str) -> Fields:
-        """The fields of a nested object."""
+        """Return the fields of a nested object."""
         return Fields(self.value(key), self.path(key), self._error)
 
     def children(self, key: str) -> tuple[Fields, ...]:
-        """The fields of each object of a list."""
+        """Return the fields of each object of a list."""
         return tuple(Fields(item, path, self._error) for path, item in self._items(self._get(key), self.path(key)))
 
     def value(self, key: str) -> Any:
-        """The field as it stands."""
+        """Return the field as it stands."""
         return self._get(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._obj)
 
     def wrong(self, key: str, expected: str, found: object) -> HugeCTR2ONNXError:
-        """The error of a field that is not what is expected, ready to raise."""
+        """Return the error of a field that is not what is expected, ready to raise."""
         return self._error(f"{self.path(key)}: expected {expected}, found {shown(found)}")
 
     def _find(self, key: str) -> Any:

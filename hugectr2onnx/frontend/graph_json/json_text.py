@@ -35,12 +35,12 @@ _STRING_OR_C_CONSTANT = re.compile(r'"(?:[^"\\]++|\\.)*+"?|-?\b(?:nan|inf|infini
 
 
 def load(path: StrPath, error: Error = GraphJsonError, c_constants: bool = False) -> Any:
-    """The value that a JSON file holds, checked; `c_constants` lets C's nan, inf and -nan pass as floats."""
+    """Return the value that a JSON file holds, checked; `c_constants` lets C's nan, inf and -nan pass as floats."""
     return parse(_read_text(path, error), shown(path), error, c_constants)
 
 
 def parse(text: str, where: str, error: Error = GraphJsonError, c_constants: bool = False) -> Any:
-    """The value of a JSON text; `where` (a file name) begins every message."""
+    """Return the value of a JSON text; `where` (a file name) begins every message."""
     _check_depth(text, where, error)
     if c_constants:
         text = _STRING_OR_C_CONSTANT.sub(_python_constant, text)
@@ -61,7 +61,7 @@ def parse(text: str, where: str, error: Error = GraphJsonError, c_constants: boo
 
 
 def plain(value: object, error: Error, where: str, finite: bool = True) -> Any:
-    """A copy of a JSON-like value in dicts, lists, str, int, float, bool and None; anything else raises `error`."""
+    """Return a copy of a JSON-like value in dicts, lists, str, int, float, bool and None; anything else raises `error`."""
     return _Copier(error, where, finite).copy(value, "", 0)
 
 

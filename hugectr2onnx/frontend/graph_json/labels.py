@@ -75,7 +75,7 @@ def _check_declared_are_known(declared: Sequence[Label], label_of: dict[str, str
 
 
 def _pieces(layer: LayerClause, label: Label) -> list[Label | None]:
-    """What each top of the Slice is: a label of its own, or None for a copy of the whole."""
+    """Tell what each top of the Slice is: a label of its own, or None for a copy of the whole."""
     ranges = Fields(layer.params, layer.where).ranges("ranges")
     if len(ranges) != len(layer.tops):
         raise GraphJsonError(f"{layer.where}: {len(ranges)} ranges for {len(layer.tops)} tops")

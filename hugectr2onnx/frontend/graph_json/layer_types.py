@@ -35,12 +35,12 @@ _TYPE_OF_KEY: Mapping[str, str] = {
 
 
 def repair_by_parameters(layer: LayerClause) -> LayerClause:
-    """The layer with the type that its own keys tell, or as it is."""
+    """Return the layer with the type that its own keys tell, or as it is."""
     return layer if layer.type else replace(layer, type=_type_by_keys(layer))
 
 
 def repair_by_label(layer: LayerClause, label_of: Mapping[str, str], labels: Sequence[Label]) -> LayerClause:
-    """A layer without a type whose second bottom is a label is a loss; the other two losses are told apart by width.
+    """Return a layer without a type whose second bottom is a label is a loss; the other two losses are told apart by width.
 
     BinaryCrossEntropyLoss has a name in mixed precision too; CrossEntropyLoss has two columns (layers 3.27). A narrow
     label leaves that open, for older versions took one column for it: `settle_loss` looks at the prediction.
@@ -55,7 +55,7 @@ def repair_by_label(layer: LayerClause, label_of: Mapping[str, str], labels: Seq
 
 
 def settle_loss(layer: LayerClause, columns: tuple[Dim, ...]) -> LayerClause:
-    """A loss whose type was open, now that the last dimension of its prediction is known."""
+    """Return a loss whose type was open, now that the last dimension of its prediction is known."""
     if not layer.is_type_open or columns == (2,):
         return layer
     return replace(layer, type="MultiCrossEntropyLoss", is_type_open=False)

@@ -8,7 +8,7 @@ LONGEST_NAME = 1000
 
 
 def name_fault(name: str) -> str | None:
-    """What is expected instead of a name that no tensor can have: one that is empty, endless or not printable."""
+    """Tell what is expected instead of a name that no tensor can have: one that is empty, endless or not printable."""
     if not name:
         return "the name of a tensor"
     if len(name) > LONGEST_NAME:
@@ -19,14 +19,14 @@ def name_fault(name: str) -> str | None:
 
 
 def checked_name(fields: Fields, key: str, name: str) -> str:
-    """The name itself; raises GraphJsonError where no tensor can have it."""
+    """Return the name itself; raises GraphJsonError where no tensor can have it."""
     if fault := name_fault(name):
         raise fields.wrong(key, fault, name if name.isprintable() else ascii(name))
     return name
 
 
 def only_name(fields: Fields, key: str) -> str:
-    """One name, plain or as a list of one: readers take both everywhere (formats 1.2)."""
+    """Return one name, plain or as a list of one: readers take both everywhere (formats 1.2)."""
     names = checked_names(fields, key)
     if len(names) != 1:
         raise fields.wrong(key, "one name", names)
@@ -34,7 +34,7 @@ def only_name(fields: Fields, key: str) -> str:
 
 
 def checked_names(fields: Fields, key: str) -> tuple[str, ...]:
-    """One name or a list of names, at least one."""
+    """Return one name or a list of names, at least one."""
     names = tuple(checked_name(fields, key, name) for name in fields.strings(key))
     if not names:
         raise fields.wrong(key, "at least one name", names)

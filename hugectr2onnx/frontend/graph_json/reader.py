@@ -45,7 +45,7 @@ _KEY_BYTES = {"I32": 4, "I64": 8}
 
 
 def read(graph: str | os.PathLike[str] | Mapping[str, object], known_types: Collection[str]) -> GraphClauses:
-    """The clauses of a graph JSON, given as a path or as the parsed object.
+    """Return the clauses of a graph JSON, given as a path or as the parsed object.
 
     `known_types` are the dense layer types that can be compiled. Raises GraphJsonError for what HugeCTR would refuse
     too, and UnsupportedError for v1.x and for layers whose type is lost.
@@ -90,7 +90,7 @@ def _clauses(graph: Fields, known_types: frozenset[str]) -> GraphClauses:
 
 
 def _entries(graph: Fields) -> tuple[Fields, ...]:
-    """The objects of `layers`, the first of them a Data layer."""
+    """Return the objects of `layers`, the first of them a Data layer."""
     if not graph.has("layers"):
         kind = foreign_json({key: graph.value(key) for key in graph})
         known = f"; it is {kind}" if kind else ""

@@ -16,7 +16,7 @@ POSITIONS = ("None", "Head", "Body", "Tail", "Isolated")
 
 
 def width(x: TensorType, *ranks: int) -> int:
-    """The last dimension of a bottom that has one of these ranks; raises ShapeError where it has not."""
+    """Return the last dimension of a bottom that has one of these ranks; raises ShapeError where it has not."""
     if x.rank not in ranks:
         raise ShapeError(f"the bottom {x} has {x.rank} dimensions, and the layer takes {' or '.join(map(str, ranks))}")
     last = x.shape[-1]

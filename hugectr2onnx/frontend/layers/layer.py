@@ -44,7 +44,7 @@ class Weight:
 
 
 def param(path: str, *aliases: str, default: Any = MISSING, minimum: float | None = None) -> Any:
-    """A field of the layer's JSON object, such as `fc_param.num_output`; without a default it is mandatory.
+    """Return a field of the layer's JSON object, such as `fc_param.num_output`; without a default it is mandatory.
 
     The field's annotation says what is read: int, float, bool, str, tuple[int, ...], tuple[bool, ...], tuple[str, ...],
     tuple[float, ...] or tuple[tuple[int, int], ...], each possibly `| None`. `layer_attrs` overrides it by the field's name.
@@ -75,20 +75,20 @@ class Layer:
             REGISTRY[name] = cls
 
     def weights(self, *bottoms: Any, **_: Any) -> Iterator[Weight]:
-        """The weights in dense-file order for bottom TensorTypes."""
+        """Return the weights in dense-file order for bottom TensorTypes."""
         return iter(())
 
     def build(self, *operands: Any, **_: Any) -> Value | tuple[Value, ...]:
-        """The expansion over the bottoms and the used weights: one value a top, training buffers left out."""
+        """Return the expansion over the bottoms and the used weights: one value a top, training buffers left out."""
         raise NotImplementedError
 
     def caveats(self, *bottoms: TensorType) -> Iterator[str]:
-        """What the user should know about this layer's result, for bottom TensorTypes."""
+        """Tell what the user should know about this layer's result, for bottom TensorTypes."""
         return iter(())
 
     @classmethod
     def parse(cls, json: Fields, attributes: Mapping[str, object]) -> Layer:
-        """The layer from its JSON object and the caller's `layer_attrs`, which win; raises GraphJsonError."""
+        """Return the layer from its JSON object and the caller's `layer_attrs`, which win; raises GraphJsonError."""
         hints = cls._hints()
         declared = {f.name: f for f in fields(cls) if f.metadata.get("paths")}
         _refuse_unknown(cls, attributes, declared)

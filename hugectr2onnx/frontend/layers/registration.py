@@ -123,7 +123,7 @@ def load_plugins() -> tuple[str, ...]:
 
 
 def layer_types(options: Options) -> KeysView[str]:
-    """The known layer types; with `load_plugins` those of installed packages among them."""
+    """Return the known layer types; with `load_plugins` those of installed packages among them."""
     if options.load_plugins:
         load_plugins()
     return REGISTRY.keys()

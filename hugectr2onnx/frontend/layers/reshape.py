@@ -60,7 +60,7 @@ class ReshapeLayer(Layer, types=("Reshape",)):
 
 
 def _sample(x: Value) -> int:
-    """The elements of one sample."""
+    """Return the elements of one sample."""
     size = elements(x.shape[1:])
     if not isinstance(size, int) or size < 1:
         raise ShapeError(f"Reshape without leading_dim needs samples of known size, not {x.type}")
@@ -68,7 +68,7 @@ def _sample(x: Value) -> int:
 
 
 def _remainder(x: Value, rest: tuple[int, ...]) -> Dim:
-    """What is left of the elements for the one dimension that is not in `rest`."""
+    """Tell what is left of the elements for the one dimension that is not in `rest`."""
     try:
         return scale(x.type.elements, Fraction(1, prod(rest)))
     except ShapeError as error:

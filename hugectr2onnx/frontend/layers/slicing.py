@@ -36,7 +36,7 @@ class SliceLayer(Layer, types=("Slice",)):
         return tuple(Slice(x.type.rank - 1, start, end)(x) for start, end in self.ranges)
 
     def _copies_too_wide(self, x: TensorType) -> bool:
-        """Whether these are copies that HugeCTR inserted (layers 1.3) with a width that its static table got wrong."""
+        """Tell whether these are copies that HugeCTR inserted (layers 1.3) with a width that its static table got wrong."""
         inserted = tuple(f"{bottom}_slice{i}" for bottom in self.bottom_names for i in range(len(self.ranges)))
         width = x.shape[-1] if x.shape else 0
         copies = len(set(self.ranges)) == 1 and self.ranges[0][0] == 0

@@ -25,10 +25,10 @@ MOST_COUNTED = 1 << 40
 
 
 class DenseSource(Protocol):
-    """Where a layer's weights come from, in file order."""
+    """The source of the layers' weights, in file order."""
 
     def take(self, count: int, shape: Sequence[int], what: str) -> NDArray[Any]:
-        """The next `count` floats as a read-only float32 array of `shape`; `what` names layer and weight in errors."""
+        """Return the next `count` floats as a read-only float32 array of `shape`; `what` names layer and weight in errors."""
 
     def finish(self) -> None:
         """Raises WeightsError where floats are left over."""
@@ -44,7 +44,7 @@ class DenseFile:
 
     @classmethod
     def open(cls, source: StrPath | NDArray[Any]) -> DenseFile:
-        """Maps a file, or wraps an array of floats; raises WeightsError for a size that is no multiple of 4 bytes."""
+        """Return maps a file, or wraps an array of floats; raises WeightsError for a size that is no multiple of 4 bytes."""
         if isinstance(source, np.ndarray):
             return cls(_as_floats(source))
         return cls(map_file(source, FLOAT32, "the float32 weights of the dense layers"), Path(source))
@@ -59,7 +59,7 @@ class DenseFile:
         return int(self._floats.size)
 
     def take(self, count: int, shape: Sequence[int], what: str) -> NDArray[Any]:
-        """A read-only view; raises WeightsError where the file is too short."""
+        """Return a read-only view; raises WeightsError where the file is too short."""
         _check_shape(count, shape, what)
         left = self.size - self.position
         if count > left:
@@ -100,7 +100,7 @@ class DenseRecorder:
         self.position = 0
 
     def take(self, count: int, shape: Sequence[int], what: str) -> NDArray[Any]:
-        """Random weights: N(0, 1/fan_in) for matrices, near one for gamma, small for other vectors."""
+        """Return random weights: N(0, 1/fan_in) for matrices, near one for gamma, small for other vectors."""
         _check_shape(count, shape, what)
         self.position += count
         if self.position > MOST_INVENTED:
@@ -114,7 +114,7 @@ class DenseRecorder:
         """Nothing can be left over."""
 
     def array(self) -> NDArray[Any]:
-        """The dense file that the layers have asked for: float32, one dimension."""
+        """Return the dense file that the layers have asked for: float32, one dimension."""
         return np.concatenate([np.empty(0, np.float32), *(weights.ravel() for weights in self._taken)])
 
 
@@ -125,7 +125,7 @@ class DenseCounter:
         self.position = 0
 
     def take(self, count: int, shape: Sequence[int], what: str) -> NDArray[Any]:
-        """Zeros of the shape that share one element."""
+        """Return zeros of the shape that share one element."""
         _check_shape(count, shape, what)
         self.position += count
         if self.position > MOST_COUNTED:

@@ -39,7 +39,7 @@ class _Meta:
 
 
 def open_dump(path: StrPath) -> dict[int, SparseTable]:
-    """The tables of a dump by their id, mapped; `path` is the dump's folder or one `embedding_collection_{c}` in it.
+    """Return the tables of a dump by their id, mapped; `path` is the dump's folder or one `embedding_collection_{c}` in it.
 
     Raises WeightsError where files are missing, short or of another table, and UnsupportedError for what HugeCTR cannot
     dump soundly: parts of a collection, tables of half precision, several collections.
@@ -111,7 +111,7 @@ def _open_table(folder: Path, position: int, meta: _Meta) -> SparseTable:
 
 
 def _body(path: Path, kind: int, table: int, size: int) -> NDArray[Any]:
-    """The bytes after the head; raises WeightsError unless the head and the size are those of this table."""
+    """Return the bytes after the head; raises WeightsError unless the head and the size are those of this table."""
     data = map_file(path, BYTE, "a table of embedding_dump")
     if len(data) != HEAD_BYTES + size:
         raise WeightsError(

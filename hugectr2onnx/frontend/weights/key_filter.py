@@ -31,7 +31,7 @@ _ACCEPTED = "give an array, a raw int64 file, an .npy file, FILE.parquet::COLUMN
 
 
 def read_all(keep_keys: Mapping[str, object] | None) -> dict[str, Array]:
-    """The keys to keep by embedding top, or by table of an EmbeddingCollection; none where nothing is given."""
+    """Return the keys to keep by embedding top, or by table of an EmbeddingCollection; none where nothing is given."""
     if keep_keys is None:
         return {}
     if not isinstance(keep_keys, Mapping):
@@ -122,12 +122,12 @@ def _flattened(column: Any) -> Any:
 
 
 def digest(wanted: Array) -> str:
-    """What tells one set of keys from another."""
+    """Tell what tells one set of keys from another."""
     return f"{len(wanted)} keys, sha256 {hashlib.sha256(np.ascontiguousarray(wanted, INT64).data).hexdigest()[:16]}"
 
 
 def keep(table: SparseTable, wanted: Array) -> SparseTable:
-    """The table without the rows that nobody asks for, in the order of the file."""
+    """Return the table without the rows that nobody asks for, in the order of the file."""
     rows = _rows_of(table.keys, wanted)
     if len(rows) == len(table.keys):
         return table
@@ -138,7 +138,7 @@ def keep(table: SparseTable, wanted: Array) -> SparseTable:
 
 
 def few_kept(table: SparseTable, kept: SparseTable, wanted: Array) -> str | None:
-    """What to warn of where hardly any row was asked for."""
+    """Tell what to warn of where hardly any row was asked for."""
     if not len(table.keys) or len(kept.keys) * FEW >= max(len(wanted), 1):
         return None
     asked = f"{len(wanted):,} keys, of which {len(kept.keys) or 'none'}" if len(wanted) else "no keys, so none"
@@ -149,7 +149,7 @@ def few_kept(table: SparseTable, kept: SparseTable, wanted: Array) -> str | None
 
 
 def _rows_of(keys: Array, wanted: Array) -> Array:
-    """The rows whose key is wanted, ascending."""
+    """Return the rows whose key is wanted, ascending."""
     kept = np.zeros(len(keys), np.bool_)
     start = 0
     for chunk in paging.chunks(np.asarray(keys)) if len(wanted) else ():
@@ -160,7 +160,7 @@ def _rows_of(keys: Array, wanted: Array) -> Array:
 
 
 def _selected(vectors: Array, rows: Array) -> Array:
-    """Some rows, read in the order of the file; above 256 MB they are mapped from a file that nobody else sees."""
+    """Return some rows, read in the order of the file; above 256 MB they are mapped from a file that nobody else sees."""
     row_bytes = vectors.dtype.itemsize * vectors.shape[1]
     if len(rows) * row_bytes <= MOST_IN_MEMORY:
         found = np.empty((len(rows), vectors.shape[1]), np.float32)

@@ -1,4 +1,4 @@
-"""How many GPUs wrote a Localized table that holds a key more than once (formats 2.2).
+"""Find out how many GPUs wrote a Localized table that holds a key more than once (formats 2.2).
 
 A Localized row lives on GPU `slot_id mod G` and the look-up goes by (GPU, key). G is not stored, but two rows of one key
 lie on different GPUs, and the file lists the rows GPU by GPU (formats 2.1).
@@ -43,7 +43,7 @@ def check_gpus(keys: Array, slot_ids: Array, gpus: int, where: str) -> None:
 
 
 def infer_gpus(keys: Array, slot_ids: Array, slots: int, where: str) -> int:
-    """The number of GPUs of a layer with so many slots.
+    """Return the number of GPUs of a layer with so many slots.
 
     Numbers that give every slot the same rows count as one. Raises MissingInformationError where several fit and WeightsError
     where none does.
@@ -71,7 +71,7 @@ def _damaged(where: str) -> WeightsError:
 
 
 def _repeated(keys: Array, slot_ids: Array) -> tuple[Array, Array]:
-    """The rows whose key stands more than once: only they can rule a number of GPUs out."""
+    """Return the rows whose key stands more than once: only they can rule a number of GPUs out."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     twin = ordered[1:] == ordered[:-1]

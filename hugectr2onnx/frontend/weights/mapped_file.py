@@ -18,7 +18,7 @@ from hugectr2onnx.tables.regular_file import open_regular, reason
 
 
 def file_status(path: StrPath, what: str) -> os.stat_result:
-    """The status behind a path, links followed; raises WeightsError where there is nothing or it cannot be reached."""
+    """Return the status behind a path, links followed; raises WeightsError where there is nothing or it cannot be reached."""
     try:
         return Path(path).stat()
     except FileNotFoundError:
@@ -28,7 +28,7 @@ def file_status(path: StrPath, what: str) -> os.stat_result:
 
 
 def file_size(path: StrPath, what: str) -> int:
-    """The size of a regular file in bytes; raises WeightsError for folders, pipes and devices."""
+    """Return the size of a regular file in bytes; raises WeightsError for folders, pipes and devices."""
     status = file_status(path, what)
     if stat.S_ISDIR(status.st_mode):
         raise WeightsError(f"{path}: is a folder, expected a file with {what}")
@@ -38,7 +38,7 @@ def file_size(path: StrPath, what: str) -> int:
 
 
 def map_file(path: StrPath, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
-    """The whole file as a read-only vector of `dtype`; an empty file gives an empty array.
+    """Return the whole file as a read-only vector of `dtype`; an empty file gives an empty array.
 
     Raises WeightsError where the size is no multiple of the element, or the file cannot be read.
     """

@@ -23,7 +23,7 @@ class BatchNormStatistics:
     where: str = "the ntp file"
 
     def features(self, count: int) -> BatchNormStatistics:
-        """The statistics of `count` features; a list of twice the length is what float16 runs write (layers 2.2).
+        """Return the statistics of `count` features; a list of twice the length is what float16 runs write (layers 2.2).
 
         The second half of such a list is memory that did not belong to the layer: it is neither used nor judged. Raises
         WeightsError for another length, for nan and inf, and for a negative variance.
@@ -40,7 +40,7 @@ class BatchNormStatistics:
 
 
 def read_ntp(path: StrPath) -> tuple[BatchNormStatistics, ...]:
-    """One entry for each BatchNorm; raises WeightsError that names the entry which is wrong."""
+    """Return one entry for each BatchNorm; raises WeightsError that names the entry which is wrong."""
     text = Fields(json_text.load(path, WeightsError, c_constants=True), str(path), WeightsError)
     return tuple(_entry(fields) for fields in text.children("layers"))
 

@@ -15,7 +15,7 @@ OVERFLOWING = 1e18
 
 
 def overflow_error(graph: Graph) -> WeightsError | None:
-    """The error of a graph that no pass has touched and whose weights are beyond that; reads every table once."""
+    """Return the error of a graph that no pass has touched and whose weights are beyond that; reads every table once."""
     for name, largest in _largest_constants(graph):
         if largest >= OVERFLOWING:
             return WeightsError(

@@ -1,4 +1,4 @@
-"""Which files hold a model's weights: as given, or found in a snapshot folder (formats 5)."""
+"""Find the files that hold a model's weights: as given, or in a snapshot folder (formats 5)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Weights:
 
     @classmethod
     def discover(cls, folder: StrPath, prefix: str | None = None, iteration: int | None = None) -> Weights:
-        """The files that one snapshot left in a folder.
+        """Return the files that one snapshot left in a folder.
 
         Of several iterations the last is taken unless told; several prefixes, gaps in the tables' numbers and an absent
         dense file raise WeightsError. Optimizer files are ignored.
@@ -66,7 +66,7 @@ WeightsLike = Weights | StrPath | Mapping[str, object]
 
 
 def resolve(weights: object) -> Weights:
-    """The Weights that `weights` stands for; an ntp file beside the dense file is found by its name.
+    """Return the Weights that `weights` stands for; an ntp file beside the dense file is found by its name.
 
     Accepts Weights, a mapping with the keys dense, sparse, ntp, a snapshot folder, or a dense file (whose tables are
     those of the same prefix and iteration). Raises WeightsError for anything else.
@@ -90,7 +90,7 @@ def resolve(weights: object) -> Weights:
 
 
 def iterations_in(folder: StrPath) -> dict[str, tuple[int, ...]]:
-    """The iterations of each model in a folder, by prefix. Raises WeightsError where it cannot be read."""
+    """Return the iterations of each model in a folder, by prefix. Raises WeightsError where it cannot be read."""
     path = _path(folder, "the snapshot folder")
     names = _names(path)
     prefixes = _snapshots(names)
@@ -98,7 +98,7 @@ def iterations_in(folder: StrPath) -> dict[str, tuple[int, ...]]:
 
 
 def with_ntp(weights: Weights) -> Weights:
-    """The same files, and the ntp file that lies beside the dense file where none was named."""
+    """Return the same files, and the ntp file that lies beside the dense file where none was named."""
     if weights.ntp is not None or weights.dense is None:
         return weights
     beside = Path(f"{os.fspath(weights.dense)}.ntp.json")
@@ -119,7 +119,7 @@ def _from_mapping(weights: Mapping[object, object]) -> Weights:
 
 
 def _beside(dense: Path) -> Weights:
-    """A dense file with HugeCTR's name stands for its snapshot, any other for itself."""
+    """Return a dense file with HugeCTR's name stands for its snapshot, any other for itself."""
     match = _DENSE.fullmatch(dense.name)
     if match is None or match["prefix"].endswith("_opt"):
         return with_ntp(Weights(dense))
@@ -169,7 +169,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _snapshots(names: Sequence[str]) -> list[str]:
-    """The prefixes of the dense files, without those of the optimizer's state."""
+    """Return the prefixes of the dense files, without those of the optimizer's state."""
     matches = (_DENSE.fullmatch(name) for name in names)
     return sorted({match["prefix"] for match in matches if match and not match["prefix"].endswith("_opt")})
 
@@ -214,7 +214,7 @@ class _Snapshot:
                     self._found.setdefault(iteration, {})[index] = name
 
     def choose(self, wanted: int | None) -> int:
-        """The iteration: as wanted, else the last one that left any file."""
+        """Return the iteration: as wanted, else the last one that left any file."""
         if not self.dense:
             raise WeightsError(f'{self.folder}: no dense file "{self.prefix}_dense_N.model"')
         number = max([*self.dense, *self._found]) if wanted is None else wanted
@@ -229,7 +229,7 @@ class _Snapshot:
         )
 
     def tables(self, number: int) -> tuple[Path, ...]:
-        """The tables of an iteration in the order of their numbers. Raises WeightsError where one is missing."""
+        """Return the tables of an iteration in the order of their numbers. Raises WeightsError where one is missing."""
         tables = self._of(number)
         expected = max(max(tables, default=-1) + 1, *(len(self._of(each)) for each in self.dense))
         missing = [index for index in range(expected) if index not in tables]
@@ -265,7 +265,7 @@ def _table_of(name: str, prefix: str) -> re.Match[str] | None:
 
 
 def missing_table(weights: Weights) -> str | None:
-    """The name of the table that would come after the given ones; None where the dense file has no name of HugeCTR's."""
+    """Return the name of the table that would come after the given ones; None where the dense file has no name of HugeCTR's."""
     match = _DENSE.fullmatch(Path(weights.dense).name) if weights.dense is not None else None
     return f"{match['prefix']}{len(weights.tables)}_sparse_{match['iteration']}.model" if match else None
 

@@ -35,7 +35,7 @@ class SourceFile:
 
     @staticmethod
     def of(path: str | os.PathLike[str], *, hashed: bool = False) -> SourceFile:
-        """A file with links followed, wherever this process may go later."""
+        """Return a file with links followed, wherever this process may go later."""
         found = Path(os.path.realpath(path))
         return SourceFile(Path(path).name, found, *_state(found), hashed)
 
@@ -46,7 +46,7 @@ class SourceFile:
         return self.size is not None and (size is None or size < self.size)
 
     def sha256(self) -> str | None:
-        """The checksum of what was read; None where it is not wanted, or the file has changed since."""
+        """Return the checksum of what was read; None where it is not wanted, or the file has changed since."""
         if not self.hashed or self.size is None or _state(self.path) != (self.size, self.changed):
             return None
         try:
@@ -67,7 +67,7 @@ def _state(path: Path) -> tuple[int | None, int | None]:
 def source_files(
     graph: object, weights: object, description: object, keep_keys: Mapping[str, object]
 ) -> tuple[SourceFile, ...]:
-    """Every file that compiling reads, by the arguments of `compile`; what was given as an object in memory is none.
+    """Return every file that compiling reads, by the arguments of `compile`; what was given as an object in memory is none.
 
     `description` is that of an EmbeddingCollection. Raises WeightsError and GraphJsonError as compiling would.
     """
@@ -80,12 +80,12 @@ def source_files(
 
 
 def _table_files(table: Path) -> Iterator[Path]:
-    """Files that a folder lacks too: an output of that name would become a part of the table."""
+    """Yield files that a folder lacks too: an output of that name would become a part of the table."""
     yield from (table / name for name in TABLE_FILES) if os.path.isdir(table) else (table,)
 
 
 def _dump_files(description: object) -> Iterator[Path]:
-    """All files of the folder of `embedding_dump` that a description names."""
+    """Yield all files of the folder of `embedding_dump` that a description names."""
     beside = ""
     if isinstance(description, str | os.PathLike):
         beside, description = os.path.dirname(os.fspath(description)), json_text.load(description, GraphJsonError)
@@ -98,7 +98,7 @@ def _dump_files(description: object) -> Iterator[Path]:
 
 
 def _paths(given: object) -> list[str | os.PathLike[str]]:
-    """A file, or those of a list; an array is none."""
+    """Return a file, or those of a list; an array is none."""
     listed = given if isinstance(given, list | tuple) else [given]
     return [each for each in listed if isinstance(each, str | os.PathLike)]
 

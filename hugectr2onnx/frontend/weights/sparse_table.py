@@ -48,7 +48,7 @@ class SparseTable:
 
 
 def open_table(path: StrPath, vec_size: int, type: str, key_bytes: int | None = None) -> SparseTable:
-    """Maps a table of `vec_size` floats a row for an embedding of the given HugeCTR type.
+    """Return maps a table of `vec_size` floats a row for an embedding of the given HugeCTR type.
 
     `key_bytes` (4 or 8) matters for single files only. Raises WeightsError where files are missing, misaligned or of
     another table, and MissingInformationError where a single file can be read with both key widths.
@@ -62,7 +62,7 @@ def open_table(path: StrPath, vec_size: int, type: str, key_bytes: int | None = 
 
 
 def keys_are_unique(keys: NDArray[Any]) -> bool:
-    """Whether no key occurs twice.
+    """Tell whether no key occurs twice.
 
     Keys in order cost no memory, keys of a narrow range one byte for each number in it, any others one sorted copy.
     """
@@ -75,7 +75,7 @@ def keys_are_unique(keys: NDArray[Any]) -> bool:
 
 
 def _is_increasing(keys: NDArray[Any]) -> bool:
-    """One chunk and the first key of the next at a time."""
+    """Return one chunk and the first key of the next at a time."""
     starts = range(0, max(keys.size - 1, 0), _CHUNK)
     return all(bool((chunk[1:] > chunk[:-1]).all()) for chunk in (keys[at : at + _CHUNK + 1] for at in starts))
 
@@ -198,7 +198,7 @@ def _misfit(path: Path, size: int, records: dict[int, np.dtype[Any]]) -> Weights
 
 
 def _is_plausible(table: SparseTable, width: int) -> bool:
-    """Whether the bytes make sense so: read with the wrong width, keys end up as floats and floats as keys."""
+    """Tell whether the bytes make sense so: read with the wrong width, keys end up as floats and floats as keys."""
     empty_slot_marker = 2**63 - 1 if width == 8 else 2**32 - 1
     if not _are_weights(table.vectors[_HEAD]) or not _are_weights(table.vectors[-4096:]):
         return False

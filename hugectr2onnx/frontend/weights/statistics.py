@@ -1,4 +1,4 @@
-"""Where BatchNorm's running statistics come from: the ntp file, an invention, or nowhere."""
+"""Get BatchNorm's running statistics: from the ntp file, invented, or none."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def _split(x: Array, heads: int) -> Array:
 
 
 def head_width(x: TensorType, heads: int) -> int:
-    """The width of one head; raises ShapeError unless the heads share the last axis evenly."""
+    """Return the width of one head; raises ShapeError unless the heads share the last axis evenly."""
     width = x.shape[-1]
     if not isinstance(width, int) or heads < 1 or width < 1 or width % heads:
         raise ShapeError(f"the last dimension of {x} cannot be shared evenly by {heads} attention heads")

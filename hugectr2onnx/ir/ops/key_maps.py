@@ -1,4 +1,4 @@
-"""How a key finds its row in ONNX: by an encoder or by its own value (`ir.ops.perfect_hash` adds: by a hash).
+"""Key maps: ways from a key to its row in ONNX, by an encoder or by its own value (`ir.ops.perfect_hash`: by a hash).
 
 A map gives the row of each key, `missing` for a key that the table lacks, and for padding (negative keys) `missing` too,
 or, where padding must be told from missing keys (`apart`), `missing + 1`.
@@ -35,11 +35,11 @@ class KeyMap:
         return out.node("Where", is_padding(out, keys), rank3(out, missing + 1), found)
 
     def emit_found(self, out: Emitter, keys: str, known: Array, rows: Array, missing: int) -> str:
-        """The same for keys with their offsets and for any int64; padding is a key like any other that the table lacks."""
+        """Emit the same for keys with their offsets and for any int64; padding is a key like any other that the table lacks."""
         raise NotImplementedError
 
     def row_type(self, missing: int) -> np.dtype[Any]:
-        """The integers that `emit_found` gives."""
+        """Return the integers that `emit_found` gives."""
         return np.dtype(np.int64)
 
 
@@ -109,7 +109,7 @@ class Direct(KeyMap):
         return out.node("Gather", out.stacked("row_of_key", table), self._emit_bounded(out, keys), axis=0)
 
     def emit_any_position(self, out: Emitter, keys: str, *, apart: bool) -> str:
-        """The position of any int64, with its offset: `width` or -1 for those that lie outside, with `apart` always `width`."""
+        """Emit the position of any int64 with its offset: `width` or -1 for those outside, with `apart` always `width`."""
         position = self._emit_bounded(out, keys)
         if not apart:
             return position
@@ -147,12 +147,12 @@ def emit_signed_offsets(out: Emitter, keys: str, offsets: tuple[int, ...]) -> st
 
 
 def is_padding(out: Emitter, keys: str, padding_key: int | None = None) -> str:
-    """Which keys are padding: one key, or all negative ones."""
+    """Tell which keys are padding: one key, or all negative ones."""
     if padding_key is None:
         return out.node("Less", keys, rank3(out, 0))
     return out.node("Equal", keys, rank3(out, padding_key))
 
 
 def rank3(out: Emitter, number: int) -> str:
-    """A number with the rank of keys: onnxruntime takes 25 times as long for a scalar against [N, slot, 1]."""
+    """Return a number with the rank of keys: onnxruntime takes 25 times as long for a scalar against [N, slot, 1]."""
     return out.const([[[number]]], "i64")

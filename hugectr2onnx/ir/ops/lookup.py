@@ -83,15 +83,15 @@ class Lookup(Op):
     """The one key that is padding, as it comes in, without its offset; None: any negative key."""
 
     def take_slots(self, slots: Sequence[int]) -> Self:
-        """The look-up of some of its slots."""
+        """Return the look-up of some of its slots."""
         return replace(self, offsets=tuple(self.offsets[slot] for slot in slots) if self.offsets else NO_OFFSETS)
 
     def known(self, table_keys: Array) -> tuple[Array, Array, int]:
-        """The keys that a map must hold, what it gives for each of them, and what it gives for any other."""
+        """Return the keys that a map must hold, what it gives for each of them, and what it gives for any other."""
         raise NotImplementedError
 
     def moved(self, keys: Array) -> Array:
-        """The keys with their offsets."""
+        """Return the keys with their offsets."""
         if not self.offsets:
             return keys
         if self.padding_key is None:
@@ -100,11 +100,11 @@ class Lookup(Op):
         return np.asarray(np.minimum(keys, MAX_KEY - offsets) + offsets)
 
     def is_padding(self, keys: Array) -> Array:
-        """Which keys are padding, as they come in."""
+        """Tell which keys are padding, as they come in."""
         return np.asarray(keys < 0 if self.padding_key is None else keys == self.padding_key)
 
     def emit_moved(self, out: Emitter, keys: str) -> str:
-        """The keys with their offsets, where one key alone is padding: the padding key moves too."""
+        """Return the keys with their offsets, where one key alone is padding: the padding key moves too."""
         return emit_signed_offsets(out, keys, self.offsets) if any(self.offsets) else keys
 
     def emit_padding(self, out: Emitter, keys: str, rows: str, row: int, table_keys: Array, type: np.dtype[Any]) -> str:
@@ -132,7 +132,7 @@ class Lookup(Op):
         return f32(*keys.shape[:2], *([1] if self.apart else []), vectors.shape[1])
 
     def pool(self, keys: Array, rows: Array, vectors: Array) -> Array:
-        """The pooled vectors in float64; `rows` holds -1 where the table lacks the key."""
+        """Return the pooled vectors in float64; `rows` holds -1 where the table lacks the key."""
         gathered = np.full((*rows.shape, vectors.shape[1]), self.default, np.float64)
         if not self.row_format.is_exact:
             gathered[...] = self.row_format.round_trip(self.tail(vectors)[:1])
@@ -157,14 +157,14 @@ class Lookup(Op):
         return emit_apart(out, pooled, out.type(keys), table.shape[1]) if self.apart else pooled
 
     def emit_fast_pool(self, out: Emitter, keys: str, rows: str, vectors: str, part: Array | Gathered) -> str:
-        """The same with the cheapest reduction; `part` holds the rows in the order that the map counts them in."""
+        """Return the same with the cheapest reduction; `part` holds the rows in the order that the map counts them in."""
         width = out.array(vectors).shape[1]
         table = store(out, vectors, part, self.tail(out.array(vectors)), self.row_format, fast=True)
         mean = self.combiner == "mean"
         return emit_pool(out, keys, rows, table, width, mean=mean, apart=self.apart, padding_key=self.padding_key)
 
     def tail(self, table: Array) -> Array:
-        """The rows behind a table: what a missing key gets, and zeros for padding where that is something else."""
+        """Return the rows behind a table: what a missing key gets, and zeros for padding where that is something else."""
         rows = np.zeros((1 if self.default == 0 else 2, table.shape[1]), np.float32)
         rows[0] = self.default
         return rows
@@ -214,7 +214,7 @@ class Embedding(Lookup):
         return *_valid(table_keys), len(table_keys)
 
     def _ordered(self, table: Array, table_keys: Array) -> Array | Gathered:
-        """The rows in the order of their keys, with the default vector where a key is missing."""
+        """Return the rows in the order of their keys, with the default vector where a key is missing."""
         assert isinstance(self.key_map, Direct)
         order = order_by_key(table_keys, self.key_map)
         if len(order) == len(table) and _counts_up(order):
@@ -284,7 +284,7 @@ class LocalizedEmbedding(Lookup):
         return self.emit_fast_pool(out, keys, row, vectors, out.array(vectors))
 
     def known(self, table_keys: Array) -> tuple[Array, Array, int]:
-        """Numbers of different keys: which row a key means depends on the slot too."""
+        """Return numbers of different keys: which row a key means depends on the slot too."""
         unique = np.unique(_valid(table_keys)[0])
         return unique, np.arange(len(unique)), len(unique)
 
@@ -303,7 +303,7 @@ class LocalizedEmbedding(Lookup):
 
 
 def table_label(node: Node) -> str:
-    """The table of a look-up for a reader: the embedding tops, and the table's own name where it has another."""
+    """Return the table of a look-up for a reader: the embedding tops, and the table's own name where it has another."""
     tops = ", ".join(node.sources) or node.name
     vectors = node.inputs[2].node.name
     table = vectors.removesuffix(VECTORS)
@@ -311,7 +311,7 @@ def table_label(node: Node) -> str:
 
 
 def order_by_key(table_keys: Array, direct: Direct) -> Array:
-    """The row of each key from the lowest to the highest of the map, -1 where the table lacks it."""
+    """Return the row of each key from the lowest to the highest of the map, -1 where the table lacks it."""
     index = column(table_keys).index
     if isinstance(index, RangeIndex) and (index.low, len(index.table)) == (direct.low, direct.width):
         return index.table
@@ -329,13 +329,13 @@ def _holds(table_keys: Array, key: int) -> bool:
 
 
 def _counts_up(order: Array) -> bool:
-    """Whether it is 0, 1, 2, ...: told from its beginning, as a rule."""
+    """Tell whether it is 0, 1, 2, ...: told from its beginning, as a rule."""
     chunks = range(0, len(order), CHUNK)
     return all(np.array_equal(order[at : at + CHUNK], np.arange(at, min(at + CHUNK, len(order)))) for at in chunks)
 
 
 def _valid(table_keys: Array) -> tuple[Array, Array]:
-    """The keys of 0 and more, and their rows: the others can never be asked for."""
+    """Return the keys of 0 and more, and their rows: the others can never be asked for."""
     known = column(table_keys)
     if known.count == len(known):
         return np.asarray(known), np.arange(len(known))
@@ -344,7 +344,7 @@ def _valid(table_keys: Array) -> tuple[Array, Array]:
 
 
 def rows_of(keys: Array, table_keys: Array) -> Array:
-    """The row of each key, -1 where the key is negative or absent; without an index it reads the table's keys once."""
+    """Return the row of each key, -1 where the key is negative or absent; without an index it reads the table's keys once."""
     if isinstance(table_keys, KeyColumn):
         return table_keys.index.rows(keys)
     wanted, back = np.unique(keys, return_inverse=True)

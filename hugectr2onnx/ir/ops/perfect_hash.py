@@ -84,7 +84,7 @@ class PerfectHash(KeyMap):
 
 
 def is_runnable() -> bool:
-    """Whether the installed onnxruntime has a product of uint64; onnxruntime-gpu and the like count as new."""
+    """Tell whether the installed onnxruntime has a product of uint64; onnxruntime-gpu and the like count as new."""
     try:
         installed = metadata.version("onnxruntime")
     except metadata.PackageNotFoundError:

@@ -18,7 +18,7 @@ MAX_SPLIT = 8
 
 
 def is_apart_for_free(keys: TensorType, width: int, mean: bool) -> bool:
-    """Whether the rows of a slot are added up without a Reshape before or among them, so that [N, slot, 1, width] comes out."""
+    """Tell whether the rows of a slot are added up without a Reshape among them, so that [N, slot, 1, width] comes out."""
     hotness = keys.shape[2]
     return width > 1 and (hotness == 1 or (not mean and _is_split(keys)))
 
@@ -72,7 +72,7 @@ def _emit_pooled(out: Emitter, rows: str, table: StoredRows, width: int, keys_ty
 
 
 def _emit_rows(out: Emitter, rows: str, table: StoredRows, keys_type: TensorType) -> str:
-    """The rows of each key gathered apart and added, f32[N, slot, 1, width]; fused ones are f32[N * slot, width]."""
+    """Return the rows of each key gathered apart and added, f32[N, slot, 1, width]; fused ones are f32[N * slot, width]."""
     hotness = keys_type.shape[2]
     assert isinstance(hotness, int)
     # From opset 18 on the number of parts is said.
@@ -85,7 +85,7 @@ def _emit_rows(out: Emitter, rows: str, table: StoredRows, keys_type: TensorType
 
 
 def _is_split(keys: TensorType) -> bool:
-    """Whether the keys of a slot are few enough to be gathered one by one."""
+    """Tell whether the keys of a slot are few enough to be gathered one by one."""
     _, slots, hotness = keys.shape
     assert isinstance(slots, int) and isinstance(hotness, int)
     # A Split needs the number of its parts.
@@ -105,7 +105,7 @@ def emit_count(out: Emitter, keys: str, padding_key: int | None = None) -> str:
 
 
 def emit_present(out: Emitter, keys: str, padding_key: int | None) -> str:
-    """Which keys are no padding."""
+    """Tell which keys are no padding."""
     if padding_key is None:
         return out.node("GreaterOrEqual", keys, rank3(out, 0))
     return out.node("Not", is_padding(out, keys, padding_key))

@@ -1,4 +1,4 @@
-"""What a client sends, made into what the layers take: the forms "csr" and "hugectr" of a model's interface.
+"""Turn a client's request into what the layers take: the forms "csr" and "hugectr" of a model's interface.
 
 In compressed sparse rows (CSR) a sparse input of S slots is all its keys, i64[K], and the place where the keys of each slot of
 each sample begin, i64[N * S + 1], the last of which is K. HugeCTR's inference backend joins those of all tables.
@@ -21,7 +21,7 @@ class RequestOp(Op):
     """An operation between the inputs of a model and its layers, which can also be undone, to make requests."""
 
     def invert(self, *results: Array) -> tuple[Array, ...]:
-        """Operands that give these results."""
+        """Return operands that give these results."""
         raise NotImplementedError
 
 
@@ -64,7 +64,7 @@ class PadKeys(RequestOp):
         return keys, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def send_whole(self, padded: Array) -> tuple[Array, Array]:
-        """Operands in which every place of the padded keys is a key, padding too."""
+        """Return operands in which every place of the padded keys is a key, padding too."""
         width = padded.shape[-1]
         return padded.reshape(-1), np.arange(0, padded.size + 1, width, dtype=np.int64)
 
@@ -140,5 +140,5 @@ class SplitSamples(RequestOp):
 
 
 def csr_types(name: str) -> tuple[TensorType, TensorType]:
-    """The types of the keys and the offsets of one sparse input; both lengths are the client's."""
+    """Return the types of the keys and the offsets of one sparse input; both lengths are the client's."""
     return i64(Width(1, f"keys_{name}")), i64(Width(1, f"offsets_{name}"))

@@ -152,7 +152,7 @@ def _segment_sums(values: Array, offsets: Array) -> Array:
 
 
 def _bounds(out: Emitter, offsets: str) -> tuple[str, str]:
-    """Where each segment begins and ends."""
+    """Tell where each segment begins and ends."""
     zero, one, behind = (out.const([each], "i64") for each in (0, 1, LAST))
     return out.node("Slice", offsets, zero, out.const([-1], "i64"), zero), out.node("Slice", offsets, one, behind, zero)
 

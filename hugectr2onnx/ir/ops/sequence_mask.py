@@ -57,7 +57,7 @@ class SequenceMask(Op):
         return out.node("GreaterOrEqual", column, out.const(steps))
 
     def _governed(self, lengths: tuple[T, ...]) -> list[tuple[T, Array]]:
-        """Each operand with the length that every position of its axis needs."""
+        """Return each operand with the length that every position of its axis needs."""
         before = np.arange(1, self.from_steps + 1, dtype=np.float32).reshape(-1, 1)
         after = np.arange(1, self.to_steps + 1, dtype=np.float32)
         return list(zip(lengths, [before, after][-len(lengths) :], strict=True))
@@ -71,7 +71,7 @@ INT32 = 6
 
 @dataclass(frozen=True)
 class SequenceBias(Op):
-    """What a masked softmax adds for a SequenceMask, `(mask - 1) * 10000`: [B, 1, from_steps, to_steps].
+    """The bias that a masked softmax adds for a SequenceMask, `(mask - 1) * 10000`: [B, 1, from_steps, to_steps].
 
     Rows that the mask drops as a whole lose 10000 too: that rounds their scores as HugeCTR does (`attention.drop`).
     Operands and steps are those of SequenceMask.
@@ -94,7 +94,7 @@ class SequenceBias(Op):
         return out.node("Where", self._mask().emit_kept(out, *lengths), out.const(0.0), out.const(-DROPPED))
 
     def _emit_gather(self, out: Emitter, lengths: tuple[str, ...], steps: int) -> str:
-        """One length alone decides: its steps are counted, so that no number is cast, and its bias is taken whole."""
+        """Return one length alone decides: its steps are counted, so that no number is cast, and its bias is taken whole."""
         counts = np.arange(steps + 1, dtype=np.float32).reshape(-1, 1)
         biases = self.evaluate(*(counts for _ in lengths))
         within = out.node("GreaterOrEqual", lengths[0], out.const(counts[1:, 0]))
@@ -157,11 +157,11 @@ class SequenceSides(Op):
         return Reshape((out.type(length).shape[0], self.steps, self.columns)).emit(out, sides)
 
     def _needed(self) -> Array:
-        """The length from which on a position lies within the sequence, column by column."""
+        """Return the length from which on a position lies within the sequence, column by column."""
         return np.repeat(np.arange(1, self.steps + 1, dtype=np.float32), self.columns)
 
     def _values(self) -> tuple[list[float], list[float]]:
-        """The columns within the sequence, and behind it."""
+        """Return the columns within the sequence, and behind it."""
         before = [1.0] * (self.ones and not self.every_query)
         return [*before, 1.0, 0.0], [*before, float(self.every_query), 1.0]
 

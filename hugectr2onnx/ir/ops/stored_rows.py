@@ -72,7 +72,7 @@ def _flat(flat: bool, *parts: TensorData) -> list[TensorData]:
 
 
 def _scales(part: Array | Gathered, format: RowFormat) -> Array | Gathered:
-    """The scales of the rows, which were worked out when the table was measured, in the part's order."""
+    """Return the scales of the rows, which were worked out when the table was measured, in the part's order."""
     if not isinstance(part, Gathered):
         return _measured(part, format)
     filled = _scales_of(np.full(1, part.fill, np.float32), format)

@@ -20,7 +20,7 @@ REPEATED = P(Repeat, X, name="repeated", shared=True)
 
 
 def _broadcast(x: Value, y: Value, repeated: Value, root: Value, *, swapped: bool = False) -> Value | None:
-    """The operation with x instead of repeated; `swapped` where x is its right operand."""
+    """Return the operation with x instead of repeated; `swapped` where x is its right operand."""
     op = repeated.op
     assert isinstance(op, Repeat)
     alike = root.type == repeated.type == y.type and x.type.rank == 2

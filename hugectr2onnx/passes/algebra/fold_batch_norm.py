@@ -55,7 +55,7 @@ def _scale_and_shift(norm: Value) -> tuple[Array, Array]:
 
 
 def _linear(op: object, x: Value, weight: Array, bias: Array) -> Value | None:
-    """The linear with weights rounded once, unless rounding overflows or there is nothing finite to fold."""
+    """Return the linear with weights rounded once, unless rounding overflows or there is nothing finite to fold."""
     assert isinstance(op, Linear)
     w, b = weight.astype(np.float32), bias.astype(np.float32)
     if not (np.isfinite(w).all() and np.isfinite(b).all()):

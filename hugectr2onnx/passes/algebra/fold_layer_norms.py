@@ -45,7 +45,7 @@ class _Columns:
     length: int
 
     def after(self, use: Use) -> _Columns | None:
-        """Where they are after a Reshape or a Concat; None after anything else, or where they are cut."""
+        """Tell where they are after a Reshape or a Concat; None after anything else, or where they are cut."""
         op = use.node.op
         if isinstance(op, Reshape):
             return self._reshaped(use.node.results[0])
@@ -63,7 +63,7 @@ class _Columns:
         return _Columns(result, 0, width) if whole and isinstance(width, int) and width % self.length == 0 else None
 
     def read(self, use: Use) -> Reading | None:
-        """A product that reads them, or None if something else does."""
+        """Return a product that reads them, or None if something else does."""
         reads = isinstance(use.node.op, Linear | MatMul) and use.slot == 0
         product = Product.of(use.node.results[0]) if reads else None
         return Reading(product, self.start, self.length) if product else None
@@ -134,7 +134,7 @@ def _pad(weight: Array) -> Array:
 
 
 def _all_readings(normal: Value, n: int) -> list[Reading]:
-    """The products that read a normalization; none if anything else does, or one reads it twice."""
+    """Return the products that read a normalization; none if anything else does, or one reads it twice."""
     readings = list(_readings(normal, n))
     found = [reading for reading in readings if reading]
     different = {reading.product.value for reading in found}
@@ -142,7 +142,7 @@ def _all_readings(normal: Value, n: int) -> list[Reading]:
 
 
 def _readings(normal: Value, n: int) -> Iterator[Reading | None]:
-    """What reads a normalization, through reshapes and joins; None for what is no product."""
+    """Tell what reads a normalization, through reshapes and joins; None for what is no product."""
     columns = _Columns(normal, 0, n)
     stack = [(columns, use) for use in reversed(normal.uses)]
     while stack:
@@ -155,7 +155,7 @@ def _readings(normal: Value, n: int) -> Iterator[Reading | None]:
 
 
 def _read(reading: Reading, back: Array, beta: Array) -> Value | None:
-    """The product with `back` in the rows of its weight that meet the normalization, and beta in its bias."""
+    """Return the product with `back` in the rows of its weight that meet the normalization, and beta in its bias."""
     product, n = reading.product, len(back)
     weight, bias = product.weight.copy(), product.bias
     for start in range(reading.start, reading.start + reading.length, n):

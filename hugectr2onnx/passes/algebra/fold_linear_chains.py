@@ -59,7 +59,7 @@ def merge_products(first: Value, root: Value) -> Value | None:
 
 
 def _finish(first: Value, c: Value, root: Value) -> Value | None:
-    """A product that is then scaled, or shifted."""
+    """Return a product that is then scaled, or shifted."""
     product = Product.of(first)
     if product is None or not product.is_plain or root.type != first.type:
         return None
@@ -90,7 +90,7 @@ def shift_linear(first: Value, c: Value, root: Value) -> Value | None:
 
 
 def _begin(x: Value, c: Value, before: Value, root: Value) -> Value | None:
-    """A product whose operand was scaled, or shifted."""
+    """Return a product whose operand was scaled, or shifted."""
     product = Product.of(root)
     if product is None or product.x != before or x.type != before.type:
         return None

@@ -26,7 +26,7 @@ def _merge_readers(node: Node) -> int:
 
 
 def _groups(x: Value) -> list[list[Product]]:
-    """The narrow products of one operand, in groups that are worth one product each."""
+    """Return the narrow products of one operand, in groups that are worth one product each."""
     if x.const is not None or x.type.rank != 2:
         return []
     readers = [use.node for use in x.uses if use.slot == 0 and isinstance(use.node.op, Linear | MatMul)]
@@ -41,7 +41,7 @@ def _is_mergeable(product: Product) -> bool:
 
 
 def _fill(products: list[Product]) -> list[list[Product]]:
-    """Groups in order, each as long as its columns fit one product."""
+    """Return groups in order, each as long as its columns fit one product."""
     groups: list[list[Product]] = []
     columns = 0
     for product in products:
@@ -78,7 +78,7 @@ def _biases(group: list[Product]) -> Array | None:
 
 
 def _pieces(value: Value) -> list[Value]:
-    """The value, or what it is split into if that is all that happens to it."""
+    """Return the value, or what it is split into if that is all that happens to it."""
     if value.has_one_use:
         user = value.uses[0].node
         if isinstance(user.op, Split) and user.op.axis == 1:

@@ -43,7 +43,7 @@ def _merge(split: Node) -> int:
 
 
 def _only_reader(piece: Value) -> Value | None:
-    """The Softmax of a piece, if that is all that happens to it and its result is no prediction."""
+    """Return the Softmax of a piece, if that is all that happens to it and its result is no prediction."""
     reader = piece.uses[0].node if piece.has_one_use else None
     if reader is None or not isinstance(reader.op, Softmax):
         return None
@@ -52,7 +52,7 @@ def _only_reader(piece: Value) -> Value | None:
 
 
 def _pieces(softmax: Value) -> list[Value]:
-    """What the softmax is split into, if that is all that happens to it, or the softmax."""
+    """Tell what the softmax is split into, if that is all that happens to it, or the softmax."""
     user = softmax.uses[0].node if softmax.has_one_use else None
     if user is not None and isinstance(user.op, Split) and user.op.axis == 1:
         return list(user.results)

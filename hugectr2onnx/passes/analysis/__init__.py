@@ -1,1 +1,1 @@
-"""What passes ask about a graph; nothing here changes it."""
+"""Questions that passes ask about a graph; nothing here changes it."""

@@ -1,4 +1,4 @@
-"""What the columns of a matrix are made of: plain values side by side, and products of features with vectors (WeightMultiply).
+"""Tell what the columns of a matrix are made of: plain values, and products of features with vectors (WeightMultiply).
 
 WeightMultiply (layers 3.5) makes V columns of each feature: column i*V + j is `x[i] * vectors[i, j]`. Whatever is linear in
 those columns is linear in the features, so a following product takes the features and folded weights instead.
@@ -38,20 +38,20 @@ class Part:
         return self.features if self.vectors is None else self.vectors.size
 
     def fold(self, weight: Array) -> Array:
-        """The rows that x must meet in a product where the part's columns meet `weight` [length, n]."""
+        """Return the rows that x must meet in a product where the part's columns meet `weight` [length, n]."""
         if self.vectors is None:
             return weight
         return np.asarray(np.einsum("sv,svn->sn", self.vectors, weight.reshape(*self.vectors.shape, -1)))
 
 
 def columns_of(value: Value) -> list[Part]:
-    """The parts of a matrix [B, k], left to right."""
+    """Return the parts of a matrix [B, k], left to right."""
     joined = isinstance(value.op, Concat) and value.op.axis == 1
     return [_part(each) for each in (value.inputs if joined else (value,))]
 
 
 def expanded(value: Value) -> tuple[Value, Array] | None:
-    """The features [B, S] and the vectors [S, V] of a value [B, S, V] that multiplies them, or None."""
+    """Return the features [B, S] and the vectors [S, V] of a value [B, S, V] that multiplies them, or None."""
     if not isinstance(value.op, Mul) or value.type.rank != 3:
         return None
     for features, vectors in (value.inputs, value.inputs[::-1]):
@@ -61,14 +61,14 @@ def expanded(value: Value) -> tuple[Value, Array] | None:
 
 
 def rows(parts: Sequence[Part], weight: Array) -> Array:
-    """The weight [features of all parts, n] for the weight [columns of all parts, n]."""
+    """Return the weight [features of all parts, n] for the weight [columns of all parts, n]."""
     ends = np.cumsum([part.length for part in parts])
     pieces = np.split(weight, ends[:-1])
     return np.vstack([part.fold(piece) for part, piece in zip(parts, pieces, strict=True)])
 
 
 def side_by_side(parts: Sequence[Part]) -> Value:
-    """The features of all parts as one matrix."""
+    """Return the features of all parts as one matrix."""
     values = [part.x for part in parts]
     return values[0] if len(values) == 1 else Concat(1)(*values)
 

@@ -24,7 +24,7 @@ class Product:
 
     @staticmethod
     def of(value: Value) -> Product | None:
-        """The product that computes a value, or None where none does, or none by a constant matrix."""
+        """Return the product that computes a value, or None where none does, or none by a constant matrix."""
         op, operands = value.op, value.inputs
         if not isinstance(op, Linear | MatMul) or any(operand.const is None for operand in operands[1:]):
             return None
@@ -60,7 +60,7 @@ class Product:
         return exact(self.value.inputs[2]) if len(self.value.inputs) > 2 else None
 
     def on(self, x: Value, weight: Array, bias: Array | None) -> Value | None:
-        """The same with another operand and other weights, or None where those overflow."""
+        """Return the same with another operand and other weights, or None where those overflow."""
         return multiply(x, weight, bias, self.activation)
 
 
@@ -76,7 +76,7 @@ def multiply(x: Value, weight: Array, bias: Array | None = None, activation: Op 
 
 
 def exact(value: Value) -> Array:
-    """A constant's contents in float64."""
+    """Return a constant's contents in float64."""
     assert value.const is not None
     return value.const.astype(np.float64)
 
@@ -89,14 +89,14 @@ def rounded(array: Array) -> Array | None:
 
 
 def plus(a: Array | None, b: Array | None) -> Array | None:
-    """The sum of two biases, None being no bias."""
+    """Return the sum of two biases, None being no bias."""
     if a is None or b is None:
         return b if a is None else a
     return np.asarray(a + b)
 
 
 def across_last(constant: Value, length: int) -> Array | None:
-    """A constant that broadcasts along the last axis alone, as [length] in float64."""
+    """Return a constant that broadcasts along the last axis alone, as [length] in float64."""
     array = constant.const
     if array is None or array.size not in (1, length) or array.size != (array.shape or (1,))[-1]:
         return None

@@ -62,7 +62,7 @@ def _are_neighbours(left: Value, right: Value, axis: int) -> bool:
 
 
 def _cover(run: list[Value]) -> Value:
-    """One slice for slices that follow one another, or the whole value."""
+    """Return one slice for slices that follow one another, or the whole value."""
     first, last = run[0].op, run[-1].op
     if len(run) == 1 or not isinstance(first, Slice) or not isinstance(last, Slice):
         return run[0]

@@ -93,6 +93,6 @@ def _reread(reader: _Reader, pooled: Value, place: dict[int, int], width: int) -
 
 
 def _recut(cut: Slice, flat: Value, place: dict[int, int], width: int) -> Value:
-    """The same columns in the narrower embedding: the slots of one Slice are neighbours there too."""
+    """Return the same columns in the narrower embedding: the slots of one Slice are neighbours there too."""
     start = place[cut.start // width] * width + cut.start % width
     return Slice(1, start, start + cut.end - cut.start)(flat)

@@ -21,7 +21,7 @@ def split_slices(graph: Graph) -> Fires:
 
 
 def _split(x: Value) -> tuple[Value, ...]:
-    """The pieces, if Slices were replaced."""
+    """Return the pieces, if Slices were replaced."""
     cuts = _partition([use.node for use in x.uses])
     if not cuts:
         return ()
@@ -37,7 +37,7 @@ def _split(x: Value) -> tuple[Value, ...]:
 
 
 def _partition(users: list[Node]) -> list[Node]:
-    """The Slices among the users, in order, if together they take each position of one axis once."""
+    """Return the Slices among the users, in order, if together they take each position of one axis once."""
     slices = [(user.op, user) for user in users if isinstance(user.op, Slice)]
     axes = {op.axis for op, _ in slices}
     if len(slices) < 2 or len(axes) > 1:

@@ -29,7 +29,7 @@ def expand_recurrences(graph: Graph) -> Fires:
 
 @dataclass
 class _Recurrence:
-    """What was computed so far, as products: the constant of each, and its factors by number."""
+    """The value computed so far, as products: the constant of each, and its factors by number."""
 
     value: Value
     products: list[tuple[float, list[int]]]
@@ -73,7 +73,7 @@ def _expand(split: Node) -> int:
 
 
 def _recurrence(split: Node) -> _Recurrence | None:
-    """All that is made of the pieces, if it is one recurrence that takes each of them once."""
+    """Return all that is made of the pieces, if it is one recurrence that takes each of them once."""
     pieces = {piece: number for number, piece in enumerate(split.results)}
     if not all(piece.has_one_use for piece in pieces):
         return None

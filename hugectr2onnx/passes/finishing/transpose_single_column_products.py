@@ -54,13 +54,13 @@ def _transpose(root: Value) -> int:
 
 
 def _is_column(value: Value) -> bool:
-    """Whether a value is one number a sample."""
+    """Tell whether a value is one number a sample."""
     batch, *rest = value.shape or (1,)
     return value.const is None and value.type.dtype is DType.F32 and isinstance(batch, Batch) and rest == [1]
 
 
 def _parts(column: Value) -> list[Value]:
-    """The columns of which a column is an element-wise function."""
+    """Return the columns of which a column is an element-wise function."""
     if isinstance(column.op, Accumulate):
         return [column.inputs[2]] if column.inputs[1].const is not None else []
     if not isinstance(column.op, Binary | Relu | Sigmoid | Elu):
@@ -74,7 +74,7 @@ def _is_number(value: Value) -> bool:
 
 
 def _product(column: Value) -> Product | None:
-    """The product that a column is, if it is one of matrices."""
+    """Return the product that a column is, if it is one of matrices."""
     product = Product.of(column)
     return product if product and product.x.type.rank == 2 else None
 
@@ -84,7 +84,7 @@ def _is_row_sum(column: Value) -> bool:
 
 
 def _width(matrix: Value) -> int:
-    """Columns of a matrix, or 0 where they are a multiple of the batch."""
+    """Return columns of a matrix, or 0 where they are a multiple of the batch."""
     length = matrix.shape[1]
     return length if isinstance(length, int) else 0
 
@@ -94,13 +94,13 @@ def _is_transposable(column: Value) -> bool:
 
 
 def _is_transposed_with_reader(column: Value) -> bool:
-    """Whether the only reader of a column is transposed, and the column with it."""
+    """Tell whether the only reader of a column is transposed, and the column with it."""
     reader = column.uses[0].node if column.has_one_use else None
     return reader is not None and any(column in _parts(result) for result in reader.results if _is_column(result))
 
 
 def _is_piece(column: Value) -> bool:
-    """Whether a column is one piece of a product that is split into columns, all of which are transposed."""
+    """Tell whether a column is one piece of a product that is split into columns, all of which are transposed."""
     op = column.op
     if not isinstance(op, Split) or set(op.sizes) != {1} or not cost.is_worth_splitting_rows(len(op.sizes)):
         return False

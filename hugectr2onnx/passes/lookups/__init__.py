@@ -1,1 +1,1 @@
-"""How keys find their rows, and in which form a look-up is emitted."""
+"""Passes that choose how keys find their rows, and in which form a look-up is emitted."""

@@ -44,7 +44,7 @@ def choose_key_map(
 def expect_key_maps(
     graph: Graph, keys: str | Mapping[str, str] = "auto", *, automatic: bool = True
 ) -> tuple[Choice, ...]:
-    """What `choose_key_map` would choose, without building any map: the bytes of a perfect hash are then an estimate.
+    """Tell what `choose_key_map` would choose, without building any map: the bytes of a perfect hash are then an estimate.
 
     The graph still has its keys where `indices` are asked for (`row_number_inputs`), and the plain LabelEncoder of
     look-ups that stay as they are is a choice too.
@@ -76,7 +76,7 @@ def _choose_all(graph: Graph, keys: str | Mapping[str, str], automatic: bool) ->
 
 
 def wanted_strategy(node: Node, keys: str | Mapping[str, str]) -> str:
-    """What the caller wants for the table of a look-up."""
+    """Tell what the caller wants for the table of a look-up."""
     if isinstance(keys, str):
         return keys
     return next((keys[top] for top in node.sources if top in keys), AUTO)
@@ -92,7 +92,7 @@ def _replace(graph: Graph, node: Node, key_map: KeyMap) -> None:
 
 
 def _folded(keys: Value, op: Lookup, key_map: KeyMap) -> tuple[Value, tuple[int, ...]]:
-    """The keys before their slot_offset and its offsets, where the map adds them on the way."""
+    """Return the keys before their slot_offset and its offsets, where the map adds them on the way."""
     foldable = isinstance(key_map, Direct) and key_map.low == 0 and op.default == 0 and not op.offsets
     if foldable and isinstance(keys.op, SlotOffset):
         return keys.inputs[0], keys.op.offsets

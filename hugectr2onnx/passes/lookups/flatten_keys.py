@@ -41,7 +41,7 @@ class _Keys:
 
     @staticmethod
     def behind(value: Value) -> _Keys | None:
-        """Where the keys of a look-up come from; None for those of an input that is padded."""
+        """Tell where the keys of a look-up come from; None for those of an input that is padded."""
         op = value.op
         if isinstance(op, PadKeys):
             return _Keys(value, tuple(range(op.slots)))

@@ -55,7 +55,7 @@ def row_number_inputs(graph: Graph, keys: str | Mapping[str, str]) -> tuple[RowI
 
 
 def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
-    """Where the keys of a look-up come from, and what each slot adds to them on the way."""
+    """Tell where the keys of a look-up come from, and what each slot adds to them on the way."""
     source = node.inputs[0]
     offsets: tuple[int, ...] = node.op.offsets if isinstance(node.op, Lookup) else ()
     while isinstance(source.op, SlotOffset | Reshape):
@@ -65,7 +65,7 @@ def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
 
 
 def _row_input(node: Node) -> tuple[Value, RowInput]:
-    """The input behind a look-up, and what its rows mean."""
+    """Return the input behind a look-up, and what its rows mean."""
     if type(node.op) is not Embedding:
         raise _refuse(node, "its look-up is divided among GPUs, so the slot decides which row is meant")
     source, offsets = source_of(node)
@@ -81,7 +81,7 @@ def _row_input(node: Node) -> tuple[Value, RowInput]:
 
 
 def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tuple[Node, tuple[int, ...]]]:
-    """The look-ups that read an input, each with what was added to the keys before."""
+    """Yield the look-ups that read an input, each with what was added to the keys before."""
     for use in value.uses:
         op = use.node.op
         if isinstance(op, Lookup):
@@ -95,7 +95,7 @@ def _readers(node: Node, value: Value, offsets: tuple[int, ...]) -> Iterator[tup
 
 
 def _sum(offsets: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
-    """Offsets one after the other: both saturate at the same number, so their order does not matter."""
+    """Return offsets one after the other: both saturate at the same number, so their order does not matter."""
     return tuple(min(a + b, MAX_KEY) for a, b in zip(offsets, more, strict=True)) if offsets else more
 
 

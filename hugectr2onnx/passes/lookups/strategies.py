@@ -82,15 +82,15 @@ class Strategy:
     """Whether its keys lie in the model file itself, which protobuf limits to 2 GiB: an attribute has no external data."""
 
     def suits(self, table: KeyedTable) -> bool:
-        """Whether "auto" takes it, once the strategies before it do not suit."""
+        """Tell whether "auto" takes it, once the strategies before it do not suit."""
         raise NotImplementedError
 
     def forecast(self, table: KeyedTable, wanted: str) -> Choice:
-        """What `build` would choose, without building anything."""
+        """Tell what `build` would choose, without building anything."""
         return self.build(table, wanted)[1]
 
     def build(self, table: KeyedTable, wanted: str) -> tuple[KeyMap, Choice]:
-        """The map that the look-up emits; `wanted` is what the user asked for. Raises UnsupportedError (see `refusal`)."""
+        """Return the map that the look-up emits; `wanted` is what the user asked for. Raises UnsupportedError (`refusal`)."""
         raise NotImplementedError
 
     def memory_bytes(self, rows: int, map_bytes: int, filler_rows: int) -> int:
@@ -144,13 +144,13 @@ class DirectStrategy(Strategy):
         return super().memory_bytes(rows, map_bytes, filler_rows) + (ROW_NUMBER_BYTES * filler_rows or map_bytes)
 
     def _is_cheap(self, table: KeyedTable, span: int) -> bool:
-        """Whether filler rows take a quarter of the table at most, or no more than row numbers would."""
+        """Tell whether filler rows take a quarter of the table at most, or no more than row numbers would."""
         count = table.keys.count
         wasted = (span - count) * table.row_bytes
         return wasted <= max(count * table.row_bytes // 4, ROW_NUMBER_BYTES * span, self.min_waste)
 
     def _is_cheap_below(self, table: KeyedTable) -> bool:
-        """Whether rows for the numbers below the lowest key cost less than subtracting it at every look-up."""
+        """Tell whether rows for the numbers below the lowest key cost less than subtracting it at every look-up."""
         keys = table.keys
         return 0 <= keys.low * table.row_bytes <= max(keys.count * table.row_bytes // 4, self.min_waste)
 
@@ -224,7 +224,7 @@ class PerfectHashStrategy(Strategy):
 
 
 def hash_bytes(count: int) -> int:
-    """Bytes of a perfect hash: key and row number of each slot, a displacement for each bucket (`tables.perfect_hash`)."""
+    """Return bytes of a perfect hash: key and row number of each slot, a displacement for each bucket."""
     slot_bytes = 8 + (ROW_NUMBER_BYTES if count < MAX_INT32_ROWS else 8)
     buckets = 1 << max(1, (count // BUCKET).bit_length())
     return slot_count(count) * slot_bytes + 8 * buckets
@@ -242,7 +242,7 @@ STRATEGY_NAMES = (AUTO, *BY_NAME)
 
 
 def strategy_for(table: KeyedTable, wanted: str) -> Strategy:
-    """The strategy that was asked for by name, or the first that suits the keys."""
+    """Return the strategy that was asked for by name, or the first that suits the keys."""
     if wanted != AUTO:
         return BY_NAME[wanted]
     return next(each for each in BY_NAME.values() if each.suits(table))

@@ -48,7 +48,7 @@ def _mix(split: Node) -> int:
 
 
 def _sum_of(piece: Value) -> Value | None:
-    """The sum that a weight goes into: its product, then all that is added to it."""
+    """Return the sum that a weight goes into: its product, then all that is added to it."""
     value: Value | None = _only_reader(piece, Mul)
     while value is not None and (reader := _only_reader(value, Add)) is not None:
         value = reader
@@ -61,7 +61,7 @@ def _only_reader(value: Value, kind: type[Add | Mul]) -> Value | None:
 
 
 def _experts(sums: Sequence[Value | None], pieces: Sequence[Value]) -> list[Value] | None:
-    """The matrices, if every sum weighs all of them, with its share of the pieces in one order."""
+    """Return the matrices, if every sum weighs all of them, with its share of the pieces in one order."""
     count = len(pieces) // len(sums)
     found: list[Value] = []
     for number, total in enumerate(sums):

@@ -36,7 +36,7 @@ def expand_heads(root: Value) -> Value | None:
 
 
 def _scale_keys(k: Value, divisor: float) -> tuple[Value, float]:
-    """The keys divided in the weights of the linear that makes them, where nobody else reads them; else what still divides."""
+    """Divide the keys in the weights of the linear that makes them, if nobody else reads them; else return the divisor."""
     made = k.inputs[0] if isinstance(k.op, Reshape) else k
     product = Product.of(made) if made.has_one_use and k.has_one_use else None
     if product is None or not product.is_plain:

@@ -57,7 +57,7 @@ def attention_of(weights: Value, values: Value, root: Value) -> Value | None:
 
 
 def _divided(scores: Value) -> tuple[Value | None, float]:
-    """The product inside the scores and the number that divides it."""
+    """Return the product inside the scores and the number that divides it."""
     divisor = 1.0
     if isinstance(scores.op, Div) and scores.has_one_use:
         number = scores.inputs[1].const
@@ -69,13 +69,13 @@ def _divided(scores: Value) -> tuple[Value | None, float]:
 
 
 def _split_heads(value: Value) -> Value | None:
-    """The [B, s, h, d] behind a [B, h, s, d]."""
+    """Return the [B, s, h, d] behind a [B, h, s, d]."""
     apart = value.inputs[0] if value.op == HEADS_FIRST else None
     return apart if apart is not None and isinstance(apart.op, Reshape) else None
 
 
 def _split_keys(value: Value) -> Value | None:
-    """The [B, s, h, d] behind a [B, h, d, s]."""
+    """Return the [B, s, h, d] behind a [B, h, d, s]."""
     if value.op == SWAP_LAST:
         return _split_heads(value.inputs[0])
     apart = value.inputs[0] if value.op == WIDTH_FIRST else None

@@ -28,14 +28,14 @@ INTERACTION = P(DotInteraction, Var("x"), Var("e"), name="interaction", shared=T
 
 @dataclass(frozen=True)
 class _Triangle:
-    """Which runs of the flat [count * count] products hold those below the diagonal."""
+    """The runs of the flat [count * count] products that hold those below the diagonal."""
 
     count: int
     run: int
 
     @staticmethod
     def of(count: int) -> _Triangle:
-        """The longest run that suits so many vectors."""
+        """Return the longest run that suits so many vectors."""
         needed = count * (count - 1) // 2
         candidates = [_Triangle(count, run) for run in RUNS if count % run == 0]
         return next((t for t in candidates if cost.is_worth_taking(len(t.runs) * t.run, needed)), _Triangle(count, 1))
@@ -51,7 +51,7 @@ class _Triangle:
         return tuple(int(run) for run in np.unique(self.places // self.run))
 
     def rows(self, weight: Array) -> Array:
-        """The weight rows in the order of the columns taken, zero where a column is not needed."""
+        """Return the weight rows in the order of the columns taken, zero where a column is not needed."""
         source = np.full(self.count * self.count, -1)
         source[self.places] = np.arange(len(weight))
         taken = source.reshape(-1, self.run)[list(self.runs)].ravel()

@@ -38,7 +38,7 @@ def fuse_heads(root: Value) -> Value | None:
 
 
 def _bias(mask: Value, steps: int) -> Value:
-    """The bias of the mask, a row for each query."""
+    """Return the bias of the mask, a row for each query."""
     bias = bias_of(mask)
     if bias.shape[2] == steps:
         return bias
@@ -55,7 +55,7 @@ def fuse_attention(graph: Graph) -> Fires:
 
 
 def is_available() -> bool:
-    """Whether the installed packages know Attention of opset 23; one of another name counts as the newest."""
+    """Tell whether the installed packages know Attention of opset 23; one of another name counts as the newest."""
     return all(_version(package, least) >= least for package, least in MIN_VERSIONS.items())
 
 

@@ -99,7 +99,7 @@ def _inverse_deviation(dice: Value) -> Array:
 
 
 def _is_usable(dice: Value) -> bool:
-    """Whether the statistics are those of the batch, or constants by which float32 can divide."""
+    """Tell whether the statistics are those of the batch, or constants by which float32 can divide."""
     if isinstance(dice.op, Dice):
         return True
     frozen = dice.inputs[2].const is not None

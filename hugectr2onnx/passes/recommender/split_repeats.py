@@ -59,7 +59,7 @@ def split_linear(joined: Value, w: Value, b: Value, root: Value) -> Value | None
 
 
 def _terms(operands: Sequence[Value], weight: Array) -> Terms:
-    """The operands with their rows of the weight, sums and differences of one another folded into those."""
+    """Return the operands with their rows of the weight, sums and differences of one another folded into those."""
     places = np.cumsum([0, *(operand.shape[1] for operand in operands)])
     blocks = [weight[start:end] for start, end in pairwise(places)]
     direct: Terms = {}
@@ -77,7 +77,7 @@ def _terms(operands: Sequence[Value], weight: Array) -> Terms:
 
 
 def _folds(value: Value, block: Array, direct: Terms) -> bool:
-    """Whether a sum or difference is one of values that are there anyway, with weights of the same order."""
+    """Tell whether a sum or difference is one of values that are there anyway, with weights of the same order."""
     if any(operand.type != value.type or not (operand in direct or _is_repeat(operand)) for operand in value.inputs):
         return False
     if any(isinstance(operand.op, Add | Sub) for operand in value.inputs):
@@ -115,7 +115,7 @@ def _as_made(target: Value) -> Value:
 
 
 def _target_and_items(value: Value) -> tuple[Value, Value, Value] | None:
-    """A product of something repeated and something else: the product and both."""
+    """Return a product of something repeated and something else: the product and both."""
     if not isinstance(value.op, Mul) or any(operand.type != value.type for operand in value.inputs):
         return None
     a, b = value.inputs
@@ -125,7 +125,7 @@ def _target_and_items(value: Value) -> tuple[Value, Value, Value] | None:
 
 
 def _once_a_sample(repeated: Terms, b: Value) -> list[Value]:
-    """Each repeated value times its weight before it is repeated; the first takes the bias."""
+    """Return each repeated value times its weight before it is repeated; the first takes the bias."""
     parts = []
     for number, (value, weight) in enumerate(repeated.items()):
         once, w = value.inputs[0], _const(value, weight)

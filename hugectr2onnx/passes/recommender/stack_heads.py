@@ -59,7 +59,7 @@ def stack_heads_of_attention(root: Value) -> Value | None:
 
 
 def _projections(value: Value) -> dict[Value, Projection]:
-    """What a value is a projection of: the operand of the product that makes it, and itself."""
+    """Tell what a value is a projection of: the operand of the product that makes it, and itself."""
     made, width = _inside(value), value.type.shape[-1]
     product, found = Product.of(made), {}
     if product and product.is_plain and made.type.shape[-1] == width:
@@ -77,7 +77,7 @@ def _inside(value: Value) -> Value:
 
 
 def _sides(mask: Value, steps: Dim) -> SequenceSides | None:
-    """The sides of a mask by one length for each sample."""
+    """Return the sides of a mask by one length for each sample."""
     op = mask.op
     if not isinstance(op, SequenceMask) or len(set(mask.inputs)) > 1 or op.to_steps != steps:
         return None
@@ -111,7 +111,7 @@ def _stack(root: Value, source: Value, projections: list[Projection], sides: Seq
 
 
 def _pays(steps: int, n: int, width: int, heads: int) -> bool:
-    """Whether the multiplications that come on top cost less than products of single heads and moving numbers."""
+    """Tell whether the multiplications that come on top cost less than products of single heads and moving numbers."""
     stacked = 2 * heads * n * steps * (n + steps)
     apart = 2 * steps * width * (n + steps)
     return cost.is_worth_stacking(stacked - apart, heads, steps * width)
@@ -140,7 +140,7 @@ def _scoring(
 
 
 def _unstacking(weight: Array, heads: int) -> Array:
-    """The columns of each head below one another, zero in the rows of other heads."""
+    """Return the columns of each head below one another, zero in the rows of other heads."""
     n, width = weight.shape
     apart = np.zeros((heads, n, width))
     for head, mine in enumerate(np.split(np.arange(width), heads)):
