@@ -61,6 +61,11 @@ class Scorer:
             self._session = opened
         return self._session
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the model takes rows in the place of keys, which are looked up in key maps beside it."""
+        return self.session is not None and bool(self._mappers)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_session": None, "_mappers": {}}
 

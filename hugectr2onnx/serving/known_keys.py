@@ -10,7 +10,6 @@ import onnx
 from onnx import numpy_helper
 
 from hugectr2onnx.backend.onnx.onnx_file import read_model
-from hugectr2onnx.backend.saving.key_file import KEYS_METADATA
 from hugectr2onnx.datasets.schema import schema_of
 from hugectr2onnx.frontend.embeddings.interface import ALL_KEYS, ALL_OFFSETS, DENSE
 from hugectr2onnx.ir.given_feeds import OFFSETS
@@ -21,7 +20,7 @@ MAX_KEYS = 4096
 
 
 def known_keys(path: str | os.PathLike[str]) -> Array:
-    """int64 [K]: some keys of the model's key maps; where keys are looked up by arithmetic, numbers that each table has."""
+    """int64 [K]: some keys of the model's key maps; where these are arithmetic, numbers from 0, most of which are keys."""
     model = read_model(path)
     found = [keys for node in model.graph.node for keys in _encoded(node)]
     every = np.concatenate(found) if found else np.arange(_fewest_rows(model))
@@ -30,7 +29,7 @@ def known_keys(path: str | os.PathLike[str]) -> Array:
 
 
 def warm_up_feeds(path: str | os.PathLike[str], forms: Sequence[TensorForm], rows: int = 1) -> dict[str, Array]:
-    """Inputs that fit the model: one key that it has for each slot, zeros elsewhere."""
+    """Inputs that fit the model: one key of its own for each slot, zeros elsewhere."""
     keys = known_keys(path)
     lengths = {form.name for form in forms if len(form.shape) == 1}
     made = _vectors(path, keys, rows) if lengths else {}
@@ -53,11 +52,6 @@ def _vectors(path: str | os.PathLike[str], keys: Array, rows: int) -> dict[str, 
     made[ALL_OFFSETS] = np.concatenate([np.arange(count + 1, dtype=np.int32) for count in slots.values()])
     made[DENSE] = np.zeros(rows * schema.dense_dim, np.float32)
     return made
-
-
-def has_key_map_beside(path: str | os.PathLike[str]) -> bool:
-    """Whether the model takes rows, and keys are looked up in files beside it (`keys="indices"`)."""
-    return any(entry.key.startswith(KEYS_METADATA) for entry in read_model(path).metadata_props)
 
 
 def _encoded(node: onnx.NodeProto) -> list[Array]:

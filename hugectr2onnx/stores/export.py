@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hugectr2onnx.backend.onnx.onnx_file import EXPORTED_NAME
 from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.errors import OptionError
 from hugectr2onnx.options import Options, Progress
@@ -17,7 +18,6 @@ from hugectr2onnx.stores.file_store import keep_record
 from hugectr2onnx.stores.record import VersionRecord, check_version_name
 from hugectr2onnx.stores.split_folder import DEFAULT_PREFIX, StoreAddress, addresses_of, keep_address
 from hugectr2onnx.stores.split_model import SplitModel, split_model
-from hugectr2onnx.stores.split_scorer import MODEL
 from hugectr2onnx.stores.store import RowStore, next_version
 from hugectr2onnx.stores.version_folder import VersionFolder
 
@@ -107,10 +107,10 @@ def _free_version(store: RowStore, folder: VersionFolder) -> str:
 def _write(split: SplitModel, store: RowStore, folder: VersionFolder, version: str) -> tuple[VersionRecord, int]:
     """The record, and the bytes of the dense part."""
     with folder.writing(version) as place:
-        save(split.artifact, place / MODEL, sources=split.sources)
-        with open(place / MODEL, "rb") as file:
+        save(split.artifact, place / EXPORTED_NAME, sources=split.sources)
+        with open(place / EXPORTED_NAME, "rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        dense_bytes = sum(path.stat().st_size for path in place.iterdir() if path.name.startswith(MODEL))
+        dense_bytes = sum(path.stat().st_size for path in place.iterdir() if path.name.startswith(EXPORTED_NAME))
         with store.writing(version, place) as writer:
             for table in split.tables:
                 writer.write(table)

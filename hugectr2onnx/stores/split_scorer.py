@@ -10,6 +10,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from hugectr2onnx.backend.onnx.onnx_file import EXPORTED_NAME
 from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.errors import OptionError, StoreError
 from hugectr2onnx.ir.given_feeds import normalize_feeds
@@ -20,8 +21,6 @@ from hugectr2onnx.stores.version_folder import VersionFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class SplitScorer:
             return self._dense.session
 
     def _open(self, record: VersionRecord) -> Any:
-        path = self._folder.folder_of(record.version) / MODEL
+        path = self._folder.folder_of(record.version) / EXPORTED_NAME
         if not path.is_file():
             raise StoreError(
                 f"the store has version {record.version}, and {self._folder.path} has no dense part of it: bring the folder "

@@ -23,8 +23,8 @@ WIDEST = 128
 """The longest line that ruff accepts in code."""
 GUIDE_VERB = {"labels"}
 """The verb that docs/adding_a_verb.md adds."""
-OTHER_TOOLS = {"--strict", "--at-least", "--repository", "--models"}
-"""Flags of mkdocs and twine, of the random-model run, and of what a guide adds."""
+OTHER_TOOLS = {"--strict", "--at-least", "--repository", "--models", "--model-repository"}
+"""Flags of mkdocs, twine and tritonserver, of the random-model run, and of what a guide adds."""
 
 
 def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import hugectr2onnx
+from hugectr2onnx.cli import main
 from hugectr2onnx.sample_models import write_sample
 
 ROWS, BATCH = 1000, 64
@@ -114,6 +116,18 @@ def process(*command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
                 started.wait(10)
         if started.stdout is not None:
             started.stdout.close()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """`hugectr2onnx ...` in this process: code, standard output, standard error."""
+
+    def call(*arguments: object) -> Any:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+    return call
 
 
 @contextmanager

@@ -22,6 +22,9 @@ from hugectr2onnx.backend.onnx.emitter import PRODUCER
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 from hugectr2onnx.tables.regular_file import open_regular, read_regular, shown
 
+EXPORTED_NAME = "model.onnx"
+"""The model in a folder that is made for a server or a store."""
+
 
 @dataclass(frozen=True)
 class ExternalTensor:
