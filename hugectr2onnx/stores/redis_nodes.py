@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -160,7 +160,7 @@ class RedisNodes:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
 
-            self._clients[node] = self._redis.Redis(
+            client = self._redis.Redis(
                 host=node.host,
                 port=node.port,
                 username=os.environ.get(USER),
@@ -170,6 +170,9 @@ class RedisNodes:
                 socket_connect_timeout=self._timeout,
                 retry=Retry(NoBackoff(), 0),
             )
+            # Some releases of redis make a mapping of this answer, and others do not.
+            client.set_response_callback("CLUSTER SLOTS", lambda answer, **_: answer)
+            self._clients[node] = client
         return self._clients[node]
 
     def _slot(self, key: Any) -> int:
@@ -178,11 +181,11 @@ class RedisNodes:
         return int(key_slot(key if isinstance(key, bytes) else str(key).encode()))
 
 
-def _owners(slots: Mapping[tuple[int, int], Mapping[str, Any]], asked: Address) -> list[Address | None]:
+def _owners(slots: Sequence[Sequence[Any]], asked: Address) -> list[Address | None]:
+    """From [first slot, last slot, [host, port, ...] of the master, those of replicas...]."""
     found: list[Address | None] = [None] * SLOTS
-    for (first, last), nodes in slots.items():
-        host, port = nodes["primary"][:2]
-        name = host.decode() if isinstance(host, bytes) else str(host)
+    for first, last, (host, port, *_), *_ in slots:
+        name = host.decode() if isinstance(host, bytes) else str(host or "")
         found[first : last + 1] = [Address(name or asked.host, int(port), asked.tls)] * (last + 1 - first)
     return found
 
