@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SERVER = "HUGECTR2ONNX_REDIS_SERVER"
-"""An environment variable: the path of redis-server, where it is not on the PATH; its libraries are named by LD_LIBRARY_PATH."""
+"""An environment variable: the path of redis-server where it is not on the PATH, in an unpacked Debian package."""
 SLOTS = 16384
 NODE_TIMEOUT_MS = 1000
 WAIT_SECONDS = 20.0
@@ -53,7 +53,13 @@ class Node:
         self.folder.mkdir(exist_ok=True)
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
                     "--appendonly", "yes", "--appendfsync", "always", *self.options]  # fmt: skip
-        self.process = subprocess.Popen([program, *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        libraries = ":".join(map(str, Path(program).parents[1].glob("lib/*-linux-gnu")))
+        self.process = subprocess.Popen(
+            [program, *settings],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "LD_LIBRARY_PATH": libraries},
+        )
         wait_for(lambda: self.client.ping())
 
     def kill(self) -> None:

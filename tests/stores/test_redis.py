@@ -138,7 +138,7 @@ def test_no_node_at_all_raises(model: Model, tmp_path: Path) -> None:
     pytest.importorskip("redis")
     store = RedisStore(RedisNodes([Address("127.0.0.1", 1)], timeout=0.2), "split")
     started = time.monotonic()
-    with pytest.raises(StoreUnavailableError, match="the Redis node 127.0.0.1:1 does not answer"):
+    with pytest.raises(StoreUnavailableError, match=r"the Redis node 127\.0\.0\.1:1 does not answer"):
         LookupClient(store, patience=IMPATIENT).lookup("averaged", [1])
     assert time.monotonic() - started < 5
 
@@ -210,7 +210,7 @@ def test_a_row_that_redis_lost_is_no_unknown_key(model: Model, servers: Cluster,
     keys = keys_of(model)
     name = f"split:1:0:{partition_of(keys[:1], 32)[0]}"
     servers.owner_of(name).client.hdel(name, keys[:1].tobytes())
-    with LookupClient(open_store(tmp_path)) as client, pytest.raises(StoreError, match="rows, and .* were written"):
+    with LookupClient(open_store(tmp_path)) as client, pytest.raises(StoreError, match=r"rows, and .* were written"):
         client.lookup("averaged", keys[:1])
 
 
@@ -220,7 +220,7 @@ def test_a_row_of_another_width(model: Model, servers: Cluster, tmp_path: Path) 
     keys = keys_of(model)
     name = f"split:1:0:{partition_of(keys[:1], 32)[0]}"
     servers.owner_of(name).client.hset(name, keys[:1].tobytes(), b"short")
-    with LookupClient(open_store(tmp_path)) as client, pytest.raises(StoreError, match="has 5 bytes, and .* have 32"):
+    with LookupClient(open_store(tmp_path)) as client, pytest.raises(StoreError, match=r"has 5 bytes, and .* have 32"):
         client.lookup("averaged", keys[:1])
 
 
@@ -288,7 +288,7 @@ def test_an_export_that_redis_refuses_leaves_nothing(three: Cluster, model: Mode
         before = set(node.client.keys("*"))
         node.client.config_set("maxmemory", "1mb")
         node.client.config_set("maxmemory-policy", "noeviction")
-        with pytest.raises(StoreError, match="refuses a command: .*command not allowed when used memory"):
+        with pytest.raises(StoreError, match=r"refuses a command: .*command not allowed when used memory"):
             export(model, tmp_path / "s", node)
         node.client.config_set("maxmemory", "0")
         assert set(node.client.keys("*")) - {b"split:writer"} == before
