@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from hugectr2onnx.scoring.predict import evaluate, predict
     from hugectr2onnx.scoring.scorer import Scorer
     from hugectr2onnx.stores.export import export_split
+    from hugectr2onnx.stores.hps_export import export_hps
+    from hugectr2onnx.stores.hps_layout import HpsLayout
     from hugectr2onnx.stores.lookup_client import LookupClient
     from hugectr2onnx.stores.split_folder import open_store
     from hugectr2onnx.stores.split_scorer import SplitScorer
@@ -86,6 +88,8 @@ _HOMES = {
     "predict": "hugectr2onnx.scoring.predict",
     "read_table": "hugectr2onnx.inspection.embedding_table",
     "Scorer": "hugectr2onnx.scoring.scorer",
+    "export_hps": "hugectr2onnx.stores.hps_export",
+    "HpsLayout": "hugectr2onnx.stores.hps_layout",
     "export_split": "hugectr2onnx.stores.export",
     "LookupClient": "hugectr2onnx.stores.lookup_client",
     "open_store": "hugectr2onnx.stores.split_folder",
@@ -117,6 +121,7 @@ __all__ = [
     "CompilerError",
     "FeedError",
     "GraphJsonError",
+    "HpsLayout",
     "HugeCTR2ONNXError",
     "KeyMapper",
     "LookupClient",
@@ -148,6 +153,7 @@ __all__ = [
     "diff",
     "evaluate",
     "evaluate_samples",
+    "export_hps",
     "export_split",
     "inspect",
     "open_dataset",

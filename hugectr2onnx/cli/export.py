@@ -15,6 +15,7 @@ from hugectr2onnx.cli.parser import add_messages
 TARGETS: dict[str, str] = {
     "triton": "a model repository for Triton, for its onnxruntime or its Python backend",
     "split": "write the dense part to a folder and the rows of the tables to Redis, RocksDB or Parquet",
+    "hps": "write ps.json, the tables and a Triton ensemble for NVIDIA's HPS",
     "versions": "list the versions of a split model, switch readers to one, or remove one",
 }
 """What each target writes, in a line."""

@@ -79,8 +79,8 @@ class _Fetching:
         self._rows: dict[tuple[str, int], Value] = {}
 
     def run(self) -> Fetched:
-        lookups = [node for node in self._graph if isinstance(node.op, Lookup)]
-        for node in lookups:
+        self._graph.prune()  # the table of a look-up that no output needs is not stored
+        for node in [node for node in self._graph if isinstance(node.op, Lookup)]:
             self._replace(node)
         self._graph.prune_inputs()
         return Fetched(tuple(self._tables.values()), tuple(self._inputs.values()))
