@@ -44,6 +44,9 @@ def _add_runtime(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--sessions", type=number(1), default=3, help="how often everything is opened anew meanwhile (3)")
     verb.add_argument("--against", action="append", default=[], metavar="[MODEL:]NAME=FILE", help="another ONNX file")
     verb.add_argument(
+        "--time-different", action="store_true", help="time an --against that computes something else, too"
+    )
+    verb.add_argument(
         "--scale", choices=("small", "realistic"), default="realistic", help="widths and tables (realistic)"
     )
     verb.add_argument("--rows", type=number(1), help="of every table, instead of the sample's own")

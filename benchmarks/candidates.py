@@ -11,6 +11,7 @@ import hugectr2onnx
 from benchmarks.errors import BenchmarkError
 from hugectr2onnx.backend.runtime.sessions import open_session
 from hugectr2onnx.compiled_model import CompiledModel
+from hugectr2onnx.errors import FeedError
 from hugectr2onnx.latency.bound_calls import Feed, Settings
 from hugectr2onnx.latency.matching import Wanted, adapt, match, wanted_inputs
 from hugectr2onnx.sample_models import SamplePaths
@@ -26,6 +27,8 @@ class Candidate:
     adapt: Callable[[Feed], Feed] = field(repr=False, default=lambda feed: feed)
     seconds: float | None = None
     """Seconds that compiling took."""
+    is_judged: bool = False
+    """Whether it is timed only if it computes what level 0 does; the levels are proven as they are compiled."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,20 @@ def compiled_candidate(compiled: CompiledModel) -> Candidate:
 
 
 def other_candidate(against: Against, feed: Feed) -> Candidate:
-    """The file as a candidate; raises BenchmarkError unless every input of it can be fed."""
-    wanted = wanted_inputs(open_session(against.path, options=Settings(optimization="none").options()), against.name)
-    matched = match(wanted, feed, against.name)
+    """The file as a candidate; raises BenchmarkError unless it can be opened and every input of it fed."""
+    try:
+        wanted = wanted_inputs(
+            open_session(against.path, options=Settings(optimization="none").options()), against.name
+        )
+        matched = match(wanted, feed, against.name)
+    except FeedError as error:
+        raise BenchmarkError(f"--against {against.name}: {error}") from error
     return Candidate(
         against.name,
         _count_nodes(against.path),
         lambda options: open_session(against.path, options=options),
         _adapter(wanted, matched),
+        is_judged=True,
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks.candidates import NAIVE, Candidate
-from benchmarks.records import CandidateLine, Case, FloorLine
+from benchmarks.errors import BenchmarkError
+from benchmarks.records import CandidateLine, Case, FloorLine, LeftOutLine
+from hugectr2onnx.backend.runtime.sessions import run
+from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.latency import figures, turns
+from hugectr2onnx.latency.answers import OutputDifference, all_same, compare_outputs
 from hugectr2onnx.latency.bound_calls import BoundCalls, Feed, Settings
 from hugectr2onnx.latency.floor import CALL, FloorParts, floor_of
 from hugectr2onnx.latency.floor_models import floor_calls
@@ -59,9 +62,18 @@ class CaseRun:
     probe: Probe
     feeds: Sequence[Feed]
     settings: Settings
+    time_different: bool = False
 
-    def lines(self, effort: Effort) -> Iterator[CandidateLine | FloorLine]:
-        """The floor, then a line for each candidate."""
+    def lines(self, effort: Effort) -> Iterator[CandidateLine | FloorLine | LeftOutLine]:
+        """The floor, then a line for each candidate; one that computes something else is left out, unless asked for."""
+        differences = {each.name: self._differences(each) for each in self.candidates}
+        different = [each for each in self.candidates if each.is_judged and not all_same(differences[each.name])]
+        if different and not self.time_different:
+            for each in different:
+                yield LeftOutLine(self.case, each.name, "; ".join(map(str, differences[each.name])))
+            kept = [each for each in self.candidates if each not in different]
+            yield from replace(self, candidates=kept).lines(effort)
+            return
         parts, indices = self.probe.look(self.feeds)
         measured: dict[str, turns.Rounds] = {}
         for number in range(effort.sessions):
@@ -70,9 +82,9 @@ class CaseRun:
         by_round = {name: figures.round_medians(rounds) for name, rounds in measured.items()}
         medians = _medians(by_round, parts)
         yield _floor_line(self.case, by_round, medians, parts)
-        expected = self._outputs(self.candidates[0])
         for each in self.candidates:
-            difference = _difference(expected, self._outputs(each))
+            errors = [found.max_error for found in differences[each.name]]
+            difference = None if None in errors else max((error or 0.0 for error in errors), default=0.0)
             yield _line(self.case, each, measured[each.name], medians, self._profile(each, effort), difference)
 
     def _measure(
@@ -97,9 +109,14 @@ class CaseRun:
             return None
         return profile(candidate.open, self._feeds_of(candidate), self.settings, effort.profile_runs)
 
-    def _outputs(self, candidate: Candidate) -> list[np.ndarray[Any, Any]]:
-        results = candidate.open(self.settings.options()).run(None, dict(candidate.adapt(self.feeds[0])))
-        return [np.asarray(each, np.float64) for each in results]
+    def _differences(self, candidate: Candidate) -> tuple[OutputDifference, ...]:
+        return compare_outputs(self._outputs(self.candidates[0]), self._outputs(candidate))
+
+    def _outputs(self, candidate: Candidate) -> dict[str, Array]:
+        try:
+            return run(candidate.open(self.settings.options()), candidate.adapt(self.feeds[0]))
+        except FeedError as error:
+            raise BenchmarkError(f"{candidate.name}: {error}. Does it lack keys of the sample's tables?") from error
 
 
 def _medians(by_round: Mapping[str, list[float]], parts: FloorParts) -> Medians:
@@ -145,10 +162,3 @@ def _line(
         ops=profiled.shares if profiled else {},
         slowest=profiled.slowest(SLOWEST) if profiled else [],
     )
-
-
-def _difference(expected: Sequence[Array], found: Sequence[Array]) -> float | None:
-    """The largest absolute difference, output by output in their order; None where they cannot be compared."""
-    if [each.size for each in expected] != [each.size for each in found]:
-        return None
-    return max(float(np.abs(a.ravel() - b.ravel()).max(initial=0.0)) for a, b in zip(expected, found, strict=True))

@@ -86,7 +86,17 @@ class FailureLine:
     error: str
 
 
-Line = CandidateLine | FloorLine | MeanLine | FailureLine
+@dataclass(frozen=True)
+class LeftOutLine:
+    """A file that computes something else than level 0 in a case, and was not timed."""
+
+    kind: ClassVar[str] = "left out"
+    case: Case
+    candidate: str
+    reason: str
+
+
+Line = CandidateLine | FloorLine | MeanLine | FailureLine | LeftOutLine
 
 
 def to_dict(line: Line) -> dict[str, Any]:

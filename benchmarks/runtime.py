@@ -37,6 +37,7 @@ class Plan:
     opset: int = 17
     spinning: bool = True
     seed: int = 0
+    time_different: bool = False
 
     def all_models(self) -> list[str]:
         return list(self.models) or list(SAMPLES)
@@ -65,6 +66,9 @@ def check(plan: Plan) -> None:
         raise BenchmarkError(f"There is no sample model {', '.join(unknown)}; there are {', '.join(SAMPLES)}.")
     if any(each.model is None for each in plan.against) and len(plan.all_models()) != 1:
         raise BenchmarkError("--against NAME=FILE needs one model; with several, say --against MODEL:NAME=FILE.")
+    missing = [f"{each.name}={each.path}" for each in plan.against if not each.path.is_file()]
+    if missing:
+        raise BenchmarkError(f"--against names files that there are not: {', '.join(missing)}")
     strange = [each.model for each in plan.against if each.model not in (None, *plan.all_models())]
     if strange:
         raise BenchmarkError(f"--against names {', '.join(map(str, strange))}, which is not measured.")
@@ -91,7 +95,9 @@ def run(plan: Plan, folder: Path, progress: Callable[[str], None]) -> Iterator[L
                 progress(f"{name}: batch {batch}, {threads} thread{'s' if threads > 1 else ''}")
                 case = Case(name, plan.scale, batch, threads)
                 settings = Settings(threads, spinning=plan.spinning)
-                taking_part = CaseRun(case, model.candidates, model.probe, model.feeds[batch], settings)
+                taking_part = CaseRun(
+                    case, model.candidates, model.probe, model.feeds[batch], settings, plan.time_different
+                )
                 yield from taking_part.lines(plan.effort)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import baseline, means, plots, records, runtime, tables, targets
 from benchmarks.candidates import parse_against
 from benchmarks.case import Effort
-from benchmarks.records import CandidateLine, FailureLine, FloorLine, Line
+from benchmarks.records import CandidateLine, FailureLine, FloorLine, LeftOutLine, Line
 from hugectr2onnx.latency import machine
 from hugectr2onnx.latency.bound_calls import Settings
 
@@ -56,17 +56,25 @@ def _plan(arguments: argparse.Namespace) -> runtime.Plan:
         rows=arguments.rows,
         opset=arguments.opset,
         spinning=not arguments.no_spinning,
+        time_different=arguments.time_different,
     )
 
 
 def _report(lines: list[Line], *, slowest: bool) -> str:
     parts = [tables.runtime_table(lines)]
     parts += [f"{line.model} could not be compiled: {line.error}\n" for line in lines if isinstance(line, FailureLine)]
+    parts += [
+        f"{line.candidate}, batch {line.case.batch}, threads {line.case.threads}: computes something else than level 0, not "
+        f"timed: {line.reason}\n"
+        for line in lines
+        if isinstance(line, LeftOutLine)
+    ]
     if slowest:
         parts.append(tables.detail_text(lines))
     parts.append("Geometric means over the models:\n\n" + tables.mean_table(means.over_models(lines)))
     missed = "".join(f"- {text}\n" for text in targets.shortfalls(lines))
-    parts.append(f"Short of the targets:\n\n{missed}" if missed else "No target is missed.\n")
+    fine = "No target is missed.\n" if targets.judged(lines) else "Nothing was measured that a target judges.\n"
+    parts.append(f"Short of the targets:\n\n{missed}" if missed else fine)
     return "\n".join(parts)
 
 

@@ -11,7 +11,7 @@ from benchmarks.records import CandidateLine, Case, FloorLine, Line, MeanLine
 SHOWN_OPS = 4
 MIB = 1 << 20
 RUNTIME_HEADER = ("model", "batch", "threads", "candidate", "nodes", "run", "median µs", "p99 µs", "x level 0",
-                  "spread", "x floor", "µs above", "time by operator")  # fmt: skip
+                  "spread", "x floor", "µs above", "difference", "time by operator")  # fmt: skip
 
 
 def runtime_table(lines: Sequence[Line]) -> str:
@@ -20,7 +20,7 @@ def runtime_table(lines: Sequence[Line]) -> str:
     for floor in (line for line in lines if isinstance(line, FloorLine)):
         mine = [line for line in lines if isinstance(line, CandidateLine) and line.case == floor.case]
         rows += [_candidate_row(line) for line in mine]
-        rows.append((*_case(floor.case), "floor", "", "", micro(floor.median_us), "", "", "", "1.00", "0", ""))
+        rows.append((*_case(floor.case), "floor", "", "", micro(floor.median_us), "", "", "", "1.00", "0", "", ""))
     return markdown(RUNTIME_HEADER, rows)
 
 
@@ -86,6 +86,7 @@ def _candidate_row(line: CandidateLine) -> tuple[str, ...]:
         f"{line.ratio.low:.2f}-{line.ratio.high:.2f}",
         f"{line.of_floor.median:.2f}",
         micro(line.above_floor_us),
+        "" if line.difference is None else f"{line.difference:.1e}",
         ", ".join(f"{op} {share:.0%}" for op, share in list(line.ops.items())[:SHOWN_OPS]),
     )
 

@@ -22,8 +22,12 @@ FLOOR_LIMITS = dict.fromkeys(
 def shortfalls(lines: Sequence[Line]) -> list[str]:
     """A sentence for each target that is missed."""
     measured = [line for line in lines if isinstance(line, CandidateLine)]
-    judged = [line for line in measured if line.candidate in JUDGED]
-    return [*_overall(lines), *(text for line in judged for text in _of_case(line, measured))]
+    return [*_overall(lines), *(text for line in judged(lines) for text in _of_case(line, measured))]
+
+
+def judged(lines: Sequence[Line]) -> list[CandidateLine]:
+    """The measurements that the targets are about."""
+    return [line for line in lines if isinstance(line, CandidateLine) and line.candidate in JUDGED]
 
 
 def _overall(lines: Sequence[Line]) -> Iterator[str]:

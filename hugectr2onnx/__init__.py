@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.frontend.weights.snapshot import Weights
     from hugectr2onnx.inspection.embedding_table import read_table
     from hugectr2onnx.inspector import inspect
+    from hugectr2onnx.latency.bench import bench
     from hugectr2onnx.options import Options
     from hugectr2onnx.quantization.metrics import evaluate_samples
     from hugectr2onnx.quantization.search import compile_measured
@@ -75,6 +76,7 @@ _HOMES = {
     "Weights": "hugectr2onnx.frontend.weights.snapshot",
     "check": "hugectr2onnx.checking.dry_run",
     "compare": "hugectr2onnx.comparison.compare",
+    "bench": "hugectr2onnx.latency.bench",
     "bisect": "hugectr2onnx.comparison.bisect",
     "diff": "hugectr2onnx.comparison.structure",
     "compile_measured": "hugectr2onnx.quantization.search",
@@ -143,6 +145,7 @@ __all__ = [
     "__version__",
     "check",
     "clean_folder",
+    "bench",
     "bisect",
     "compare",
     "compile",

@@ -36,7 +36,7 @@ ALLOWED = {
     "inspector": ENDS | {"options", "checking", "inspection"},
     "verification": ENDS | {"options", "datasets", "compiler", "version"},
     "comparison": ENDS | {"options", "datasets", "compiler", "verification", "inspection"},
-    "latency": ENDS | {"datasets", "verification"},
+    "latency": ENDS | {"options", "datasets", "verification"},
     "quantization": ENDS | {"options", "datasets", "compiler", "compiled_model"},
     "stores": ENDS | {"options", "version"},
     "updating": ENDS | {"options", "compiler", "compiled_model", "verification"},

@@ -12,6 +12,7 @@ VERBS = {
     "update": "compile the next snapshot of a model's graph with the model's own options, and tell what changed",
     "compare": "compare two forms of a model layer by layer, and name the first layer at which they part",
     "bisect": "find the first pass, and the first fire of a rule, that changes what a model computes",
+    "bench": "measure the latency of ONNX files in turn, and where the time goes",
     "diff": "compare what two ONNX files hold: operators, layers, weights, options, sizes",
     "predict": "predict a data set: Parquet, Norm, Raw, npz, CSV or Arrow",
     "evaluate": "work out AUC, log-loss and more on a labelled data set",

@@ -22,6 +22,11 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="DATA", help="a data file, folder, glob or file list: Parquet, Norm, Raw, npz, CSV or Arrow"
     )
+    add_data_options(parser)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """What a data set does not say itself, for verbs that name it by a flag too."""
     group = parser.add_argument_group("data", "what DATA does not say itself")
     group.add_argument("--format", choices=FORMATS, help="read DATA so (default: found from its content)")
     group.add_argument("--limit", type=positive, metavar="N", help="read the first N samples only")
@@ -84,7 +89,7 @@ def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "format": arguments.format,
         "limit": arguments.limit,
-        "batch_size": arguments.batch_size,
+        **({"batch_size": arguments.batch_size} if hasattr(arguments, "batch_size") else {}),
         "columns": arguments.columns,
         "slot_size_array": _sizes(arguments.slot_size_array),
         "float_dense": arguments.float_dense,

@@ -98,13 +98,39 @@ def _rename_inputs(model: onnx.ModelProto) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
 
 
+def test_a_file_with_other_weights_is_left_out_unless_asked_for(
+    first_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from onnx import numpy_helper
+
+    from hugectr2onnx import compile
+
+    sample = first_run / "samples" / "gmf"
+    model = compile(sample / "gmf.json", sample, 0).model
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 2, tensor.name))
+    onnx.save(model, tmp_path / "other.onnx")
+    out, against = tmp_path / "run.jsonl", ["--against", f"theirs={tmp_path / 'other.onnx'}", "--json"]
+    assert main([*TINY, "--levels", "0", *against, str(out)]) == 0
+    assert {entry["candidate"] for entry in entries(out, "runtime")} == {"level 0"}
+    assert [entry["candidate"] for entry in entries(out, "left out")] == ["theirs", "theirs"]
+    printed = capsys.readouterr().out
+    assert "theirs, batch 1, threads 1: computes something else than level 0, not timed: label: differs by" in printed
+    assert "Nothing was measured that a target judges." in printed
+    assert main([*TINY, "--levels", "0", *against, str(out), "--time-different"]) == 0
+    timed = [entry for entry in entries(out, "runtime") if entry["candidate"] == "theirs"]
+    assert all(entry["difference"] > 1e-3 for entry in timed)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["runtime", "nothing"], "no sample model nothing"),
         (["runtime", "gmf", "ncf", "--against", "a=b.onnx"], "needs one model"),
         (["runtime", "gmf", "--against", "b.onnx"], "expected NAME=FILE.onnx"),
-        (["runtime", "gmf", "--against", "ncf:a=b.onnx"], "names ncf, which is not measured"),
+        (["runtime", "gmf", "--against", f"ncf:a={__file__}"], "names ncf, which is not measured"),
+        (["runtime", "gmf", "--against", "a=missing.onnx"], "files that there are not: a=missing.onnx"),
         (["runtime", "gmf", "--fail-if-slower", "x"], "--fail-if-slower x"),
         (["runtime", "gmf", "--baseline", "missing.jsonl"], "Cannot read missing.jsonl"),
         (["compile", "nothing"], "no sample model nothing"),
