@@ -86,8 +86,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _show(output: Output, result: Benchmark) -> None:
-    from hugectr2onnx.cli.text_table import size
     from hugectr2onnx.latency.result import NUMBERS
+    from hugectr2onnx.pages.numbers import size
 
     output.title(f"latency on {result.inputs}")
     output.table(result.columns, result.rows, right=NUMBERS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hugectr2onnx.cli.arguments import add_json
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.sample import fresh
-from hugectr2onnx.cli.text_table import size
+from hugectr2onnx.pages.numbers import size
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel

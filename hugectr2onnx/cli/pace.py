@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from hugectr2onnx.cli.text_table import duration, size
+from hugectr2onnx.cli.text_table import duration
+from hugectr2onnx.pages.numbers import size
 
 SAY_EVERY = 0.2
 """Seconds between two updates of the line."""

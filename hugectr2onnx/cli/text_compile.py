@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli.output import Output
-from hugectr2onnx.cli.text_table import size
+from hugectr2onnx.pages.numbers import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,8 @@ from hugectr2onnx.checking.report import CheckReport, LayerCheck, TableCheck
 from hugectr2onnx.cli.flags import described
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.text_compile import show_runtimes
-from hugectr2onnx.cli.text_table import duration, size
+from hugectr2onnx.cli.text_table import duration
+from hugectr2onnx.pages.numbers import size
 
 
 def show_layers(output: Output, report: CheckReport) -> None:

@@ -17,16 +17,6 @@ def printable(text: str, newline: str = "\n") -> str:
     )
 
 
-def size(count: int | None) -> str:
-    """Bytes for a reader: `1.2 MB`."""
-    if count is None:
-        return "-"
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} B"
-
-
 def duration(seconds: float) -> str:
     """Time for a reader: `12 s`, `3 min`, `1.5 h`."""
     if seconds < 100:

@@ -85,13 +85,3 @@ def groups_of(boxes: Iterable[Box], types: dict[str, str] | None = None) -> tupl
 def _title(layers: tuple[str, ...], types: dict[str, str]) -> str:
     named = [f"{types[layer]} {layer}" if layer in types else layer for layer in layers]
     return " + ".join(named)
-
-
-def size_text(count: int) -> str:
-    """Bytes as a reader wants them, such as `1.5 kB`."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

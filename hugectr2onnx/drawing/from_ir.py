@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, Kind, groups_of, size_text
+from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, Kind, groups_of
 from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.printer import Names, attribute_texts
+from hugectr2onnx.pages.numbers import size
 
 KIND_OF_MODULE: Mapping[str, Kind] = {
     "structural": "interface",
@@ -81,7 +82,7 @@ def _table(node: Node, name: str, has_tables: bool) -> Box | None:
 
 
 def _weight_line(value: Value) -> str:
-    return f"{value.node.name or 'constant'} {value.type}, {size_text(_bytes(value))}"
+    return f"{value.node.name or 'constant'} {value.type}, {size(_bytes(value))}"
 
 
 def _bytes(value: Value) -> int:

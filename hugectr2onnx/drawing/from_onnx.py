@@ -9,7 +9,8 @@ import onnx
 
 from hugectr2onnx.backend.onnx.node_layers import layers_of
 from hugectr2onnx.backend.onnx.onnx_file import read_model
-from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, Kind, groups_of, size_text
+from hugectr2onnx.drawing.diagram import Box, Diagram, Edge, Kind, groups_of
+from hugectr2onnx.pages.numbers import size
 
 _ELEMENT = (
     "Add Sub Mul Div Pow Relu Sigmoid Tanh Elu Softmax Clip Where Sqrt Exp Log Abs Neg Max Min Sign LayerNormalization"
@@ -83,7 +84,7 @@ def _attributes(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
 
 def _tensor_line(tensor: onnx.TensorProto) -> str:
     kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
-    return f"{tensor.name} {kind}{list(tensor.dims)}, {size_text(_bytes(tensor))}"
+    return f"{tensor.name} {kind}{list(tensor.dims)}, {size(_bytes(tensor))}"
 
 
 def _bytes(tensor: onnx.TensorProto) -> int:

@@ -7,10 +7,10 @@ from html import escape
 
 from hugectr2onnx.drawing.diagram import MARK, Diagram
 from hugectr2onnx.drawing.svg import svg_text
+from hugectr2onnx.pages.shell import page
 
 STYLE = """
-:root { color-scheme: light dark; }
-body { margin: 0; font-family: Helvetica, Arial, sans-serif; background: Canvas; color: CanvasText; }
+body { max-width: none; padding: 0; }
 header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; padding: .5rem 1rem; }
 h1 { font-size: 1.1rem; margin: 0; }
 button, input { font: inherit; }
@@ -58,22 +58,13 @@ document.getElementById("search").oninput = event => {
 
 def html_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
     """A page with the drawing of one diagram, or of several side by side."""
-    title = escape(diagrams[0].title)
-    return f"""<!doctype html>
-<!-- {MARK} -->
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><title>{title}</title><style>{STYLE}</style></head>
-<body>
-<header><h1>{title}</h1>
+    title = diagrams[0].title
+    body = f"""<header><h1>{escape(title)}</h1>
 <span><button id="smaller" type="button" aria-label="smaller">-</button>
 <button id="larger" type="button" aria-label="larger">+</button>
 <button id="fit" type="button">fit width</button></span>
 <label>Search <input id="search" type="search"></label><span id="count" role="status"></span></header>
 <main><div id="drawing" tabindex="0" role="region" aria-label="drawing">
 {svg_text(diagrams, notes)}</div>
-<section id="details" aria-label="details" aria-live="polite">Choose a box to see what it holds.</section></main>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+<section id="details" aria-label="details" aria-live="polite">Choose a box to see what it holds.</section></main>"""
+    return page(title, body, mark=MARK, style=STYLE, script=SCRIPT)

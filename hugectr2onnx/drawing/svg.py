@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from hugectr2onnx.drawing.diagram import KINDS, MARK, Box, Diagram, Kind, size_text
+from hugectr2onnx.drawing.diagram import KINDS, MARK, Box, Diagram, Kind
 from hugectr2onnx.drawing.layout import HEADING, Curve, PageLayout, Rectangle, lay_out
 from hugectr2onnx.drawing.measure import LINE_HEIGHT, LINE_POINTS, MARGIN, TITLE_POINTS, shown_lines, text_width
+from hugectr2onnx.pages.numbers import size
 
 STYLE = """
 text { font-family: Helvetica, Arial, sans-serif; fill: #111; }
@@ -93,8 +94,8 @@ def _box(box: Box, place: Rectangle) -> str:
 def _details(box: Box) -> str:
     """All that is known of a box; browsers show it when the mouse is over it."""
     layers = f"layers: {', '.join(box.layers)}" if box.layers else ""
-    size = f"constants: {size_text(box.bytes)}" if box.bytes else ""
-    return "\n".join(line for line in (box.title, *box.lines, layers, size) if line)
+    held = f"constants: {size(box.bytes)}" if box.bytes else ""
+    return "\n".join(line for line in (box.title, *box.lines, layers, held) if line)
 
 
 def _rectangle(place: Rectangle, radius: float, fill: str | None = None) -> str:

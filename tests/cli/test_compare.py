@@ -85,7 +85,7 @@ def test_a_page_with_the_same_numbers(model, compiled, tmp_path, run):
     result = run("compare", model.graph, compiled, "--weights", model.folder, "-o", page, "--json")
     text = page.read_text()
     assert text.startswith("<!doctype html>")
-    assert "http" not in text
+    assert "://" not in text
     for each in result.json["tensors"]:
         if each["max_error"] is not None:
             assert f"<td>{each['max_error']:.3g}</td>" in text

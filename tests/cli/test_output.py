@@ -8,7 +8,8 @@ import json
 import pytest
 
 from hugectr2onnx.cli.output import Output, plain
-from hugectr2onnx.cli.text_table import printable, size, wrapped
+from hugectr2onnx.cli.text_table import printable, wrapped
+from hugectr2onnx.pages.numbers import size
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,1 @@
+"""Pages that the verbs write: one shell, and blocks that become HTML, Markdown or data."""
