@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.options import Options
     from hugectr2onnx.quantization.metrics import evaluate_samples
     from hugectr2onnx.quantization.search import compile_measured
+    from hugectr2onnx.reporting.report import write_report
     from hugectr2onnx.scoring.predict import evaluate, predict
     from hugectr2onnx.scoring.scorer import Scorer
     from hugectr2onnx.stores.export import export_split
@@ -98,6 +99,7 @@ _HOMES = {
     "SplitScorer": "hugectr2onnx.stores.split_scorer",
     "update": "hugectr2onnx.updating.update",
     "verify": "hugectr2onnx.verification.verify_file",
+    "write_report": "hugectr2onnx.reporting.report",
 }
 """The module of each public name that is imported when it is first used."""
 
@@ -169,4 +171,5 @@ __all__ = [
     "verify",
     "rebuild_manifest",
     "verify_manifest",
+    "write_report",
 ]

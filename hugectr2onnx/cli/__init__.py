@@ -13,6 +13,7 @@ VERBS = {
     "compare": "compare two forms of a model layer by layer, and name the first layer at which they part",
     "bisect": "find the first pass, and the first fire of a rule, that changes what a model computes",
     "bench": "measure the latency of ONNX files in turn, and where the time goes",
+    "report": "write everything about an ONNX file as a page: layers, passes, proof, tables, latency, metrics",
     "diff": "compare what two ONNX files hold: operators, layers, weights, options, sizes",
     "predict": "predict a data set: Parquet, Norm, Raw, npz, CSV or Arrow",
     "evaluate": "work out AUC, log-loss and more on a labelled data set",

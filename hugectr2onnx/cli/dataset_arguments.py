@@ -25,10 +25,12 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser)
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser, format_flag: str = "--format") -> None:
     """What a data set does not say itself, for verbs that name it by a flag too."""
     group = parser.add_argument_group("data", "what DATA does not say itself")
-    group.add_argument("--format", choices=FORMATS, help="read DATA so (default: found from its content)")
+    group.add_argument(
+        format_flag, dest="format", choices=FORMATS, help="read DATA so (default: found from its content)"
+    )
     group.add_argument("--limit", type=positive, metavar="N", help="read the first N samples only")
     group.add_argument(
         "--columns",

@@ -27,6 +27,7 @@ const drawing = document.getElementById("drawing"), svg = drawing.querySelector(
 const details = document.getElementById("details"), boxes = [...svg.querySelectorAll(".box")];
 const width = svg.width.baseVal.value, height = svg.height.baseVal.value;
 let scale = 1;
+svg.setAttribute("role", "group");
 function zoom(factor) {
   scale = Math.min(8, Math.max(0.05, scale * factor));
   svg.setAttribute("width", width * scale); svg.setAttribute("height", height * scale);
@@ -40,7 +41,6 @@ drawing.addEventListener("wheel", event => {
 function show(box) { details.textContent = box.querySelector("title").textContent; }
 for (const box of boxes) {
   box.setAttribute("tabindex", 0); box.setAttribute("role", "button");
-  box.setAttribute("aria-label", box.querySelector("title").textContent);
   box.onclick = box.onmouseenter = box.onfocus = () => show(box);
 }
 document.getElementById("search").oninput = event => {

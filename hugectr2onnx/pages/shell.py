@@ -22,6 +22,7 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; margin: .
 table { border-collapse: collapse; width: 100%; font-size: .875rem; overflow-wrap: normal; }
 caption { text-align: left; padding: .4rem .6rem; color: var(--muted); }
 th, td { padding: .3rem .6rem; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
+td, tbody th { min-width: 6.5rem; } td.number, tbody th.number { min-width: 0; }
 thead th { background: var(--soft); white-space: nowrap; } tbody th { font-weight: 600; }
 th.number, td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.bar { min-width: 8rem; width: 30%; } td.bar svg { display: block; width: 100%; height: .6rem; fill: var(--bar); }
