@@ -50,8 +50,7 @@ ALLOWED = {
     "converter": ENDS | {"options", "compiler"},
     "hugectr2onnx": None,
     "__main__": {"cli"},
-    "cli": CORE
-    | {"frontend", "passes", "backend", "pages", "sample_models", "datasets", "scoring", "serving", "stores", "updating"}
+    "cli": {*ENDS, "datasets", "pages", "sample_models", "scoring", "serving", "stores", "updating"}
     | {"version", *TOP, *VERBS},
 }
 """What each package and each module of the top floor may import of this library; None: anything.
