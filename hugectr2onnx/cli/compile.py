@@ -18,6 +18,7 @@ from hugectr2onnx.cli.arguments import (
     required_weights,
     texts_of_flags,
 )
+from hugectr2onnx.cli.dataset_arguments import positive
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.text_compile import tell
@@ -26,6 +27,9 @@ from hugectr2onnx.options import Options
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.frontend.weights.snapshot import Weights
+
+MAX_SAMPLES = 100_000
+"""Of a data set, unless told: enough for four digits of an AUC."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--samples", metavar="FILE.npz", help="inputs and labels (0 or 1) by name: gives AUC and log-loss"
     )
+    group.add_argument("--data", metavar="DATA", help="a data set in place of --samples, as `predict` reads it")
+    group.add_argument("--limit", type=positive, metavar="N", help="the first N samples of --data (default 100000)")
+    group.add_argument("--columns", metavar="SPEC", help="which columns of --data are which, as for `predict`")
+    group.add_argument(
+        "--frontier", metavar="FILE.svg", help="draw what was tried: time of a call against what the budget is about"
+    )
     group.add_argument(
         "--budget",
         metavar="auc:99.9%",
-        help="of the AUC with fp32 rows, or logloss:0.1%%: where int8 (or --embedding) loses more, larger formats are taken",
+        help="of the AUC with fp32, logloss:0.1%%, max:1e-2, mean:1e-3, rank:99.9%%, calibration:1%%, several with commas: "
+        "where int8 rows (or --embedding) and --precision auto lose more, larger formats are taken",
     )
     group = parser.add_argument_group("files")
     group.add_argument(
@@ -79,14 +90,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         worker.prewarm()
     weights = required_weights(arguments)
     target, report_file = _checked_places(arguments, weights, options)
-    if arguments.budget and not arguments.samples:
-        raise UsageError("--budget needs --samples FILE.npz to judge by")
+    if arguments.samples and arguments.data:
+        raise UsageError("give --samples or --data, not both")
+    if not (arguments.samples or arguments.data) and (arguments.budget or arguments.frontier):
+        needy = "--budget" if arguments.budget else "--frontier"
+        raise UsageError(f"{needy} needs --samples FILE.npz or --data DATA to judge by")
     # A budget begins with the smallest rows, unless told where to begin.
     formats = given.get("embedding", (FORMATS[-1] if arguments.budget else FORMATS[0]).name)
     options = options.changed(embedding=formats)
     _require_room(arguments, weights, options)
     compiled = _compile(arguments, weights, options, output)
-    from hugectr2onnx.backend.saving.writable import make_folder
+    from hugectr2onnx.backend.saving.writable import make_folder, place_to_write
 
     for path in (target, report_file):
         if path is not None:
@@ -104,6 +118,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
     if report_file is not None:
         _write_report(report_file, data, force=arguments.force)
+    if arguments.frontier:
+        from hugectr2onnx.backend.saving.replace_file import replace_file
+        from hugectr2onnx.quantization.frontier import draw_frontier, is_frontier
+
+        drawn = draw_frontier(compiled.report.trials).encode()
+        replace_file(place_to_write(arguments.frontier), drawn, is_own=is_frontier, force=arguments.force)
     tell(output, arguments.output, count, compiled)
     if output.json:
         output.data(data)
@@ -112,16 +132,18 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, output: Output) -> CompiledModel:
     with output.progress() as progress:
-        if arguments.samples is None:
+        if arguments.samples is None and arguments.data is None:
             from hugectr2onnx.compiler import compile
 
             return compile(arguments.graph, weights, options=options, progress=progress)
+        from hugectr2onnx.quantization.metrics import UnopenedData
         from hugectr2onnx.quantization.search import compile_measured
 
+        reading = {"limit": arguments.limit or MAX_SAMPLES, "columns": arguments.columns}
         return compile_measured(
             arguments.graph,
             weights,
-            samples=arguments.samples,
+            samples=arguments.samples or UnopenedData(arguments.data, reading),
             budget=arguments.budget,
             embedding=options.embedding,
             options=options,
@@ -173,7 +195,7 @@ def _read_files(arguments: argparse.Namespace, weights: Weights, options: Option
     from hugectr2onnx.frontend.weights.source_files import source_files
 
     sources = source_files(arguments.graph, weights, options.embedding_collection, options.keep_keys)
-    others = [arguments.samples, *texts_of_flags(arguments)]
+    others = [arguments.samples, arguments.data, *texts_of_flags(arguments)]
     return [*(source.path for source in sources), *(Path(os.path.realpath(each)) for each in others if each)]
 
 

@@ -8,10 +8,11 @@ from hugectr2onnx.cli.output import Output
 from hugectr2onnx.pages.numbers import size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from hugectr2onnx.backend.runtime.portability import RunsOn
     from hugectr2onnx.compiled_model import CompiledModel
+    from hugectr2onnx.quantization.metrics import Quality, Trial
     from hugectr2onnx.report import Report
 
 
@@ -133,17 +134,32 @@ def _show_products(output: Output, report: Report) -> None:
 
 
 def _show_trials(output: Output, report: Report) -> None:
-    """AUC and log-loss with float32 rows, and with each choice of formats that was tried."""
-    rows = [
-        (
-            label,
-            trial.embedding if isinstance(trial.embedding, str) else ", ".join(map("=".join, trial.embedding.items())),
-            quality.samples,
-            f"{quality.auc:.6f}",
-            f"{quality.log_loss:.6f}",
-            "" if trial.allowed else "beyond the budget",
-        )
-        for trial in report.trials
-        for label, quality in trial.quality.items()
+    """Quality without any rounding, and with each choice of formats that was tried."""
+    shown: list[tuple[str, Callable[[Trial, Quality], str]]] = [
+        ("rows as", lambda trial, _: _spelled(trial.embedding)),
+        ("products as", lambda trial, _: _spelled(trial.precision)),
+        ("us", lambda trial, _: "" if trial.microseconds is None else f"{trial.microseconds:.0f}"),
+        ("samples", lambda _, quality: f"{quality.samples}"),
+        ("AUC", lambda _, quality: _number(quality.auc)),
+        ("log-loss", lambda _, quality: _number(quality.log_loss)),
+        ("largest change", lambda _, quality: _number(quality.max_change, ".2g")),
+        ("mean", lambda _, quality: _number(quality.mean_change, ".2g")),
+        ("rank", lambda _, quality: _number(quality.rank_correlation)),
+        ("calibration", lambda _, quality: _number(quality.calibration_change, ".2g")),
+        ("", lambda trial, _: "" if trial.allowed else "beyond the budget"),
     ]
-    output.table(("label", "rows as", "samples", "AUC", "log-loss", ""), rows, right=("samples", "AUC", "log-loss"))
+    lines = [(label, trial, quality) for trial in report.trials for label, quality in trial.quality.items()]
+    columns = [(name, [text(trial, quality) for _, trial, quality in lines]) for name, text in shown]
+    # A measure that is not defined for any of them has no column.
+    told = [(name, texts) for name, texts in columns if any(texts) or name == ""]
+    rows = [(label, *(texts[place] for _, texts in told)) for place, (label, *_) in enumerate(lines)]
+    names = ("label", *(name for name, _ in told))
+    output.table(names, rows, right=tuple(name for name in names[3:-1]))
+
+
+def _spelled(formats: str | Mapping[str, str]) -> str:
+    return formats if isinstance(formats, str) else ", ".join(map("=".join, formats.items()))
+
+
+def _number(value: float, how: str = ".6f") -> str:
+    return f"{value:{how}}" if value == value else ""

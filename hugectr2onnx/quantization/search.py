@@ -3,59 +3,43 @@
 from __future__ import annotations
 
 import os
-import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.compiler import compile
-from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.options import Options, Progress
-from hugectr2onnx.quantization.metrics import Formats, Quality, Trial, evaluate_samples
+from hugectr2onnx.passes.precision.quantize_products import EXACT, SEARCHED
+from hugectr2onnx.quantization.budget import Budget
+from hugectr2onnx.quantization.metrics import (
+    Formats,
+    Quality,
+    SampleAnswers,
+    Samples,
+    Trial,
+    answer_samples,
+    evaluate_samples,
+    first_inputs,
+    judge,
+)
+from hugectr2onnx.quantization.product_search import ProductSearch, Tried
 from hugectr2onnx.quantization.stored_tables import FormatRefusedError, TableStorage
 from hugectr2onnx.tables.row_format import BY_NAME, FORMATS, FP32
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
 
-_BUDGET = re.compile(r"(auc|logloss):(\d{1,3}(?:\.\d{1,9})?)%")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """`auc:99.9%`: AUC of at least 99.9 % of that with float32 rows (MLPerf's rule for DLRM).
-
-    `logloss:0.1%`: a log-loss of at most 100.1 % of that with float32 rows.
-    """
-
-    measure: str
-    percent: float
-
-    @staticmethod
-    def parse(text: str) -> Budget:
-        match = _BUDGET.fullmatch(text) if isinstance(text, str) else None
-        if match is None or float(match[2]) > 100:
-            raise OptionError(f"the budget is {text!r}; say it as auc:99.9% or logloss:0.1%", option="budget")
-        return Budget(match[1], float(match[2]))
-
-    def allows(self, before: Mapping[str, Quality], after: Mapping[str, Quality]) -> bool:
-        """Whether every label is within the budget."""
-        return all(self._allows(quality, after[label]) for label, quality in before.items())
-
-    def _allows(self, before: Quality, after: Quality) -> bool:
-        if self.measure == "auc":
-            return after.auc >= self.percent / 100 * before.auc
-        return after.log_loss <= (1 + self.percent / 100) * before.log_loss
-
-    def check(self, before: Mapping[str, Quality]) -> None:
-        """Raise FeedError where the samples cannot tell."""
-        for quality in before.values():
-            if self.measure == "auc" and quality.auc != quality.auc:
-                raise FeedError(f"the AUC of {quality.label} is not defined: the samples must hold both labels")
-            if self.measure == "logloss" and quality.log_loss != quality.log_loss:
-                raise FeedError(f"the log-loss of {quality.label} is not defined: its predictions are not from 0 to 1")
+DEFAULT_BUDGETS = {True: "auc:99.9%", False: "max:1e-2"}
+"""Where a search is asked for without one: with labels, and without."""
+TIMED_ROWS = 64
+TIMED_CALLS = 15
 
 
 def compile_measured(
@@ -63,34 +47,124 @@ def compile_measured(
     weights: WeightsLike,
     opt_level: int | None = None,
     *,
-    samples: str | os.PathLike[str] | Mapping[str, Any],
+    samples: Samples,
     budget: str | None = None,
     embedding: Formats | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> CompiledModel:
-    """`compile`, with AUC and log-loss on labelled samples before and after (`report.trials`, float32 rows first).
+    """`compile`, with quality on samples before and after (`report.trials`, nothing rounded first).
 
-    samples: see `quality.evaluate_samples`. budget: "auc:99.9%" or "logloss:0.1%": where the row formats of `embedding`
-    (with a budget int8 unless told, else fp32) lose more than that, the next larger ones are taken, float32 in the end. With
-    a budget a table that a format cannot hold gets a larger one too, the others keep theirs; `report.warnings` say so.
+    samples: see `metrics.evaluate_samples`; a data set of `open_dataset` too. budget: limits with commas between them, such as
+    "auc:99.9%,logloss:0.1%,max:1e-2,mean:1e-3,rank:99.9%,calibration:1%" (see `budget.Limit`): where the row formats of
+    `embedding` (with a budget int8 unless told, else fp32) lose more than that, the next larger ones are taken, float32 in the
+    end. With a budget a table that a format cannot hold gets a larger one too, the others keep theirs; the report warns.
+    With `precision="auto"` the fastest choice of products in bytes within the budget is searched first ("auc:99.9%" unless
+    told, or "max:1e-2" where the samples hold no labels); rows then have what is left of it.
     Other options are those of `compile`. Raises HugeCTR2ONNXError.
     """
+    level = {} if opt_level is None else {"opt_level": opt_level}
+    chosen = (options or Options()).changed(**level, **changes)
     limit = Budget.parse(budget) if budget is not None else None
     wanted: Formats = embedding if embedding is not None else FORMATS[-1].name if limit else FP32.name
-    level = {} if opt_level is None else {"opt_level": opt_level}
-    chosen = (options or Options()).changed(**level, **changes).changed(embedding=wanted)
+    chosen = chosen.changed(embedding=wanted)
+    compiling = partial(compile, graph, weights, progress=progress)
+    trials: list[Trial] = []
+    before = None
+    if _is_searched(chosen.precision):
+        limit = limit or _default_budget(compiling, samples, chosen)
+        builder = _Builder(compiling, samples, chosen, limit)
+        search = ProductSearch(builder.build, limit, FP32.name, chosen.precision)
+        chosen = chosen.changed(precision=search.run())
+        trials, before = search.trials, builder.before
+    elif chosen.precision != EXACT or (limit and limit.needs_predictions):
+        exact = compiling(options=chosen, embedding=FP32.name, precision=EXACT, **UNCHECKED)
+        before = answer_samples(exact, samples, needs_labels=_needs_labels(limit))
 
     def compiled(formats: Formats) -> CompiledModel:
-        return compile(graph, weights, options=chosen, progress=progress, embedding=formats)
+        return compiling(options=chosen, embedding=formats)
 
-    model, trials = _search(compiled, lambda model: evaluate_samples(model, samples), chosen.embedding, limit)
+    model, found = _search(compiled, partial(_measured, samples, before, limit), chosen.embedding, limit, before)
     if isinstance(samples, str | os.PathLike):
         model.sources += (SourceFile.of(samples),)
-    model.report.trials = tuple(trials)
-    model.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in trials if trial.refused]
+    others = [replace(trial, precision=chosen.precision) for trial in found]
+    if trials:
+        others = others[1:]
+    elif before is not None and chosen.precision != EXACT:
+        trials = [Trial(FP32.name, {each.label: each for each in judge(before, before)}, True)]
+    model.report.trials = (*trials, *others)
+    if not model.report.trials[-1].allowed and chosen.precision != EXACT:
+        model.report.warnings.append(
+            "products in int8 are beyond the budget: precision='auto' searches those that are not"
+        )
+    model.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in found if trial.refused]
     return model
+
+
+UNCHECKED: Mapping[str, Any] = {"check": False, "simplify": False}
+"""For models that are only tried: the one that is taken is proven."""
+
+
+def _is_searched(precision: Formats) -> bool:
+    return SEARCHED in ([precision] if isinstance(precision, str) else precision.values())
+
+
+def _needs_labels(limit: Budget | None) -> bool:
+    return limit is None or limit.needs_labels
+
+
+def _measured(
+    samples: Samples, before: SampleAnswers | None, limit: Budget | None, model: CompiledModel
+) -> dict[str, Quality]:
+    extra = [before] if before is not None else []
+    if _needs_labels(limit):
+        return evaluate_samples(model, samples, *extra)
+    return evaluate_samples(model, samples, *extra, needs_labels=False)
+
+
+def _default_budget(compiling: Callable[..., CompiledModel], samples: Samples, options: Options) -> Budget:
+    exact = compiling(options=options, embedding=FP32.name, precision=EXACT, **UNCHECKED)
+    labelled = any(each.auc == each.auc for each in judge(answer_samples(exact, samples, needs_labels=False)))
+    return Budget.parse(DEFAULT_BUDGETS[labelled])
+
+
+class _Builder:
+    """Compiles a choice of precisions without proof, measures it on the samples and times it."""
+
+    def __init__(
+        self, compiling: Callable[..., CompiledModel], samples: Samples, options: Options, limit: Budget
+    ) -> None:
+        self._compiling = compiling
+        self._samples = samples
+        self._options = options
+        self._limit = limit
+        self.before: SampleAnswers | None = None
+        """Those of the model that rounds nothing, which is built first."""
+
+    def build(self, precision: Formats) -> Tried:
+        model = self._compiling(options=self._options, embedding=FP32.name, precision=precision, **UNCHECKED)
+        answers = answer_samples(model, self._samples, needs_labels=_needs_labels(self._limit))
+        self.before = self.before or answers
+        quality = {each.label: each for each in judge(answers, self.before)}
+        microseconds, rows = time_calls(model, self._samples)
+        return Tried(model.report.products, quality, microseconds, rows)
+
+
+def time_calls(model: CompiledModel, samples: Samples) -> tuple[float, int]:
+    """(microseconds of the fastest of some calls on one thread, samples in each)."""
+    feeds = first_inputs(model, samples, TIMED_ROWS)
+    options = sessions.quiet_options()
+    options.intra_op_num_threads = 1
+    session = model.session(options)
+    arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+    sessions.run(session, arrays)
+    times = []
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        session.run(None, arrays)
+        times.append(time.perf_counter() - start)
+    return min(times) * 1e6, len(next(iter(arrays.values()), ()))
 
 
 def _search(
@@ -98,13 +172,15 @@ def _search(
     measured: Callable[[CompiledModel], Mapping[str, Quality]],
     formats: Formats,
     limit: Budget | None,
+    exact_answers: SampleAnswers | None = None,
 ) -> tuple[CompiledModel, list[Trial]]:
     """Try `formats`, then larger ones until `limit` allows the result; return the model and all trials, float32 first."""
     exact = compiled(FP32.name)
-    before = measured(exact)
+    first = measured(exact)
+    before = first if exact_answers is None else {each.label: each for each in judge(exact_answers, exact_answers)}
     if limit is not None:
         limit.check(before)
-    trials = [Trial(FP32.name, before, True)]
+    trials = [Trial(FP32.name, first, limit is None or exact_answers is None or limit.allows(before, first))]
     while not _is_exact(formats):
         try:
             model = compiled(formats)
