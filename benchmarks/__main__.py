@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import interfaces_command as command  # type: ignore[no-redef]
     elif arguments.verb == "predict":
         from benchmarks import predict_command as command  # type: ignore[no-redef]
+    elif arguments.verb == "serving":
+        from benchmarks import serving_command as command  # type: ignore[no-redef]
     elif arguments.verb == "redraw":
         from benchmarks import redraw as command  # type: ignore[no-redef]
     else:

@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import convert_command, interfaces_command, predict_command, redraw, thresholds_command
+from benchmarks import (
+    convert_command,
+    interfaces_command,
+    predict_command,
+    redraw,
+    serving_command,
+    thresholds_command,
+)
 
 BATCHES = "1,16,64,256,1024,4096"
 
@@ -27,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     )
     predict_command.add_arguments(
         verbs.add_parser("predict", help="predict on data sets, beside a loop over arrays made beforehand")
+    )
+    serving_command.add_arguments(
+        verbs.add_parser("serving", help="what a server adds, a long load, a restart after kill -9")
     )
     redraw.add_arguments(verbs.add_parser("redraw", help="the plots of earlier measurements; nothing is measured"))
     return top

@@ -13,6 +13,7 @@ from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.parser import add_messages
 
 TARGETS: dict[str, str] = {
+    "kserve": "what deploys a model with KServe: YAML, a Dockerfile, the model's files",
     "triton": "a model repository for Triton, for its onnxruntime or its Python backend",
     "split": "write the dense part to a folder and the rows of the tables to Redis, RocksDB or Parquet",
     "hps": "write ps.json, the tables and a Triton ensemble for NVIDIA's HPS",

@@ -79,7 +79,7 @@ def read_request(body: bytes, header_length: str | None, forms: Sequence[TensorF
             known[tensor.name].check(tensor.datatype, tensor.shape)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
-            arrays[tensor.name] = _from_json(tensor)
+            arrays[tensor.name] = json_values(tensor)
             continue
         arrays[tensor.name] = _from_bytes(tensor, size, body, place)
         place += size
@@ -155,7 +155,8 @@ def _from_bytes(tensor: RequestTensor, size: object, body: bytes, place: int) ->
     return np.frombuffer(body, dtype, wanted, place).reshape(tensor.shape)
 
 
-def _from_json(tensor: RequestTensor) -> Array:
+def json_values(tensor: RequestTensor) -> Array:
+    """The array of a tensor whose values are in `data`. Raises FeedError for values that its type cannot hold."""
     dtype, wanted = DATATYPES.get(tensor.datatype), _count(tensor)
     assert dtype is not None
     if not isinstance(tensor.data, list):
