@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from hugectr2onnx.datasets import norm, raw
 from hugectr2onnx.datasets.columns import Columns, columns_of
@@ -24,6 +24,7 @@ from hugectr2onnx.errors import FeedError
 
 Format = Literal["parquet", "norm", "raw", "npz", "csv", "arrow"]
 FORMATS: tuple[Format, ...] = ("parquet", "norm", "raw", "npz", "csv", "arrow")
+T = TypeVar("T")
 BATCH_SIZE = 8192
 BATCHES_AHEAD = 3
 """Batches that the reading thread may be ahead of the session; each waits in memory."""
@@ -80,10 +81,11 @@ class Dataset:
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise FeedError(f"a batch size of {size} holds no samples")
-        return _ahead(self._cut(size))
+        return self._assembled(_ahead(in_batches(self.source.pieces(size), size, self.limit)))
 
-    def _cut(self, size: int) -> Iterator[RowBatch]:
-        for piece in in_batches(self.source.pieces(size), size, self.limit):
+    def _assembled(self, pieces: Iterator[Rows | RowBatch]) -> Iterator[RowBatch]:
+        """The inputs of each batch, put together in the caller's thread while the next samples are decoded."""
+        for piece in pieces:
             yield to_batch(piece, self.schema) if isinstance(piece, Rows) else piece
 
     def __repr__(self) -> str:
@@ -211,8 +213,8 @@ def _fits_raw(path: Path, schema: Schema, layout: RawFormat) -> bool:
     return False
 
 
-def _ahead(batches: Iterator[RowBatch]) -> Iterator[RowBatch]:
-    """The same batches, worked out in a thread a few of them ahead of the caller."""
+def _ahead(batches: Iterator[T]) -> Iterator[T]:
+    """The same batches, read in a thread a few of them ahead of the caller."""
     ready: queue.Queue[Any] = queue.Queue(BATCHES_AHEAD)
     stopped = threading.Event()
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import Lists, Rows
+from hugectr2onnx.datasets.rows import Lists, OneKeyEach, Rows
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -19,7 +19,9 @@ from hugectr2onnx.tables.regular_file import open_regular
 
 HEADER_BYTES = 64
 WRAPPED_BYTES = 4 + HEADER_BYTES + 1
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
+"""What stays in a processor's cache while the slots are gone through one after the other."""
+MAX_RECORD_BYTES = 128 << 20
 WORD = 4
 MAX_KEYS_PER_SLOT = 1 << 20
 
@@ -147,30 +149,67 @@ class _NormFile:
         while left:
             block = self.file.read(BLOCK_BYTES)
             data = np.frombuffer(carried + block, np.uint8)
-            starts, ends, used = self._records(data, left, done)
-            if not len(starts) and not block:
+            found = self._one_key_each(data, left, done) or self._of_lists(data, left, done)
+            if found is None and not block:
                 raise FeedError(
                     f"{self.path}: ends in record {done} of {self.header.records}: the file is truncated, or its keys are "
                     f"not of {self.key_bytes} bytes"
                 )
-            if len(starts):
-                yield self._rows(data, starts, ends, done)
-                left -= len(starts)
-                done += len(starts)
+            used = 0
+            if found is not None:
+                rows, used = found
+                yield rows
+                left -= len(rows)
+                done += len(rows)
             carried = data[used:].tobytes()
-            if not block and left and len(starts) == 0:
-                break
         if carried or self.file.read(1):
             raise FeedError(
                 f"{self.path}: has bytes behind its {self.header.records} records: it is damaged, or its keys are not of "
                 f"{self.key_bytes} bytes"
             )
 
+    def _one_key_each(self, data: Array, left: int, done: int) -> tuple[Rows, int] | None:
+        """The samples of a block and its bytes, where every slot has one key: records of one length, read where they lie."""
+        record = self._plain_record
+        count = min(left, len(data) // record.itemsize)
+        used = count * record.itemsize
+        records = data[:used].view(record)
+        slots = records["slots"]
+        if not count or (slots["count"] != 1).any():
+            return None
+        if self.header.has_sums:
+            if (records["length"] != self._plain_bytes).any():
+                return None
+            payload = data[:used].reshape(count, -1)[:, WORD:-1]
+            self._compare_sums(np.add.reduce(payload, axis=1, dtype=np.uint8), records["sum"], done)
+        labels, dense = (np.ascontiguousarray(records[name], np.float32) for name in ("labels", "dense"))
+        self._refuse_nan(labels, dense, done)
+        return Rows(labels, dense, OneKeyEach((slots["key"],))), used
+
+    @property
+    def _plain_record(self) -> np.dtype[np.void]:
+        slot = np.dtype([("count", "<i4"), ("key", self._key_type)])
+        payload = [
+            ("labels", "<f4", (self.header.label_dim,)),
+            ("dense", "<f4", (self.header.dense_dim,)),
+            ("slots", slot, (self.header.slots,)),
+        ]
+        return np.dtype([("length", "<i4"), *payload, ("sum", "u1")] if self.header.has_sums else payload)
+
+    @property
+    def _key_type(self) -> str:
+        return "<i8" if self.key_bytes == 8 else "<u4"
+
+    def _of_lists(self, data: Array, left: int, done: int) -> tuple[Rows, int] | None:
+        """The samples of a block and its bytes, whatever number of keys its slots have."""
+        starts, ends, used = self._records(data, left, done)
+        return (self._rows(data, starts, ends, done), used) if len(starts) else None
+
     # Where records begin
 
     def _records(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
         """Payload starts and ends of the whole records in `data`, at most `left`, and how many bytes they take."""
-        return self._wrapped(data, left, done) if self.header.has_sums else self._bare(data, left, done)
+        return self._wrapped(data, left, done) if self.header.has_sums else self._bare_lists(data, left, done)
 
     @property
     def _plain_bytes(self) -> int:
@@ -180,14 +219,14 @@ class _NormFile:
     def _wrapped(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
         """Length, payload, sum: the lengths lead from record to record."""
         starts: list[int] = []
-        at, raw = 0, data.tobytes()
+        at, raw = 0, data.data
         while len(starts) < left and at + 4 <= len(raw):
             (length,) = struct.unpack_from("<i", raw, at)
             least = WORD * (self.header.label_dim + self.header.dense_dim + self.header.slots)
             if length < least:
                 raise FeedError(f"{self.path}: record {done + len(starts)} has the impossible length {length}")
             if at + 4 + length + 1 > len(raw):
-                if length > BLOCK_BYTES * 16:
+                if length > MAX_RECORD_BYTES:
                     raise FeedError(f"{self.path}: record {done + len(starts)} has the impossible length {length}")
                 break
             starts.append(at + 4)
@@ -199,26 +238,14 @@ class _NormFile:
 
     def _check_sums(self, data: Array, starts: Array, ends: Array, done: int) -> None:
         """Raise FeedError for the first record whose bytes do not add up to its check byte."""
-        sums = np.zeros(len(data) + 1, np.int64)
-        np.cumsum(data, out=sums[1:])
-        wrong = ((sums[ends] - sums[starts]) & 0xFF) != data[ends]
+        if len(starts):
+            between = np.stack([starts, ends], axis=1).ravel()
+            self._compare_sums(np.add.reduceat(data, between, dtype=np.uint8)[::2], data[ends], done)
+
+    def _compare_sums(self, found: Array, stated: Array, done: int) -> None:
+        wrong = found != stated
         if wrong.any():
             raise FeedError(f"{self.path}: the check sum of record {done + int(np.argmax(wrong))} is wrong")
-
-    def _bare(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
-        """Records of one key a slot have one length; else each word's place of the next record is worked out at once."""
-        count = min(left, len(data) // self._plain_bytes)
-        plain = np.arange(count, dtype=np.int64) * self._plain_bytes
-        if count and (self._counts_at(data, plain) == 1).all():
-            return plain, plain + self._plain_bytes, count * self._plain_bytes
-        return self._bare_lists(data, left, done)
-
-    def _counts_at(self, data: Array, starts: Array) -> Array:
-        """The key counts of records that have one key in every slot."""
-        first = WORD * (self.header.label_dim + self.header.dense_dim)
-        places = first + np.arange(self.header.slots) * (WORD + self.key_bytes)
-        words = data[: len(data) // WORD * WORD].view("<i4")
-        return words[(starts[:, None] + places) // WORD]
 
     def _bare_lists(self, data: Array, left: int, done: int) -> tuple[Array, Array, int]:
         """Follow the records by a table of jumps: from a word that is a key count to the next key count, `slots` times."""
@@ -265,14 +292,10 @@ class _NormFile:
 
     def _rows(self, data: Array, starts: Array, ends: Array, done: int) -> Rows:
         label_bytes, dense_bytes = WORD * self.header.label_dim, WORD * self.header.dense_dim
-        labels = _gathered(data, starts, label_bytes).view("<f4")
-        dense = _gathered(data, starts + label_bytes, dense_bytes).view("<f4")
+        labels = _gathered(data, starts, "<f4", self.header.label_dim)
+        dense = _gathered(data, starts + label_bytes, "<f4", self.header.dense_dim)
         self._refuse_nan(labels, dense, done)
-        keys = self._keys(data, starts + label_bytes + dense_bytes, ends, done)
-        one_each = all(len(each.values) == len(starts) and (each.counts == 1).all() for each in keys)
-        if one_each and keys:
-            return Rows(labels, dense, np.stack([each.values for each in keys], axis=1))
-        return Rows(labels, dense, keys)
+        return Rows(labels, dense, self._keys(data, starts + label_bytes + dense_bytes, ends, done))
 
     def _refuse_nan(self, labels: Array, dense: Array, done: int) -> None:
         for what, values in (("label", labels), ("dense value", dense)):
@@ -282,18 +305,16 @@ class _NormFile:
 
     def _keys(self, data: Array, at: Array, ends: Array, done: int) -> tuple[Lists, ...]:
         """Each slot's lists; `at` is where the first slot of every record begins, `ends` where the record ends."""
-        kind = "<i8" if self.key_bytes == 8 else "<u4"
         slots = []
         for _ in range(self.header.slots):
             self._require(at + WORD <= ends, done)
-            counts = _gathered(data, at, WORD).view("<i4")[:, 0].astype(np.int64)
+            counts = _gathered(data, at, "<i4", 1)[:, 0].astype(np.int64)
             self._require((counts >= 0) & (at + WORD + counts * self.key_bytes <= ends), done)
             offsets = np.zeros(len(at) + 1, np.int64)
             np.cumsum(counts, out=offsets[1:])
-            within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
-            places = np.repeat(at + WORD, counts) + within * self.key_bytes
-            values = _gathered(data, places, self.key_bytes).view(kind)[:, 0].astype(np.int64)
-            slots.append(Lists(values, offsets))
+            firsts = at + WORD - offsets[:-1] * self.key_bytes
+            places = np.repeat(firsts, counts) + np.arange(offsets[-1]) * self.key_bytes
+            slots.append(Lists(_gathered(data, places, self._key_type, 1)[:, 0].astype(np.int64, copy=False), offsets))
             at = at + WORD + counts * self.key_bytes
         self._require(at == ends, done)
         return tuple(slots)
@@ -307,9 +328,10 @@ class _NormFile:
             )
 
 
-def _gathered(data: Array, starts: Array, count: int) -> Array:
-    """`count` bytes at each of the starts, as [n, count]."""
-    if not count:
-        return np.empty((len(starts), 0), np.uint8)
-    windows = np.lib.stride_tricks.sliding_window_view(data, count) if len(starts) else data[:0].reshape(0, count)
-    return np.ascontiguousarray(windows[starts])
+def _gathered(data: Array, starts: Array, kind: str, count: int) -> Array:
+    """`count` numbers at each of the starts, which need not be aligned, as [n, count]."""
+    dtype = np.dtype(kind)
+    if not len(starts):
+        return np.empty((0, count), dtype)
+    positions = len(data) - dtype.itemsize * count + 1
+    return np.ndarray((positions, count), dtype, data, strides=(1, dtype.itemsize))[starts]

@@ -13,29 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hugectr2onnx.datasets.arrow_columns import ColumnKinds, PieceReader, is_list, pyarrow
 from hugectr2onnx.datasets.columns import Columns, by_name, check_counts
 from hugectr2onnx.datasets.metadata import Metadata, read_metadata
-from hugectr2onnx.datasets.rows import KeyColumns, Lists, Rows
+from hugectr2onnx.datasets.rows import Rows
 from hugectr2onnx.datasets.schema import Schema
-from hugectr2onnx.errors import FeedError, UnsupportedError
-from hugectr2onnx.ir.types import Array
+from hugectr2onnx.errors import FeedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BUFFER_BYTES = 1 << 20
+PIECE_ROWS = 1 << 15
+"""Rows that are decoded at once where a batch is smaller: what each piece costs is then shared by several batches."""
 KEY_TYPES = ("int32", "uint32", "int64", "uint64")
-
-
-def pyarrow() -> Any:
-    """The pyarrow module. Raises UnsupportedError where it is not installed."""
-    try:
-        import pyarrow as module
-    except ImportError:
-        raise UnsupportedError(
-            "reading Parquet, Arrow and CSV needs pyarrow: pip install 'hugectr2onnx[parquet]'"
-        ) from None
-    return module
 
 
 Pieces = Iterator["pa.RecordBatch"]
@@ -49,6 +40,10 @@ class Table:
     schema: pa.Schema
     rows: int | None
     read: Callable[[Sequence[str], int], Pieces]
+
+    @cached_property
+    def kinds(self) -> ColumnKinds:
+        return ColumnKinds.of_schema(self.schema)
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class TableSource:
     def rows_of(self, piece: pa.RecordBatch, table: Table, first: int) -> Rows:
         """The samples of one record batch; `first` is the number of its first row, for messages."""
         columns, schema = self.columns, self.schema
-        reader = _PieceReader(piece, table.where, first, self.converted)
+        reader = PieceReader(piece, table.kinds, table.where, first, self.converted)
         labels = reader.floats(columns.labels, schema.label_columns) if columns.labels else None
         dense = reader.floats(columns.dense, schema.dense_dim)
         ids = {name: np.asarray(piece.column(name).to_numpy(zero_copy_only=False)) for name in columns.ids}
@@ -135,9 +130,25 @@ def _parquet_table(path: Path) -> Table:
     def read(columns: Sequence[str], size: int) -> Pieces:
         # use_threads: two decoding threads beside the session cost more than they give on two cores.
         with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as opened:
-            yield from opened.iter_batches(batch_size=size, columns=list(columns), use_threads=False)
+            for groups in _runs(opened.metadata, max(size, PIECE_ROWS)):
+                yield from opened.iter_batches(max(size, PIECE_ROWS), groups, list(columns), use_threads=False)
 
     return Table(str(path), names, rows, read)
+
+
+def _runs(metadata: Any, rows: int) -> Iterator[list[int]]:
+    """Row groups one after the other, small ones together up to so many rows: damage in a group costs no group before it."""
+    run: list[int] = []
+    held = 0
+    for group in range(metadata.num_row_groups):
+        count = metadata.row_group(group).num_rows
+        if run and held + count > rows:
+            yield run
+            run, held = [], 0
+        run.append(group)
+        held += count
+    if run:
+        yield run
 
 
 def _chosen(
@@ -167,15 +178,10 @@ def _kinds(schema: pa.Schema) -> dict[str, str]:
 
 def _kind(kind: pa.DataType) -> str:
     types = pyarrow().types
-    inner = kind.value_type if _is_list(kind) else kind
+    inner = kind.value_type if is_list(kind) else kind
     if types.is_floating(inner):
         return "float"
     return "integer" if types.is_integer(inner) else "other"
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    types = pyarrow().types
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _check_table(table: Table, columns: Columns) -> Mapping[str, int]:
@@ -195,117 +201,13 @@ def _check_table(table: Table, columns: Columns) -> Mapping[str, int]:
             lengths[name] = kind.list_size
     for name in columns.keys:
         kind = table.schema.field(name).type
-        inner = kind.value_type if _is_list(kind) else kind
+        inner = kind.value_type if is_list(kind) else kind
         if str(inner) not in KEY_TYPES:
             raise FeedError(
                 f"{table.where}: column {name!r} is {kind}; keys are {', '.join(KEY_TYPES)} or lists of these "
                 "(encode categories as HugeCTR's training data did)"
             )
     return lengths
-
-
-@dataclass(frozen=True)
-class _PieceReader:
-    """Columns of one record batch as arrays; errors name the file, the column and the row."""
-
-    piece: pa.RecordBatch
-    where: str
-    first: int
-    converted: dict[str, str]
-
-    @cached_property
-    def columns(self) -> Mapping[str, Any]:
-        return dict(zip(self.piece.schema.names, self.piece.columns, strict=True))
-
-    def floats(self, names: Sequence[str], width: int) -> Array:
-        """float32 [n, width]; a list column of a fixed length fills as many columns (formats 4.2)."""
-        out = np.empty((self.piece.num_rows, width), np.float32)
-        at = 0
-        with np.errstate(over="ignore"):
-            for name in names:
-                values = self._numbers(name)
-                take = values.shape[1] if values.ndim == 2 else 1
-                if at + take > width:
-                    raise FeedError(f"{self.where}: column {name!r} has lists of {take} values, too many for the model")
-                if values.ndim == 2:
-                    out[:, at : at + take] = values
-                else:
-                    out[:, at] = values
-                at += take
-        if at != width:
-            raise FeedError(f"{self.where}: its lists give {at} columns where the model takes {width}")
-        self._refuse_nan(out, names)
-        return out
-
-    def keys(self, names: Sequence[str]) -> KeyColumns | tuple[Lists, ...]:
-        """The columns where each holds one key a row, else the lists of each slot."""
-        arrays = [self._whole(name) for name in names]
-        if any(_is_list(array.type) for array in arrays):
-            return tuple(self._lists(name, array) for name, array in zip(names, arrays, strict=True))
-        return KeyColumns(tuple(_signed(array.to_numpy(zero_copy_only=True)) for array in arrays))
-
-    def _lists(self, name: str, array: Any) -> Lists:
-        if not _is_list(array.type):
-            return Lists(_as_int64(array.to_numpy()), np.arange(len(array) + 1))
-        values = array.flatten()
-        if values.null_count:
-            row = self.first + next(i for i, each in enumerate(array) if None in each.as_py())
-            raise FeedError(f"{self.where}: column {name!r} has a null among the keys of row {row}")
-        if pyarrow().types.is_fixed_size_list(array.type):
-            offsets = np.arange(len(array) + 1) * array.type.list_size
-        else:
-            offsets = array.offsets.to_numpy().astype(np.int64)
-            offsets = offsets - offsets[0]
-        return Lists(_as_int64(values.to_numpy()), offsets)
-
-    def _numbers(self, name: str) -> Array:
-        array = self._whole(name)
-        if _is_list(array.type):
-            return self._fixed_lists(name, array)
-        if str(array.type) != "float":
-            self.converted.setdefault(name, str(array.type))
-        values: Array = array.to_numpy(zero_copy_only=False)
-        return values
-
-    def _fixed_lists(self, name: str, array: Any) -> Array:
-        values = array.flatten()
-        length, odd = divmod(len(values), max(1, len(array)))
-        if not pyarrow().types.is_fixed_size_list(array.type):
-            lengths = np.diff(array.offsets.to_numpy())
-            if odd or (lengths != length).any():
-                row = self.first + int(np.argmax(lengths != lengths[0]))
-                raise FeedError(f"{self.where}: column {name!r} has lists of several lengths, the first at row {row}")
-        if values.null_count:
-            raise FeedError(f"{self.where}: column {name!r} has a null in a list, behind row {self.first}")
-        numbers: Array = values.to_numpy(zero_copy_only=False).reshape(len(array), length)
-        return numbers
-
-    def _whole(self, name: str) -> Any:
-        """A column; FeedError where it has a null."""
-        array = self.columns[name]
-        if array.null_count:
-            row = self.first + int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
-            raise FeedError(f"{self.where}: column {name!r} has a null at row {row}")
-        return array
-
-    def _refuse_nan(self, values: Array, names: Sequence[str]) -> None:
-        # The sum of a column with NaN is NaN: one pass, no array of flags.
-        if not np.isnan(values.sum()):
-            return
-        for name in names:
-            column = self._numbers(name)
-            bad = np.isnan(column.astype(np.float64)).reshape(len(column), -1).any(1)
-            if bad.any():
-                raise FeedError(f"{self.where}: column {name!r} has NaN at row {self.first + int(np.argmax(bad))}")
-
-
-def _signed(values: Array) -> Array:
-    """Keys as numbers of at most 64 bits with a sign: uint64 by its bits, as HugeCTR's own files hold them."""
-    return values.view(np.int64) if values.dtype == np.uint64 else values
-
-
-def _as_int64(values: Array) -> Array:
-    return _signed(values).astype(np.int64, copy=False)
 
 
 def _first_line(error: BaseException) -> str:

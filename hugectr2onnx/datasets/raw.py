@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import Lists, Rows
+from hugectr2onnx.datasets.rows import Keys, Lists, OneKeyEach, Rows
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -69,14 +69,14 @@ class RawSource:
             if not np.isfinite(values.sum(dtype=np.float64)):
                 record = done + int(np.argmax(~np.isfinite(values).all(1)))
                 raise FeedError(f"{path}: record {record} has a {what} that is not finite; is --float-dense right?")
-        return Rows(labels, dense, self._keys(block["keys"].astype(np.int64)))
+        return Rows(labels, dense, self._keys(block["keys"]))
 
-    def _keys(self, keys: Array) -> Array | tuple[Lists, ...]:
+    def _keys(self, keys: Array) -> Keys:
         if all(each == 1 for each in self.layout.hotness):
-            return keys
+            return OneKeyEach((keys,))
         slots, at = [], 0
         for hot in self.layout.hotness:
-            slots.append(Lists(keys[:, at : at + hot].ravel(), np.arange(len(keys) + 1) * hot))
+            slots.append(Lists(keys[:, at : at + hot].astype(np.int64).ravel(), np.arange(len(keys) + 1) * hot))
             at += hot
         return tuple(slots)
 

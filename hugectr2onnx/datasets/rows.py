@@ -36,25 +36,52 @@ class Lists:
         return Lists(np.concatenate([part.values for part in parts]), offsets)
 
 
-@dataclass(frozen=True, eq=False)
-class KeyColumns:
-    """One key in every slot, slot by slot: integers [n] each, as a table of columns holds them.
+Block = Array | tuple[Array, ...]
+"""Integer keys of some samples, one in every slot: [n, slots], or a column [n] for each slot."""
 
-    They are copied only once, to where the model takes them.
+
+@dataclass(frozen=True, eq=False)
+class OneKeyEach:
+    """One key in every slot, in blocks of consecutive samples as the reader found them, strided views included.
+
+    Joining and cutting copy nothing: a key is copied once, to where the model takes it.
     """
 
-    columns: tuple[Array, ...]
+    blocks: tuple[Block, ...]
 
-    def part(self, start: int, stop: int) -> KeyColumns:
-        return KeyColumns(tuple(column[start:stop] for column in self.columns))
+    def part(self, start: int, stop: int) -> OneKeyEach:
+        blocks, first = [], 0
+        for block in self.blocks:
+            last = first + _samples(block)
+            if first < stop and last > start:
+                blocks.append(_rows_of(block, max(start - first, 0), min(stop, last) - first))
+            first = last
+        return OneKeyEach(tuple(blocks))
 
     @staticmethod
-    def joined(parts: Sequence[KeyColumns]) -> KeyColumns:
-        return KeyColumns(tuple(np.concatenate(slot) for slot in zip(*(part.columns for part in parts), strict=True)))
+    def joined(parts: Sequence[OneKeyEach]) -> OneKeyEach:
+        return OneKeyEach(tuple(block for part in parts for block in part.blocks))
+
+    def __len__(self) -> int:
+        return sum(map(_samples, self.blocks))
+
+    def lists(self) -> tuple[Lists, ...]:
+        """The keys slot by slot."""
+        offsets = np.arange(len(self) + 1)
+        slots = zip(*(block if isinstance(block, tuple) else block.T for block in self.blocks), strict=True)
+        return tuple(Lists(np.concatenate(each), offsets) for each in slots)
 
 
-Keys = Array | KeyColumns | tuple[Lists, ...]
-"""One key in every slot, int64 [n, slots] or a column for each slot; or the lists of each slot."""
+def _samples(block: Block) -> int:
+    return len(block[0]) if isinstance(block, tuple) else len(block)
+
+
+def _rows_of(block: Block, start: int, stop: int) -> Block:
+    return tuple(column[start:stop] for column in block) if isinstance(block, tuple) else block[start:stop]
+
+
+Keys = OneKeyEach | tuple[Lists, ...]
+"""One key in every slot, or the lists of each slot."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,28 +119,15 @@ class Rows:
 
 
 def _part_of_keys(keys: Keys, start: int, stop: int) -> Keys:
-    if isinstance(keys, tuple):
-        return tuple(each.part(start, stop) for each in keys)
-    return keys.part(start, stop) if isinstance(keys, KeyColumns) else keys[start:stop]
+    return tuple(each.part(start, stop) for each in keys) if isinstance(keys, tuple) else keys.part(start, stop)
 
 
 def _joined_keys(parts: Sequence[Rows]) -> Keys:
-    columns = [part.keys for part in parts if isinstance(part.keys, KeyColumns)]
-    if len(columns) == len(parts):
-        return KeyColumns.joined(columns)
-    arrays = [part.keys for part in parts if isinstance(part.keys, np.ndarray)]
-    if len(arrays) == len(parts):
-        return np.concatenate(arrays)
-    listed = [as_lists(part.keys) for part in parts]
+    plain = [part.keys for part in parts if isinstance(part.keys, OneKeyEach)]
+    if len(plain) == len(parts):
+        return OneKeyEach.joined(plain)
+    listed = [part.keys if isinstance(part.keys, tuple) else part.keys.lists() for part in parts]
     return tuple(Lists.joined(slot) for slot in zip(*listed, strict=True))
-
-
-def as_lists(keys: Keys) -> tuple[Lists, ...]:
-    """The keys slot by slot."""
-    if isinstance(keys, tuple):
-        return keys
-    columns = keys.columns if isinstance(keys, KeyColumns) else tuple(keys.T)
-    return tuple(Lists(column, np.arange(len(column) + 1)) for column in columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,28 +217,26 @@ def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema) -> Array:
     if isinstance(keys, tuple):
         return _padded(keys[slots], offsets, sparse, schema.padding)
     width = 1 if sparse.width is None else sparse.width
-    if isinstance(keys, KeyColumns):
-        return _from_columns(keys.columns[slots], offsets, width, schema.padding)
-    own = keys[:, slots]
-    if offsets.any():
-        own = own + offsets
-    if width == 1:
-        return np.ascontiguousarray(own)[:, :, None]
-    padded = np.full((*own.shape, width), schema.padding, np.int64)
-    padded[:, :, 0] = own
-    return padded
-
-
-def _from_columns(columns: Sequence[Array], offsets: Array, width: int, padding: int) -> Array:
-    """One pass over each column: its copy, with the offset of the slot added on the way."""
-    shape = (len(columns[0]), len(columns), width)
-    out = np.empty(shape, np.int64) if width == 1 else np.full(shape, padding, np.int64)
-    for slot, column in enumerate(columns):
-        if len(offsets) and offsets[slot]:
-            np.add(column, offsets[slot], out=out[:, slot, 0])
-        else:
-            out[:, slot, 0] = column
+    shape = (len(keys), sparse.slots, width)
+    out = np.empty(shape, np.int64) if width == 1 else np.full(shape, schema.padding, np.int64)
+    at = 0
+    for block in keys.blocks:
+        place = out[at : at + _samples(block), :, 0]
+        _copy(block[slots] if isinstance(block, tuple) else block[:, slots], offsets if offsets.any() else None, place)
+        at += len(place)
     return out
+
+
+def _copy(block: Block, offsets: Array | None, place: Array) -> None:
+    """Copy keys to their place, with the offset of each slot added on the way."""
+    if not isinstance(block, tuple):
+        place[:] = block if offsets is None else block + offsets
+        return
+    for slot, column in enumerate(block):
+        if offsets is None or not offsets[slot]:
+            place[:, slot] = column
+        else:
+            np.add(column, offsets[slot], out=place[:, slot])
 
 
 def _padded(slots: Sequence[Lists], offsets: Array, sparse: KeyInput, padding: int) -> Array:

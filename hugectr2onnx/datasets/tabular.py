@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hugectr2onnx.datasets.arrow_columns import pyarrow
 from hugectr2onnx.datasets.columns import Columns
-from hugectr2onnx.datasets.parquet import Pieces, Table, TableSource, pyarrow, table_source
+from hugectr2onnx.datasets.parquet import Pieces, Table, TableSource, table_source
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 

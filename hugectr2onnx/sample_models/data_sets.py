@@ -176,7 +176,7 @@ def _write_metadata(folder: Path, names: Sequence[str], counts: Sequence[int], d
 
 
 def _write_parquet(path: Path, chunks: Iterator[DrawnSamples], rows: int, sizes: Sequence[int] | None) -> None:
-    from hugectr2onnx.datasets.parquet import pyarrow
+    from hugectr2onnx.datasets.arrow_columns import pyarrow
 
     pa = pyarrow()
     import pyarrow.parquet as pq

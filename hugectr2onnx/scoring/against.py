@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hugectr2onnx.datasets.parquet import pyarrow
+from hugectr2onnx.datasets.arrow_columns import pyarrow
 from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL, load_arrays
 from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError

@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from hugectr2onnx.datasets.parquet import pyarrow
+from hugectr2onnx.datasets.arrow_columns import pyarrow
 from hugectr2onnx.errors import OutputError
 from hugectr2onnx.ir.types import Array
 
