@@ -17,7 +17,9 @@ from hugectr2onnx.datasets.files import DataFiles, find_files, head
 from hugectr2onnx.datasets.named_arrays import IterableSource, open_npz
 from hugectr2onnx.datasets.parquet import TableSource, open_parquet
 from hugectr2onnx.datasets.raw import RawFormat
-from hugectr2onnx.datasets.rows import RowBatch, Rows, in_batches, to_batch
+from hugectr2onnx.datasets.request_forms import as_fed
+from hugectr2onnx.datasets.row_batch import RowBatch
+from hugectr2onnx.datasets.rows import Rows, in_batches, to_batch
 from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
 from hugectr2onnx.datasets.tabular import is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
@@ -86,7 +88,7 @@ class Dataset:
     def _assembled(self, pieces: Iterator[Rows | RowBatch]) -> Iterator[RowBatch]:
         """The inputs of each batch, put together in the caller's thread while the next samples are decoded."""
         for piece in pieces:
-            yield to_batch(piece, self.schema) if isinstance(piece, Rows) else piece
+            yield to_batch(piece, self.schema) if isinstance(piece, Rows) else as_fed(piece, self.schema)
 
     def __repr__(self) -> str:
         rows = "samples" if self.rows is None else f"{self.rows:,} samples"

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import RowBatch
+from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array

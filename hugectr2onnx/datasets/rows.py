@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from hugectr2onnx.datasets.request_forms import as_fed
+from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -130,31 +132,6 @@ def _joined_keys(parts: Sequence[Rows]) -> Keys:
     return tuple(Lists.joined(slot) for slot in zip(*listed, strict=True))
 
 
-@dataclass(frozen=True, eq=False)
-class RowBatch:
-    """What a model is fed with: `inputs` and `labels` by the names of the model's inputs and outputs."""
-
-    inputs: Mapping[str, Array]
-    labels: Mapping[str, Array]
-    ids: Mapping[str, Array] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(next(iter((*self.inputs.values(), *self.labels.values())), ()))
-
-    def part(self, start: int, stop: int) -> RowBatch:
-        return RowBatch(*({name: array[start:stop] for name, array in each.items()} for each in self._groups()))
-
-    @staticmethod
-    def joined(parts: Sequence[RowBatch]) -> RowBatch:
-        groups = zip(*(part._groups() for part in parts), strict=True)
-        return RowBatch(
-            *({name: np.concatenate([part[name] for part in group]) for name in group[0]} for group in groups)
-        )
-
-    def _groups(self) -> tuple[Mapping[str, Array], ...]:
-        return self.inputs, self.labels, self.ids
-
-
 class Divisible(Protocol):
     """Samples that can be cut and joined."""
 
@@ -208,7 +185,7 @@ def to_batch(rows: Rows, schema: Schema) -> RowBatch:
         for label in schema.labels:
             labels[label.name] = rows.labels[:, at : at + label.columns]
             at += label.columns
-    return RowBatch(inputs, labels, rows.ids)
+    return as_fed(RowBatch(inputs, labels, rows.ids), schema)
 
 
 def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema) -> Array:

@@ -10,9 +10,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hugectr2onnx.errors import FeedError
+from hugectr2onnx.frontend.embeddings.interface import ALL_KEYS, ALL_OFFSETS, CSR, DENSE, HUGECTR, PADDED
 from hugectr2onnx.frontend.graph_json import data_metadata
 from hugectr2onnx.frontend.graph_json.clauses import DataClause
 from hugectr2onnx.ir.feeds import PADDING
+from hugectr2onnx.ir.given_feeds import OFFSETS
 from hugectr2onnx.options import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ class Schema:
     """Whether the model takes the dense columns; a data set has them anyway."""
     offsets: tuple[int, ...] = ()
     padding: int = PADDING
+    form: str = PADDED
+    """How the model takes its inputs (docs/interfaces.md); `dense` and `sparse` are in the terms of the padded form."""
 
     @property
     def label_columns(self) -> int:
@@ -77,7 +81,7 @@ class Schema:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the model's inputs."""
+        """The names of the model's inputs in the padded form."""
         dense = (self.dense,) if self.dense is not None and self.feeds_dense else ()
         return (*dense, *(each.name for each in self.sparse if each.is_fed), *self.vectors)
 
@@ -102,8 +106,28 @@ def schema_of(
     schema = _from_interface(skeleton, stated)
     recorded = _entry(skeleton, data_metadata.METADATA_KEY)
     if recorded is not None:
-        schema = _as_recorded(schema, data_metadata.from_metadata(recorded))
+        data = data_metadata.from_metadata(recorded)
+        schema = _as_recorded(_in_columns(schema, data, stated.get("interface")), data)
     return _with_offsets(schema, slot_size_array, stated.get("slot_size_array"))
+
+
+def _in_columns(interface: Schema, data: DataClause, form: object) -> Schema:
+    """The same in columns and slots, for a model that takes them as the vectors of another form of the interface."""
+    if form not in (CSR, HUGECTR):
+        return interface
+    if form == CSR:
+        own = [each for each in data.sparse if f"{each.top}{OFFSETS}" in interface.vectors]
+        rest = {name for each in own for name in (each.top, f"{each.top}{OFFSETS}")}
+    else:
+        own = list(data.sparse) if ALL_KEYS in interface.vectors else []
+        rest = {DENSE, ALL_KEYS, ALL_OFFSETS}
+    return replace(
+        interface,
+        form=form,
+        dense=data.dense_top if DENSE in interface.vectors and form == HUGECTR else interface.dense,
+        sparse=tuple(KeyInput(each.top, each.slot_num, None, each.nnz_per_slot) for each in own),
+        vectors=tuple(name for name in interface.vectors if name not in rest),
+    )
 
 
 def _as_recorded(interface: Schema, data: DataClause) -> Schema:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import RowBatch
+from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.scoring.prediction_files import prediction_names

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
 from hugectr2onnx.datasets.parquet import table_rows
 from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
-from hugectr2onnx.datasets.rows import RowBatch
+from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array

@@ -13,6 +13,7 @@ from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.saving.key_file import KEYS_METADATA
 from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
+from hugectr2onnx.frontend.embeddings.interface import PADDED
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.verification.row_finder import Feeder, RowFinder
 from hugectr2onnx.verification.table_gathers import TableGathers
@@ -50,8 +51,8 @@ def check_keys(
 ) -> tuple[str, ...]:
     """Look up the keys of the first samples; returns warnings for slots in which most of them are unknown.
 
-    Inputs that take rows in the place of keys are left out. Raises FeedError where a slot_size_array leads nearly all keys
-    of an input out of its table.
+    Inputs that take rows in the place of keys, or no padding, are left out. Raises FeedError where a slot_size_array leads
+    nearly all keys of an input out of its table.
     """
     try:
         counted = KeyCounter(model, schema).count(inputs)
@@ -96,13 +97,14 @@ class KeyCounter:
         gathers = TableGathers(self._artifact)
         mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in self._artifact.skeleton.metadata_props}
         is_small = _map_bytes(self._artifact) <= MAX_MAP_BYTES
-        asked = [each for each in schema.sparse if is_small and each.is_fed and each.name not in mapped]
+        is_asked = is_small and schema.form == PADDED
+        asked = [each for each in schema.sparse if is_asked and each.is_fed and each.name not in mapped]
         indices = {each: gathers.indices_of([each.name]) for each in asked}
         self._indices = {each: found for each, found in indices.items() if found}
         self._finders: dict[tuple[str, int], RowFinder] = {}
 
     def count(self, inputs: Mapping[str, Array]) -> list[SlotKeys]:
-        """The keys of the first samples of a batch; inputs that take rows in the place of keys are left out."""
+        """The keys of the first samples of a batch; inputs that take rows in the place of keys, or no padding, are left out."""
         found: list[SlotKeys] = []
         for sparse, indices in self._indices.items():
             keys = inputs[sparse.name][:SAMPLES]
