@@ -9,14 +9,14 @@ import numpy as np
 
 from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.schema import Schema
-from hugectr2onnx.frontend.embeddings.interface import ALL_KEYS, ALL_OFFSETS, CSR, DENSE, PADDED
+from hugectr2onnx.frontend.embeddings.interface import ALL_KEYS, ALL_OFFSETS, CSR, DENSE
 from hugectr2onnx.ir.given_feeds import OFFSETS
 from hugectr2onnx.ir.types import Array
 
 
 def as_fed(batch: RowBatch, schema: Schema) -> RowBatch:
     """The inputs of a batch, which are in the padded form, in the form that the model takes."""
-    if schema.form == PADDED:
+    if schema.is_padded:
         return batch
     inputs = dict(batch.inputs)
     fed = {each.name: in_rows(inputs.pop(each.name), schema.padding) for each in schema.sparse if each.is_fed}

@@ -72,6 +72,11 @@ class Schema:
     """How the model takes its inputs (docs/interfaces.md); `dense` and `sparse` are in the terms of the padded form."""
 
     @property
+    def is_padded(self) -> bool:
+        """Whether keys are fed as they are here, and not as vectors of keys and offsets."""
+        return self.form == PADDED
+
+    @property
     def label_columns(self) -> int:
         return sum(label.columns for label in self.labels)
 

@@ -1,8 +1,8 @@
 """Area under the ROC curve and average precision, exact, in one pass over any number of samples and in bounded memory.
 
-Both depend only on how many positives and negatives have each predicted value. Values are held as sorted runs: 2^22
+Both depend only on how many positives and negatives have each predicted value. Values are held as sorted runs: 2^21
 samples are sorted in memory, then go to a temporary file of 8 bytes a sample. At the end the runs are merged range by
-range, ranges being cut where all runs together have 2^22 samples, so that equal values stay together.
+range, ranges being cut where all runs together have 2^21 samples, so that equal values stay together.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import IO, Any
 import numpy as np
 
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables import paging
 
-RUN_SAMPLES = 1 << 22
-"""Samples that are sorted in memory at a time (32 MB)."""
+RUN_SAMPLES = 1 << 21
+"""Samples that are sorted in memory at a time (16 MB)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ class RankingCounter:
         twice_pairs, precision = 0, 0.0
         below_positive = below_negative = 0
         for packed in ranges:
-            _, first, counts = np.unique(packed >> np.uint64(1), return_index=True, return_counts=True)
+            values = packed >> np.uint64(1)
+            first = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+            counts = np.diff(first, append=len(values))
             positive = np.add.reduceat((packed & np.uint64(1)).astype(np.int64), first)
             negative = counts - positive
             before_n = below_negative + np.cumsum(negative) - negative
@@ -122,7 +125,10 @@ def _ranges(runs: list[Array], samples: int) -> Iterator[Array]:
         # The smallest of the shares' ends: up to it every run has been seen. The value goes as a whole, both labels.
         bound = min(last) | np.uint64(1)
         ends = [int(np.searchsorted(run, bound, "right")) for run in runs]
-        piece = np.concatenate([run[start:end] for run, start, end in zip(runs, starts, ends, strict=True)])
+        parts = [run[start:end] for run, start, end in zip(runs, starts, ends, strict=True)]
+        piece = np.concatenate(parts)
+        for part in filter(len, parts):
+            paging.forget(part)
         piece.sort()
         starts = ends
         yield piece

@@ -13,7 +13,6 @@ from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.saving.key_file import KEYS_METADATA
 from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
-from hugectr2onnx.frontend.embeddings.interface import PADDED
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.verification.row_finder import Feeder, RowFinder
 from hugectr2onnx.verification.table_gathers import TableGathers
@@ -97,7 +96,7 @@ class KeyCounter:
         gathers = TableGathers(self._artifact)
         mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in self._artifact.skeleton.metadata_props}
         is_small = _map_bytes(self._artifact) <= MAX_MAP_BYTES
-        is_asked = is_small and schema.form == PADDED
+        is_asked = is_small and schema.is_padded
         asked = [each for each in schema.sparse if is_asked and each.is_fed and each.name not in mapped]
         indices = {each: gathers.indices_of([each.name]) for each in asked}
         self._indices = {each: found for each, found in indices.items() if found}

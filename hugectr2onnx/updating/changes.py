@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
-from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.backend.saving.key_file import KeyMapper
+from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.passes.lookups.row_number_inputs import input_of
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import column
 from hugectr2onnx.verification.key_answers import UNREACHABLE, find_rows, keys_that_the_file_knows
@@ -67,21 +70,49 @@ class Changes:
         return asdict(self)
 
 
-def compare(graph: Graph, compiled: Artifact, earlier: Artifact) -> Changes:
-    """Compare a new model with an earlier one: `graph` is the new one's import, before any pass."""
+EMPTY: Mapping[str, KeysOfRows] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class KeysOfRows:
+    """For an input that takes rows in the place of keys: the new table's keys, and the key map of the earlier model.
+
+    `earlier` is a reason where that map cannot be read.
+    """
+
+    keys: Array
+    earlier: KeyMapper | str
+
+
+def compare(
+    graph: Graph, compiled: Artifact, earlier: Artifact, keys_of_rows: Mapping[str, KeysOfRows] = EMPTY
+) -> Changes:
+    """Compare a new model with an earlier one: `graph` is the new one's import, before any pass.
+
+    `keys_of_rows` by the names of inputs that take rows in the place of keys, as in `graph`.
+    """
     traced = trace(graph, earlier)
-    tables = tuple(
-        _TableComparer(found, stored_table(earlier, found)).compare()
-        if isinstance(found, TracedLookup)
-        else TableChange(table_label(node), not_compared=found)
-        for node, found in traced.items()
-    )
+    tables = tuple(_table_change(node, found, earlier, keys_of_rows) for node, found in traced.items())
     skipped = {
         name for each in traced.values() if isinstance(each, TracedLookup) for name in (each.tensor, each.scales)
     }
     tensors = _Tensors(compiled, earlier, {name for name in skipped if name})
     changed = tuple(tensors.changed())
     return Changes(tables, changed, len(tensors.common) - len(changed), tensors.unmatched)
+
+
+def _table_change(
+    node: Node, found: TracedLookup | str, earlier: Artifact, keys_of_rows: Mapping[str, KeysOfRows]
+) -> TableChange:
+    if not isinstance(found, TracedLookup):
+        return TableChange(table_label(node), not_compared=found)
+    stored = stored_table(earlier, found)
+    by_row = keys_of_rows.get(input_of(node).node.name)
+    if by_row is None:
+        return _TableComparer(found, stored).compare()
+    if isinstance(by_row.earlier, str):
+        return TableChange(table_label(node), not_compared=by_row.earlier)
+    return _KeyFileComparer(found, stored, by_row.keys, by_row.earlier).compare()
 
 
 class _TableComparer:
@@ -158,6 +189,27 @@ class _TableComparer:
                 filler = self._is_filler(self.stored.decode(self.stored.take(found[rows])))
                 gone.update(keys[rows[~filler]].tolist())
         return len(gone)
+
+
+class _KeyFileComparer(_TableComparer):
+    """A table whose rows are the model's input: a key map beside the earlier model says which key had which row."""
+
+    def __init__(self, lookup: TracedLookup, stored: StoredTable, keys: Array, earlier: KeyMapper):
+        super().__init__(lookup, stored)
+        self.keys, self.earlier = keys, earlier
+
+    def _find(self, keys: Array, *, known_only: bool) -> Array:
+        return self.earlier.table_rows(np.asarray(keys))
+
+    def _rows_of_unknown_keys(self) -> Array:
+        return np.array([self.earlier.missing])
+
+    def _is_filler(self, rows: Array) -> Array:
+        return np.zeros(len(rows), bool)
+
+    def _removed(self, missing: Array) -> int:
+        known = column(self.keys).index
+        return sum(int((known.rows(np.asarray(part)) < 0).sum()) for part in paging.chunks(self.earlier.keys))
 
 
 def _distance(before: Array, now: Array) -> Array:

@@ -10,12 +10,13 @@ from typing import Any
 import onnx
 
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, external_tensors, read_model
+from hugectr2onnx.backend.saving.key_file import KeyMapper
 from hugectr2onnx.backend.saving.manifest import FileRecord
 from hugectr2onnx.compiled_model import CompiledModel
 from hugectr2onnx.compiler import compile
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.frontend.loading import load
-from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
+from hugectr2onnx.frontend.resolved_options import resolve_options
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.options import METADATA_KEY, Options, Progress
 from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
@@ -80,7 +81,11 @@ def update(
     _check_interface(message, compiled.artifact.skeleton, os.fspath(model))
     if progress is not None:
         progress("changes", 0.99)
-    found = changes.compare(_imported(graph, weights, resolved), compiled.artifact, earlier)
+    imported = load(graph, weights, resolved).graph
+    # Row numbers come in the place of keys where the model takes them; the key maps beside it say whose they are.
+    by_row = row_number_inputs(imported, resolved.options.keys)
+    keys_of_rows = {each.input: changes.KeysOfRows(each.keys, _key_map(model, each.input)) for each in by_row}
+    found = changes.compare(imported, compiled.artifact, earlier, keys_of_rows)
     before = {place.path.name for place in external_tensors(message, model).values()}
     files = compiled.save(out, external=bool(before), earlier=model, progress=saving, force=force)
     places = [place for place in external_tensors(read_model(out), out).values() if place.path.name in before]
@@ -124,8 +129,9 @@ def _listed(entries: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {type}" for name, type in sorted(entries.items())) or "none"
 
 
-def _imported(graph: Any, weights: object, resolved: ResolvedOptions) -> Any:
-    """The new snapshot's graph before any pass, with row numbers in the place of keys where the model takes them."""
-    imported = load(graph, weights, resolved).graph
-    row_number_inputs(imported, resolved.options.keys)
-    return imported
+def _key_map(model: str | os.PathLike[str], name: str) -> KeyMapper | str:
+    """The key map of an input of the earlier model, or why it cannot be read: the new snapshot does not need it."""
+    try:
+        return KeyMapper.open(model, name)
+    except FeedError as error:
+        return str(error)

@@ -70,8 +70,9 @@ def test_rows_that_moved_are_counted_with_how_far(trained: SamplePaths, tmp_path
     assert done.changes.tensors == ()
 
 
-@pytest.mark.parametrize("keys", ["auto", "label-encoder", "perfect-hash"])
-def test_rows_that_came_and_went(trained: SamplePaths, tmp_path: Path, keys: str) -> None:
+@pytest.mark.parametrize("keys", ["auto", "label-encoder", "perfect-hash", "indices"])
+@pytest.mark.parametrize("interface", ["padded", "csr"])
+def test_rows_that_came_and_went(trained: SamplePaths, tmp_path: Path, keys: str, interface: str) -> None:
     new = copied(trained, tmp_path / "new")
     ids, vectors = (np.fromfile(new / DEEP / name, dtype) for name, dtype in (("key", np.int64), ("emb_vector", "f4")))
     rows = vectors.reshape(-1, 4)
@@ -79,9 +80,33 @@ def test_rows_that_came_and_went(trained: SamplePaths, tmp_path: Path, keys: str
     added = np.array([ids.max() + 5, ids.max() + 9])
     np.concatenate([ids[3:], added]).tofile(new / DEEP / "key")
     np.concatenate([rows[3:], np.ones((2, 4), "f4")]).tofile(new / DEEP / "emb_vector")
-    old = compiled(trained, tmp_path / "old.onnx", keys=keys)
+    old = compiled(trained, tmp_path / "old.onnx", keys=keys, interface=interface)
     change = deep(update(old, new / "wdl.json", str(new), tmp_path / "new.onnx"))
     assert (change.rows, change.added, change.removed, change.moved) == (len(ids) - 1, 2, 3, 0)
+
+
+def test_rows_in_another_order_have_not_moved(trained: SamplePaths, tmp_path: Path) -> None:
+    new = copied(trained, tmp_path / "new")
+    order = np.random.default_rng(0).permutation(len(np.fromfile(new / DEEP / "key", np.int64)))
+    ids, vectors = (np.fromfile(new / DEEP / name, dtype) for name, dtype in (("key", np.int64), ("emb_vector", "f4")))
+    rows = vectors.reshape(-1, 4)[order]
+    rows[5] += 0.5
+    ids[order].tofile(new / DEEP / "key")
+    rows.tofile(new / DEEP / "emb_vector")
+    old = compiled(trained, tmp_path / "old.onnx", keys="indices")
+    change = deep(update(old, new / "wdl.json", str(new), tmp_path / "new.onnx"))
+    assert (change.added, change.removed, change.moved) == (0, 0, 1)
+    assert change.max_moved == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_lost_key_map_leaves_its_table_uncompared(trained: SamplePaths, tmp_path: Path) -> None:
+    old = compiled(trained, tmp_path / "old.onnx", keys="indices")
+    for path in tmp_path.glob("old.onnx.*.deep_data.keys"):
+        path.unlink()
+    done = update(old, trained.graph, trained.weights, tmp_path / "new.onnx")
+    (lost,) = [each for each in done.changes.tables if each.not_compared]
+    assert "no such file" in lost.not_compared
+    assert list(tmp_path.glob("new.onnx.*.deep_data.keys"))
 
 
 def test_dense_tensors_that_moved(trained: SamplePaths, tmp_path: Path) -> None:

@@ -186,6 +186,16 @@ class KeyMapper:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def keys(self) -> NDArray[Any]:
+        """The keys of the table, ascending; offsets of slots are in them."""
+        return self._keys
+
+    @property
+    def missing(self) -> int:
+        """The row that stands for a key which the table lacks."""
+        return self._missing
+
     def rows(self, keys: Any) -> NDArray[np.int64]:
         """The row of each key, int64 of the same shape: -1 for padding (negative keys, or the one padding key), the table's
         length for a key that it lacks. Where slots add offsets, keys are [..., slot, nnz]."""
@@ -194,12 +204,15 @@ class KeyMapper:
             raise FeedError(f"keys are {wanted.dtype}; the map takes signed integers")
         asked = wanted.astype(np.int64, copy=False)
         padding = asked < 0 if self._padding_key is None else asked == self._padding_key
-        moved = self._moved(asked)
+        return np.where(padding, -1, self.table_rows(self._moved(asked)))
+
+    def table_rows(self, keys: NDArray[Any]) -> NDArray[np.int64]:
+        """The row of each key of the table, int64 of the same shape, `missing` for others: no offsets, no padding."""
         if not len(self._keys):
-            return np.where(padding, -1, self._missing)
-        at = np.minimum(np.searchsorted(self._keys, moved), len(self._keys) - 1)
-        found = np.where(self._keys[at] == moved, self._rows[at], self._missing)
-        return np.where(padding, -1, found)
+            return np.full(keys.shape, self._missing, np.int64)
+        at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        found: NDArray[np.int64] = np.where(self._keys[at] == keys, self._rows[at], self._missing)
+        return found
 
     def _moved(self, keys: NDArray[Any]) -> NDArray[Any]:
         if not self._offsets:

@@ -64,13 +64,18 @@ def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
     return source, offsets
 
 
+def input_of(node: Node) -> Value:
+    """The value that the keys of a look-up come from: an input of the model, but for those that hold several tables' keys."""
+    source, _ = source_of(node)
+    return source.inputs[0] if isinstance(source.op, PadKeys) else source
+
+
 def _row_input(node: Node) -> tuple[Value, RowInput]:
     """Return the input behind a look-up, and what its rows mean."""
     if type(node.op) is not Embedding:
         raise _refuse(node, "its look-up is divided among GPUs, so the slot decides which row is meant")
-    source, offsets = source_of(node)
-    if isinstance(source.op, PadKeys):
-        source = source.inputs[0]
+    _, offsets = source_of(node)
+    source = input_of(node)
     if isinstance(source.op, SplitTables):
         raise _refuse(node, f"{source.inputs[0].node.name} holds the keys of all tables, whose rows are others")
     if not isinstance(source.op, Input):
