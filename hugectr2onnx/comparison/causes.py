@@ -10,6 +10,7 @@ import numpy as np
 
 from hugectr2onnx.comparison import residuals
 from hugectr2onnx.comparison.constants import ConstantDifference, of_foreign_file
+from hugectr2onnx.comparison.folded_weights import behind
 from hugectr2onnx.comparison.fused_constants import refined
 from hugectr2onnx.comparison.hypotheses import hypotheses
 from hugectr2onnx.comparison.sides import FileSide, Recording, Side
@@ -83,6 +84,8 @@ def _causes(departure: Departure) -> Iterator[tuple[str, str]]:
     yield from _of_options(departure)
     yield from _of_hypotheses(departure)
     own = [each for each in departure.differences if not {*each.layers}.isdisjoint(departure.layers)]
+    if own and isinstance(departure.other, FileSide):
+        yield from behind(departure.source, departure.differences, departure.outline)
     yield from refined(own, departure.outline)
     yield from _of_foreign_constants(departure)
     name = departure.tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import pytest
 from onnx import helper, numpy_helper
 
 import hugectr2onnx
+from hugectr2onnx import passes
 from hugectr2onnx.comparison.compare import compare
 from hugectr2onnx.comparison.result import FirstDifference
+from hugectr2onnx.frontend.loading import load
 from hugectr2onnx.frontend.weights.snapshot import Weights
+from hugectr2onnx.ir.graph import Graph
+from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid
 from hugectr2onnx.sample_models import write_sample
 
 from .conftest import HandModel
@@ -274,3 +279,85 @@ def test_half_precision(hand: HandModel, weights: Weights) -> None:
     feeds = hand.feeds()
     found = first(hand.graph, {**feeds, **hand.evaluate(feeds, np.float16)}, weights=weights)
     assert str(found.cause).startswith("half precision: rounding to half in every layer")
+
+
+# Weights that passes folded into one constant, in a file of level 2
+
+
+@pytest.mark.parametrize(
+    ("weight", "place", "layer", "cause"),
+    [
+        ("fc1_weight", (2, 1), "fc1", "the weight fc1.weight[2, 1] differs by 0.01: it is folded into const"),
+        ("fc1_bias", (1,), "fc1", "fc1.bias[1] by 0.01, or bn1.mean[1] by -0.01, or bn1.beta[1] by 0.00982"),
+        ("bn1_gamma", (3,), "bn1", "bn1.gamma[3] by 0.01, or bn1.var[3] by -0.0885"),
+        ("bn1_beta", (2,), "bn1", "bn1.beta[2] by 0.01, or bn1.mean[2] by 0.0207, or fc1.bias[2] by -0.0207"),
+        ("mean", (1,), "bn1", "bn1.mean[1] by 0.01, or fc1.bias[1] by -0.01, or bn1.beta[1] by -0.00982"),
+        ("var", (1,), "bn1", "bn1.var[1] by 0.01, or bn1.gamma[1] by -0.00351"),
+        ("fc3_bias", (0,), "fc3", "the weight fc3.bias[0] differs by 0.01: it is folded into const_12"),
+        ("fc3_weight", (2, 0), "fc3", "the weight fc3.weight differs: it is folded into const_10"),
+    ],
+)
+def test_a_changed_weight_that_was_folded(
+    hand: HandModel, weights: Weights, tmp_path: Path, weight: str, place: tuple[int, ...], layer: str, cause: str
+) -> None:
+    before = getattr(hand, weight) if weight in ("mean", "var") else hand.weights[weight.replace("_", ".")]
+    changed = hand.changed(**{weight: other(before, place)})
+    found = first(hand.graph, compiled(changed, tmp_path, check=False), weights=weights)
+    assert found.layer == layer
+    assert cause in str(found.cause)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("din", "fc_att_i2.weight"),
+        ("din", "fc_din_i2.weight"),
+        ("bst", "query_emb.weight"),
+        ("bst", "attention_layer_norm.beta"),
+    ],
+)
+def test_a_changed_weight_of_a_sample_is_among_those_named(tmp_path: Path, name: str, weight: str) -> None:
+    sample = write_sample(name, tmp_path / name, rows=60)
+    changed = with_changed_weight(sample, weight, tmp_path / "other")
+    path = tmp_path / "changed.onnx"
+    hugectr2onnx.compile(sample.graph, changed, 2, simplify=False, check=False, layer_attrs=sample.layer_attrs).save(
+        path
+    )
+    assert weight in str(first(sample.graph, path, weights=sample.weights).cause)
+
+
+def with_changed_weight(sample: Any, weight: str, folder: Path) -> Weights:
+    """The snapshot with the middle element of a dense weight raised by 1e-2."""
+    graph = load(sample.graph, sample.weights, hugectr2onnx.Options(layer_attrs=sample.layer_attrs or {})).graph
+    array = next(np.asarray(node.op.array).ravel() for node in graph if node.name == weight)
+    dense = np.fromfile(sample.weights.dense, "<f4")
+    starts = np.flatnonzero(dense[: len(dense) - len(array) + 1] == array[0])
+    (start,) = (at for at in starts if np.array_equal(dense[at : at + len(array)], array))
+    dense[start + len(array) // 2] += 0.01
+    folder.mkdir()
+    dense.tofile(folder / Path(sample.weights.dense).name)
+    return replace(sample.weights, dense=folder / Path(sample.weights.dense).name)
+
+
+# A fault of the compiler itself
+
+
+def test_a_fault_of_the_compiler_is_told_from_one_of_the_file(
+    hand: HandModel, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that makes Relu of a layer something else: the file holds every weight, and so does the source compiled again."""
+
+    def spoil(graph: Graph) -> dict[str, int]:
+        relu = next((node for node in graph if isinstance(node.op, Relu) and "relu2" in node.sources), None)
+        if relu is None:
+            return {}
+        with graph.building(*relu.sources):
+            graph.replace(relu.results[0], graph.add(Sigmoid(), relu.inputs[0], name=relu.name))
+        return {"spoil": 1}
+
+    monkeypatch.setattr(passes, "PIPELINES", {**passes.PIPELINES, 2: (spoil, *passes.PIPELINES[2])})
+    path = compiled(hand, tmp_path, check=False)
+    found = first(hand.graph, path, weights=weights)
+    assert found.layer == "relu2"
+    assert found.cause == "the compiler's own fault: relu2 departs when the source is compiled again"
