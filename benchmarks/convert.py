@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import page_cache
 from benchmarks.convert_tables import TABLE
 from benchmarks.errors import BenchmarkError
-from hugectr2onnx.tables.row_format import BY_NAME
+from hugectr2onnx.tables.row_format import FORMATS_BY_NAME
 
 SMALL_ROWS = 1000
 """The table whose conversion is taken off the time of the others: what a model costs apart from its rows."""
@@ -84,7 +84,7 @@ def run(plan: ConvertPlan, folder: Path, progress: Callable[[str], None]) -> Ite
 
 def bytes_needed(table: Table, variants: Sequence[tuple[str, str]]) -> int:
     """The table, a copy of it for `cp`, one for the compiler to work in, and all its models."""
-    models = sum(table.rows * (BY_NAME[format].row_bytes(table.width) + MAP_BYTES) for _, format in variants)
+    models = sum(table.rows * (FORMATS_BY_NAME[format].row_bytes(table.width) + MAP_BYTES) for _, format in variants)
     return 3 * table.nbytes + 8 * table.rows + models + SPARE_BYTES
 
 

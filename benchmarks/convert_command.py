@@ -16,7 +16,7 @@ from benchmarks.markdown import markdown
 from benchmarks.plots import require_matplotlib
 from benchmarks.records import dump, write_text
 from hugectr2onnx.latency import machine
-from hugectr2onnx.tables.row_format import BY_NAME
+from hugectr2onnx.tables.row_format import FORMATS_BY_NAME
 
 STRATEGIES = ("auto", "plain", "direct", "label-encoder", "perfect-hash", "indices")
 HEADER = (
@@ -32,7 +32,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--vec", type=_counts, default=[16, 128], help="16,128")
     verb.add_argument("--keys", type=_names("dense", "hashed"), default=["dense", "hashed"], help="dense,hashed")
     verb.add_argument("--strategies", type=_names(*STRATEGIES), default=["auto"], help=",".join(STRATEGIES))
-    verb.add_argument("--formats", type=_names(*BY_NAME), default=["fp32"], help=",".join(BY_NAME))
+    verb.add_argument("--formats", type=_names(*FORMATS_BY_NAME), default=["fp32"], help=",".join(FORMATS_BY_NAME))
     verb.add_argument("--hotness", type=int, default=1, help="keys of each of the 26 slots (1)")
     verb.add_argument("--repeat", type=int, default=3, help="take the fastest of so many conversions (3)")
     verb.add_argument("--cold", action="store_true", help="drop the table from the system's cache before each")

@@ -162,7 +162,7 @@ class _Compilation:
         return {
             "hugectr2onnx.version": __version__,
             METADATA_KEY: self.resolved.changed(opt_level=level).to_metadata(),
-            data_metadata.METADATA_KEY: data_metadata.to_metadata(loaded.clauses.data),
+            data_metadata.DATA_METADATA_KEY: data_metadata.to_metadata(loaded.clauses.data),
             "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.options.check else "not checked",
         }
 

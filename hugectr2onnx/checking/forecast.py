@@ -19,9 +19,9 @@ from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.passes.lookups.choose_key_map import expect_key_maps
 from hugectr2onnx.passes.lookups.row_number_inputs import source_of
-from hugectr2onnx.passes.lookups.strategies import BY_NAME as STRATEGIES
 from hugectr2onnx.passes.lookups.strategies import INDICES, PERFECT_HASH, Choice
-from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
+from hugectr2onnx.passes.lookups.strategies import STRATEGIES_BY_NAME as STRATEGIES
+from hugectr2onnx.tables.row_format import FORMATS_BY_NAME, FP32, RowFormat
 
 BASE_MEMORY_BYTES = 300 << 20
 """Peak memory of a compilation beyond the imports and the tables."""
@@ -47,7 +47,7 @@ class TableForecast:
 
     @property
     def row_bytes(self) -> int:
-        return self.rows * BY_NAME[self.format].row_bytes(self.width)
+        return self.rows * FORMATS_BY_NAME[self.format].row_bytes(self.width)
 
     @property
     def memory_bytes(self) -> int:

@@ -12,7 +12,7 @@ from hugectr2onnx.errors import OptionError, Setting
 from hugectr2onnx.frontend.weights.snapshot import resolve
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.options import Options
-from hugectr2onnx.passes.lookups.strategies import BY_NAME as STRATEGIES
+from hugectr2onnx.passes.lookups.strategies import STRATEGIES_BY_NAME as STRATEGIES
 
 
 def check_least_memory(graph: str | os.PathLike[str] | Mapping[str, object], weights: object, options: Options) -> None:

@@ -29,7 +29,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--key-bytes", type=int, choices=(4, 8), help="of single-file tables of v2.x and v3.0")
 
 
-GROUPS: Mapping[Group, tuple[str, str]] = {
+_FLAG_GROUPS: Mapping[Group, tuple[str, str]] = {
     "model": ("model", "what the files do not say"),
     "tables": ("tables", "for all tables, or for that of one embedding top (may be repeated)"),
     "lookups": ("look-ups", "for all tables, or for that of one embedding top (may be repeated)"),
@@ -40,7 +40,7 @@ GROUPS: Mapping[Group, tuple[str, str]] = {
 def add_flags(parser: argparse.ArgumentParser, *groups: Group, only: Collection[str] = ()) -> None:
     """The flags of `compile`'s options, made from their descriptions; `only` some of a group, by the options' names."""
     for group in groups:
-        title, text = GROUPS[group]
+        title, text = _FLAG_GROUPS[group]
         target = parser.add_argument_group(title, text or None)
         for name, described in descriptions():
             if described.group == group and described.flag is not None and (not only or name in only):

@@ -7,8 +7,7 @@ import argparse
 from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, options_of, required_weights
 from hugectr2onnx.cli.dataset_arguments import positive
 from hugectr2onnx.cli.output import Output
-
-DIFFERS = 5
+from hugectr2onnx.errors import ParityError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,4 +50,4 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if output.json:
         folder = None if written is None else written.folder
         output.data({**found.to_dict(), "reproduction": folder})
-    return 0 if found.passed else DIFFERS
+    return 0 if found.passed else ParityError.exit_code

@@ -10,11 +10,11 @@ from hugectr2onnx.cli.arguments import add_flags, add_json, add_weights, given_o
 from hugectr2onnx.cli.dataset_arguments import names, positive
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.verify import tolerance
+from hugectr2onnx.errors import ParityError
 
 if TYPE_CHECKING:
     from hugectr2onnx.comparison.result import ModelComparison
 
-DIFFERS = 5
 NUMBERS = ("max error", "mean error", "relative", "cosine", "out", "NaN", "Inf")
 
 
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         replace_file(arguments.output, comparison_page(result).encode(), is_own=is_page, force=arguments.force)
     if output.json:
         output.data(result.to_dict())
-    return 0 if result.passed else DIFFERS
+    return 0 if result.passed else ParityError.exit_code
 
 
 def _check_place(place: Path, *, force: bool) -> None:

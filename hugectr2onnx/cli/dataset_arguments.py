@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
+from hugectr2onnx.datasets import DATA_FORMATS
+from hugectr2onnx.scoring import ENGINES
 
 if TYPE_CHECKING:
     from hugectr2onnx.scoring.predict import Predictions
-
-ENGINES = ("local", "ray", "spark")
-FORMATS = ("parquet", "norm", "raw", "npz", "csv", "arrow")
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +28,7 @@ def add_data_options(parser: argparse.ArgumentParser, format_flag: str = "--form
     """What a data set does not say itself, for verbs that name it by a flag too."""
     group = parser.add_argument_group("data", "what DATA does not say itself")
     group.add_argument(
-        format_flag, dest="format", choices=FORMATS, help="read DATA so (default: found from its content)"
+        format_flag, dest="format", choices=DATA_FORMATS, help="read DATA so (default: found from its content)"
     )
     group.add_argument("--limit", type=positive, metavar="N", help="read the first N samples only")
     group.add_argument(

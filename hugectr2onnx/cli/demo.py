@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SAMPLE = "wdl"
 LEVELS = (0, 2)
-BATCHES = (1, 64)
+_SHOWN_BATCHES = (1, 64)
 ROWS_SHOWN = 5
 
 
@@ -109,7 +109,7 @@ def _measure(sample: SamplePaths, folder: Path, output: Output) -> dict[int, dic
     output.say(f"{len(LEVELS) + 2}. Run on this machine's CPU, the two models in turn.", "title")
     opened = {level: sessions.open_session(_file(folder, level)) for level in LEVELS}
     found: dict[int, dict[int, float]] = {level: {} for level in LEVELS}
-    for batch in BATCHES:
+    for batch in _SHOWN_BATCHES:
         feeds = sample_feeds(sample, batch)
         for level, seconds in medians(opened, feeds).items():
             found[level][batch] = 1e3 * seconds
@@ -124,8 +124,8 @@ def _row(level: int, model: CompiledModel, path: Path, latency: dict[int, dict[i
         "bytes": path.stat().st_size,
         "compile_seconds": report.seconds,
         "parity_error": max((each.max_error for each in report.parity.outputs), default=0.0) if report.parity else None,
-        "latency_ms": {str(batch): latency[level][batch] for batch in BATCHES},
-        "speed_up": {str(batch): latency[LEVELS[0]][batch] / latency[level][batch] for batch in BATCHES},
+        "latency_ms": {str(batch): latency[level][batch] for batch in _SHOWN_BATCHES},
+        "speed_up": {str(batch): latency[LEVELS[0]][batch] / latency[level][batch] for batch in _SHOWN_BATCHES},
     }
 
 
@@ -137,7 +137,7 @@ def _show_models(output: Output, rows: list[dict[str, Any]]) -> None:
         ("compiled in", *(f"{row['compile_seconds']:.2f} s" for row in rows)),
         ("largest parity error", *(f"{row['parity_error']:.1e}" for row in rows)),
     ]
-    for batch in map(str, BATCHES):
+    for batch in map(str, _SHOWN_BATCHES):
         lines.append((f"latency, batch {batch}", *(f"{row['latency_ms'][batch]:.3f} ms" for row in rows)))
         lines.append(("  against level 0", *(f"{row['speed_up'][batch]:.2f} x" for row in rows)))
     output.table(columns, lines, right=columns[1:])

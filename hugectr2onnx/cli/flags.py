@@ -11,7 +11,7 @@ from hugectr2onnx.options.description import Flag
 
 ELLIPSIS = "\0..."
 
-OTHERS = {
+_FLAGS_OF_ARGUMENTS = {
     "weights": Flag("--weights", "FOLDER"),
     "dense": Flag("--dense", "FILE"),
     "sparse": Flag("--sparse", "FOLDER..."),
@@ -61,6 +61,6 @@ def _listed(value: object) -> str:
 
 
 def _flag(option: str) -> Flag | None:
-    if option in OTHERS:
-        return OTHERS[option]
+    if option in _FLAGS_OF_ARGUMENTS:
+        return _FLAGS_OF_ARGUMENTS[option]
     return next((described.flag for name, described in descriptions() if name == option), None)

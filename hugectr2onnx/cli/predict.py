@@ -9,8 +9,7 @@ from hugectr2onnx.cli.dataset_arguments import add_dataset, add_scoring, names, 
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.text_scores import show_comparison, show_scores
 from hugectr2onnx.cli.verify import tolerance
-
-PARITY_FAILED = 5
+from hugectr2onnx.errors import ParityError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+    from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
 
     done = scored(
         arguments,
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         out=arguments.output,
         metrics=arguments.metrics,
         against=arguments.against,
-        rtol=RTOL if arguments.rtol is None else arguments.rtol,
+        rtol=RECORDED_RTOL if arguments.rtol is None else arguments.rtol,
         atol=ATOL if arguments.atol is None else arguments.atol,
         partial=arguments.partial,
         force=arguments.force,
@@ -52,4 +51,4 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         show_comparison(done.comparison, output)
     if output.json:
         output.data(done.to_dict())
-    return 0 if done.comparison is None or done.comparison.passed else PARITY_FAILED
+    return 0 if done.comparison is None or done.comparison.passed else ParityError.exit_code

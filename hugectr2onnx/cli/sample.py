@@ -16,7 +16,7 @@ from hugectr2onnx.errors import OutputError
 if TYPE_CHECKING:
     from hugectr2onnx.sample_models.catalog import SamplePaths
 
-DATA_FORMATS = ("parquet", "norm", "raw")
+WRITTEN_FORMATS = ("parquet", "norm", "raw")
 DEFAULT_SAMPLES = 10_000
 
 
@@ -54,9 +54,9 @@ def positive(text: str) -> int:
 def formats(text: str) -> tuple[str, ...]:
     """`parquet,raw` as two formats of data sets."""
     chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    unknown = [each for each in chosen if each not in DATA_FORMATS]
+    unknown = [each for each in chosen if each not in WRITTEN_FORMATS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no format {unknown[0]!r}; there are {', '.join(DATA_FORMATS)}")
+        raise argparse.ArgumentTypeError(f"there is no format {unknown[0]!r}; there are {', '.join(WRITTEN_FORMATS)}")
     return chosen
 
 

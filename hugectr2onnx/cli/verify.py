@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     weights = required_weights(arguments)
-    from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+    from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
     from hugectr2onnx.verification import verify_file
     from hugectr2onnx.verification.result import FileDiffersError
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
                 weights,
                 arguments.samples,
                 options=None if from_file else options,
-                rtol=RTOL if arguments.rtol is None else arguments.rtol,
+                rtol=RECORDED_RTOL if arguments.rtol is None else arguments.rtol,
                 atol=ATOL if arguments.atol is None else arguments.atol,
                 quick=arguments.quick,
                 mixed_precision=arguments.mixed_precision,

@@ -27,7 +27,7 @@ from hugectr2onnx.passes import EXACT_LEVEL, FINISHING, PIPELINES, Pass
 from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.verification.causes import ModelSource
 
-ROWS = 16
+_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def bisect(
     *,
     options: Options | None = None,
     data: Any = None,
-    rows: int = ROWS,
+    rows: int = _ROWS,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Bisection:

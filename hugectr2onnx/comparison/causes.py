@@ -22,7 +22,7 @@ from hugectr2onnx.ir.expectation import Expectation
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.verification.causes import ModelSource, find_causes
-from hugectr2onnx.verification.mixed_precision import MARGIN, evaluate_in_half
+from hugectr2onnx.verification.mixed_precision import _HALF_MARGIN, evaluate_in_half
 from hugectr2onnx.verification.verify_file import stored_options
 
 MEANINGS = ("slot_size_array", "n_gpus", "default_embedding", "layer_attrs", "padding_key", "embedding", "keep_keys")
@@ -206,7 +206,7 @@ def _of_half_precision(departure: Departure) -> Iterator[tuple[str, str]]:
         noise = float(np.abs(half - reference).max(initial=0.0))
         with np.errstate(all="ignore"):
             error = np.abs(found - reference)
-        if not (error <= departure.tolerances[name] + MARGIN * noise).all():
+        if not (error <= departure.tolerances[name] + _HALF_MARGIN * noise).all():
             return
         worst = max(worst, noise)
     yield (

@@ -11,7 +11,7 @@ import numpy as np
 from hugectr2onnx.comparison.answers import run_file
 from hugectr2onnx.comparison.causes import Departure, explain
 from hugectr2onnx.comparison.constants import ConstantDifference, of_file, of_graphs
-from hugectr2onnx.comparison.feeds import ROWS, choose_feeds
+from hugectr2onnx.comparison.feeds import _DRAWN_ROWS, choose_feeds
 from hugectr2onnx.comparison.fused_constants import refined
 from hugectr2onnx.comparison.fusion import is_other_tensor, part_inside_the_compiler
 from hugectr2onnx.comparison.measures import Measure
@@ -19,7 +19,7 @@ from hugectr2onnx.comparison.pairing import Pairing, pair
 from hugectr2onnx.comparison.result import FirstDifference, ModelComparison, TensorComparison
 from hugectr2onnx.comparison.sides import FileSide, ModelSide, Recording, Side, open_sides
 from hugectr2onnx.comparison.tensors import values_of
-from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
 from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.ir import expectation
 from hugectr2onnx.ir.evaluator import evaluate_values
@@ -44,7 +44,7 @@ def compare(
     options: Options | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    rows: int = ROWS,
+    rows: int = _DRAWN_ROWS,
     seed: int = 0,
     quick: bool = False,
     progress: Progress | None = None,
@@ -157,7 +157,8 @@ class _Job:
     def _tolerance(self, name: str, reference: Array, found: Array, expected: Expectation | None) -> Array:
         plain = expected is None or isinstance(self.other, Recording)
         rtol, atol = (
-            given if given is not None else usual * plain for given, usual in ((self.rtol, RTOL), (self.atol, ATOL))
+            given if given is not None else usual * plain
+            for given, usual in ((self.rtol, RECORDED_RTOL), (self.atol, ATOL))
         )
         with np.errstate(all="ignore"):
             allowed = np.nan_to_num(atol + rtol * np.abs(reference.astype(np.float64)), posinf=0.0)

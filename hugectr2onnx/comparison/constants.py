@@ -20,8 +20,8 @@ from hugectr2onnx.verification.explanation import RELATIVE
 from hugectr2onnx.verification.identity import compiled_alike
 from hugectr2onnx.verification.stored_table import tensor_of
 
-MAX_KEYS = 4
-STATISTICS = ("mean", "var")
+_MAX_SHOWN_KEYS = 4
+_STATISTICS = ("mean", "var")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _where(a: Array, b: Array, error: Array, wrong: Array) -> str:
 def _kind(name: str, layers: tuple[str, ...], a: Array, b: Array) -> str:
     """How a sentence about the constant begins."""
     layer, _, weight = name.rpartition(".")
-    if weight in STATISTICS:
+    if weight in _STATISTICS:
         return f"BatchNorm by other statistics: {name}"
     if not layer:
         return f"the weight {name}, which holds those of {', '.join(layers) or 'several layers'},"
@@ -129,7 +129,9 @@ def _read(chunk: Array) -> Array:
 
 def rows_text(table: str, keys: Array, total: int) -> str:
     """A sentence about keys whose rows differ."""
-    listed = ", ".join(str(int(key)) for key in keys[:MAX_KEYS]) + (", ..." if len(keys) > MAX_KEYS else "")
+    listed = ", ".join(str(int(key)) for key in keys[:_MAX_SHOWN_KEYS]) + (
+        ", ..." if len(keys) > _MAX_SHOWN_KEYS else ""
+    )
     return f"rows of the table {table} differ for {len(keys):,} of {total:,} keys: {listed}"
 
 

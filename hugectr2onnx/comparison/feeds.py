@@ -21,9 +21,9 @@ from hugectr2onnx.ir.types import Array
 if TYPE_CHECKING:
     import onnx
 
-ROWS = 64
+_DRAWN_ROWS = 64
 """Samples of random inputs."""
-MAX_ROWS = 1024
+MAX_COMPARED_ROWS = 1024
 """Samples at once: the float64 values of all layers are in memory together."""
 DEFAULT_KEYS = 1000
 
@@ -36,7 +36,7 @@ class Batches:
     batches: Iterable[Feeds]
 
 
-def choose_feeds(a: Side, b: Side, data: Any, rows: int = ROWS, seed: int = 0) -> Batches:
+def choose_feeds(a: Side, b: Side, data: Any, rows: int = _DRAWN_ROWS, seed: int = 0) -> Batches:
     """The inputs for both sides. Raises FeedError where a recording has none and none are given."""
     sides = (a, b)
     if data is not None:
@@ -95,7 +95,7 @@ def _given(sides: Sequence[Side], data: Any) -> Batches:
 def _of_dataset(name: str, file: FileSide) -> Iterator[Feeds]:
     from hugectr2onnx.datasets.dataset import open_dataset
 
-    for inputs, _ in open_dataset(name, file, batch_size=MAX_ROWS):
+    for inputs, _ in open_dataset(name, file, batch_size=MAX_COMPARED_ROWS):
         yield inputs
 
 
@@ -113,10 +113,10 @@ def _pieces(feeds: Feeds, sides: Sequence[Side]) -> list[Feeds]:
     """Batches that fit into memory; a recording was made of all samples at once."""
     lengths = {len(array) for array in feeds.values()}
     rows = max(lengths, default=0)
-    if rows <= MAX_ROWS or len(lengths) > 1 or any(isinstance(side, Recording) for side in sides):
+    if rows <= MAX_COMPARED_ROWS or len(lengths) > 1 or any(isinstance(side, Recording) for side in sides):
         return [feeds]
-    starts = range(0, rows, MAX_ROWS)
-    return [{name: array[start : start + MAX_ROWS] for name, array in feeds.items()} for start in starts]
+    starts = range(0, rows, MAX_COMPARED_ROWS)
+    return [{name: array[start : start + MAX_COMPARED_ROWS] for name, array in feeds.items()} for start in starts]
 
 
 # Random inputs

@@ -26,7 +26,7 @@ from hugectr2onnx.ir.ops.structural import Const
 from hugectr2onnx.ir.types import Array
 
 Copied = Callable[[Value], Value]
-ACTIVATIONS = (Relu, Sigmoid, Elu, Softmax, Dice, FrozenDice)
+_ACTIVATION_OPS = (Relu, Sigmoid, Elu, Softmax, Dice, FrozenDice)
 ADDED = ("bias", "beta")
 """How the names of weights begin that are added to something."""
 
@@ -76,7 +76,7 @@ def layer_of(node: Node, layers: Collection[str]) -> str:
 
 
 def _of_activation(node: Node, layer: str) -> Iterator[Hypothesis]:
-    if isinstance(node.op, ACTIVATIONS):
+    if isinstance(node.op, _ACTIVATION_OPS):
         value, before = node.results[0], node.inputs[0]
         yield Hypothesis(layer, f"its activation ({node.op.mnemonic}) is dropped", value, lambda _, at: at(before))
 

@@ -20,13 +20,13 @@ from hugectr2onnx.ir.graph import Graph, Node, Value
 from hugectr2onnx.ir.ops.structural import Const, Input, Outputs
 from hugectr2onnx.ir.types import Array
 
-MAX_BYTES = 1 << 20
+MAX_REPRODUCTION_BYTES = 1 << 20
 KEPT = 4096
 """Elements of a constant up to which it is written as it is, unless names and weights are to go."""
 OPSET = 17
 SURVIVES = 0.1
 """Of the difference must be left where weights are replaced."""
-SCRIPT = '''"""{title}
+_SCRIPT = '''"""{title}
 
 before.txt and after.txt are the graph around the change, before.onnx and after.onnx the same as ONNX; feeds.npz holds the
 inputs, `expected` (float64, before) and `found` (float64, after). Needs numpy and onnxruntime. Exit code 1: it still differs.
@@ -81,7 +81,7 @@ def write_reproduction(fault: Fault, folder: str | os.PathLike[str], *, anonymiz
     chosen = chosen.renamed() if anonymize else chosen
     files = dict(_files(fault, chosen, anonymize))
     total = sum(map(len, files.values()))
-    if total > MAX_BYTES:
+    if total > MAX_REPRODUCTION_BYTES:
         raise OutputError(f"the reproduction would have {total:,} bytes: the difference does not survive other weights")
     path = Path(folder)
     with output_errors(path):
@@ -256,4 +256,4 @@ def _files(fault: Fault, pair: _Pair, anonymize: bool) -> Iterator[tuple[str, by
     yield "fault.json", json.dumps(facts, indent=2).encode()
     title = f"pass {fault.pass_name}" + (f", rule {fault.rule}" if fault.rule else "") + ": the result changes."
     threshold = pair.difference / 2
-    yield "reproduce.py", SCRIPT.format(title=title, threshold=threshold).encode()
+    yield "reproduce.py", _SCRIPT.format(title=title, threshold=threshold).encode()

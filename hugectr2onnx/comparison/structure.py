@@ -17,7 +17,7 @@ from hugectr2onnx.inspection.onnx_model import OnnxSummary, inspect_onnx
 
 PARTS = ("interface", "operators", "layers", "weights", "key maps", "options", "sizes")
 """What is looked at, in the order of the table."""
-CHUNK = 4 << 20
+_COMPARED_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ def _same_contents(name: str, a: Artifact, b: Artifact) -> bool:
 
 def _content(name: str, artifact: Artifact) -> Iterator[bytes | memoryview]:
     if name in artifact.tensors:
-        yield from artifact.tensors[name].chunks(CHUNK)
+        yield from artifact.tensors[name].chunks(_COMPARED_BYTES)
         return
     from onnx import numpy_helper
 
     tensor = next(each for each in artifact.skeleton.graph.initializer if each.name == name)
     content = numpy_helper.to_array(tensor).tobytes()
-    yield from (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))
+    yield from (content[start : start + _COMPARED_BYTES] for start in range(0, len(content), _COMPARED_BYTES))
 
 
 def _key_maps(summary: OnnxSummary) -> dict[str, str]:

@@ -12,8 +12,8 @@ from hugectr2onnx.errors import FeedError
 FORM = "labels=click;dense=I1..I13;keys=C1..C26;ids=user_id"
 _RANGE = re.compile(r"(.*?)([0-9]+)\.\.(.*?)([0-9]+)")
 MAX_COLUMNS = 100_000
-MAX_LISTED = 12
-GROUPS = ("labels", "dense", "keys", "ids")
+_MAX_LISTED = 12
+COLUMN_GROUPS = ("labels", "dense", "keys", "ids")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def parse_columns(text: str) -> Columns:
     groups: dict[str, tuple[str, ...]] = {}
     for part in filter(None, (each.strip() for each in text.split(";"))):
         group, equals, names = part.partition("=")
-        if not equals or group not in GROUPS or group in groups:
+        if not equals or group not in COLUMN_GROUPS or group in groups:
             raise FeedError(f"columns has {part[:60]!r}; expected the form {FORM!r}")
         groups[group] = tuple(name for each in names.split(",") if each.strip() for name in _expanded(each.strip()))
     return columns_of(groups)
@@ -48,10 +48,10 @@ def columns_of(given: str | Columns | Mapping[str, Sequence[str]]) -> Columns:
         return given
     if isinstance(given, str):
         return parse_columns(given)
-    if not isinstance(given, Mapping) or any(group not in GROUPS for group in given):
-        raise FeedError(f"columns must be text such as {FORM!r}, or a mapping with the keys {', '.join(GROUPS)}")
+    if not isinstance(given, Mapping) or any(group not in COLUMN_GROUPS for group in given):
+        raise FeedError(f"columns must be text such as {FORM!r}, or a mapping with the keys {', '.join(COLUMN_GROUPS)}")
     listed = {group: (names,) if isinstance(names, str) else tuple(names) for group, names in given.items()}
-    return Columns(*(listed.get(group, ()) for group in GROUPS))
+    return Columns(*(listed.get(group, ()) for group in COLUMN_GROUPS))
 
 
 def _expanded(name: str) -> Iterator[str]:
@@ -77,8 +77,8 @@ def by_name(names: Sequence[str], kinds: Mapping[str, str], schema: Schema) -> C
     for guess in (_by_criteo_names(names, schema), _by_kinds(names, kinds, schema)):
         if guess is not None:
             return guess
-    listed = ", ".join(f"{name} ({kinds.get(name, 'other')})" for name in names[:MAX_LISTED])
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    listed = ", ".join(f"{name} ({kinds.get(name, 'other')})" for name in names[:_MAX_LISTED])
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     raise FeedError(
         f"the table has the columns {listed}{more}, and the model takes {schema}: say which is which, such as "
         f"--columns {FORM!r}"

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from hugectr2onnx.datasets import norm, raw
+from hugectr2onnx.datasets import DATA_FORMATS, DataFormat, norm, raw
 from hugectr2onnx.datasets.columns import Columns, columns_of
 from hugectr2onnx.datasets.files import DataFiles, find_files, head
 from hugectr2onnx.datasets.named_arrays import IterableSource, open_npz
@@ -24,8 +24,6 @@ from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
 from hugectr2onnx.datasets.tabular import is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
 
-Format = Literal["parquet", "norm", "raw", "npz", "csv", "arrow"]
-FORMATS: tuple[Format, ...] = ("parquet", "norm", "raw", "npz", "csv", "arrow")
 T = TypeVar("T")
 BATCH_SIZE = 8192
 BATCHES_AHEAD = 3
@@ -99,7 +97,7 @@ def open_dataset(
     data: Any,
     model: str | os.PathLike[str] | HasArtifact | Schema,
     *,
-    format: Format | None = None,
+    format: DataFormat | None = None,
     batch_size: int = BATCH_SIZE,
     limit: int | None = None,
     slot_size_array: Sequence[int] | None = None,
@@ -132,7 +130,12 @@ def open_dataset(
 
 
 def _source(
-    data: Any, schema: Schema, format: Format | None, columns: Columns | None, key_bytes: int | None, layout: RawFormat
+    data: Any,
+    schema: Schema,
+    format: DataFormat | None,
+    columns: Columns | None,
+    key_bytes: int | None,
+    layout: RawFormat,
 ) -> tuple[str, str, Source, tuple[str, ...]]:
     if isinstance(data, str | os.PathLike):
         files = find_files(data)
@@ -150,8 +153,8 @@ def _source(
 def _file_source(
     kind: str, files: DataFiles, schema: Schema, columns: Columns | None, key_bytes: int | None, layout: RawFormat
 ) -> Source:
-    if kind not in FORMATS:
-        raise FeedError(f"there is no format {kind!r}; there are {', '.join(FORMATS)}")
+    if kind not in DATA_FORMATS:
+        raise FeedError(f"there is no format {kind!r}; there are {', '.join(DATA_FORMATS)}")
     _require_columns(kind, schema)
     if kind == "norm":
         return norm.open_norm(files.paths, schema, key_bytes)
@@ -172,7 +175,7 @@ def _require_columns(kind: str, schema: Schema) -> None:
         )
 
 
-def format_of(files: DataFiles, schema: Schema, layout: RawFormat) -> Format:
+def format_of(files: DataFiles, schema: Schema, layout: RawFormat) -> DataFormat:
     """The format of data files, from the content of the first. Raises FeedError where it fits none."""
     path = files.paths[0]
     start = head(path)
@@ -198,7 +201,7 @@ def format_of(files: DataFiles, schema: Schema, layout: RawFormat) -> Format:
     )
 
 
-_MAGIC: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "npz"))
+_MAGIC: tuple[tuple[bytes, DataFormat], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "npz"))
 
 
 def _is_csv(start: bytes) -> bool:

@@ -13,7 +13,7 @@ from hugectr2onnx.errors import FeedError
 from hugectr2onnx.tables.regular_file import open_regular, read_regular
 
 MAX_LIST_BYTES = 16 << 20
-HEAD_BYTES = 4096
+_HEAD_BYTES = 4096
 _GLOB = re.compile(r"[*?\[]")
 _NUMBERS = re.compile(r"([0-9]+)")
 
@@ -70,7 +70,7 @@ def is_file_list(path: Path) -> bool:
 def head(path: Path) -> bytes:
     """The first bytes of a file. Raises FeedError for one that cannot be read."""
     with open_regular(path, FeedError, "a data file") as file:
-        return file.read(HEAD_BYTES)
+        return file.read(_HEAD_BYTES)
 
 
 def _is_utf8(text: bytes) -> bool:

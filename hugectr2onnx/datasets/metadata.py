@@ -12,7 +12,7 @@ from hugectr2onnx.errors import FeedError
 from hugectr2onnx.frontend.graph_json import json_text
 from hugectr2onnx.frontend.graph_json.fields import INT64_MAX, Fields
 
-NAME = "_metadata.json"
+METADATA_NAME = "_metadata.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Metadata:
 
 def read_metadata(folder: Path) -> Metadata | None:
     """The `_metadata.json` of a folder, None where there is none. Raises FeedError for one that cannot be read."""
-    path = folder / NAME
+    path = folder / METADATA_NAME
     if not path.exists():
         return None
     fields = Fields(json_text.load(path, FeedError), str(path), FeedError)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 PIECE_ROWS = 1 << 15
 """Rows that are decoded at once where a batch is smaller: what each piece costs is then shared by several batches."""
-KEY_TYPES = ("int32", "uint32", "int64", "uint64")
+_KEY_TYPES = ("int32", "uint32", "int64", "uint64")
 
 
 Pieces = Iterator["pa.RecordBatch"]
@@ -202,9 +202,9 @@ def _check_table(table: Table, columns: Columns) -> Mapping[str, int]:
     for name in columns.keys:
         kind = table.schema.field(name).type
         inner = kind.value_type if is_list(kind) else kind
-        if str(inner) not in KEY_TYPES:
+        if str(inner) not in _KEY_TYPES:
             raise FeedError(
-                f"{table.where}: column {name!r} is {kind}; keys are {', '.join(KEY_TYPES)} or lists of these "
+                f"{table.where}: column {name!r} is {kind}; keys are {', '.join(_KEY_TYPES)} or lists of these "
                 "(encode categories as HugeCTR's training data did)"
             )
     return lengths

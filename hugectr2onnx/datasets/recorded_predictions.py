@@ -16,7 +16,7 @@ from hugectr2onnx.ir.given_feeds import InputForm, normalize_feeds
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.regular_file import open_regular, shown
 
-RTOL = ATOL = 1e-4
+RECORDED_RTOL = ATOL = 1e-4
 """Tolerance for recorded predictions: HugeCTR computes in float32 on a GPU, in an order of its own, and so differs from the
 float64 reference by more than onnxruntime does."""
 MAX_UNPACKED = 256 << 20

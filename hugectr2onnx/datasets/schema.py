@@ -109,7 +109,7 @@ def schema_of(
     skeleton = _skeleton(model)
     stated = _stated(skeleton)
     schema = _from_interface(skeleton, stated)
-    recorded = _entry(skeleton, data_metadata.METADATA_KEY)
+    recorded = _entry(skeleton, data_metadata.DATA_METADATA_KEY)
     if recorded is not None:
         data = data_metadata.from_metadata(recorded)
         schema = _as_recorded(_in_columns(schema, data, stated.get("interface")), data)

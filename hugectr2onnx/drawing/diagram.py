@@ -11,9 +11,9 @@ Kind = Literal[
     "interface", "table", "look-up", "product", "crossing", "sequence", "element", "reduction", "move", "other"
 ]
 
-MARK = "drawn by hugectr2onnx"
+DRAWING_MARK = "drawn by hugectr2onnx"
 """Stands in every file that `draw` writes, so that it may be replaced without being asked twice."""
-KINDS: dict[Kind, tuple[str, str]] = {
+BOX_KINDS: dict[Kind, tuple[str, str]] = {
     "interface": ("input or output", "#d9d9d9"),
     "table": ("embedding table", "#fdd9a0"),
     "look-up": ("look-up and pooling", "#fbb4ae"),
@@ -70,7 +70,7 @@ class Diagram:
     def kinds(self) -> list[Kind]:
         """The kinds that occur, in the order of the legend."""
         used = {box.kind for box in self.boxes}
-        return [kind for kind in KINDS if kind in used]
+        return [kind for kind in BOX_KINDS if kind in used]
 
 
 def groups_of(boxes: Iterable[Box], types: dict[str, str] | None = None) -> tuple[Group, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hugectr2onnx.drawing.diagram import KINDS, MARK, Box, Diagram
+from hugectr2onnx.drawing.diagram import BOX_KINDS, DRAWING_MARK, Box, Diagram
 from hugectr2onnx.drawing.measure import box_size
 
 POINTS_PER_INCH = 72.0
@@ -12,7 +12,7 @@ POINTS_PER_INCH = 72.0
 
 def dot_text(diagram: Diagram) -> str:
     """The diagram as DOT: a cluster for each group, colours by kind, types on the edges."""
-    return "\n".join([f"// {MARK}", "digraph model {", *_statements(diagram), "}"]) + "\n"
+    return "\n".join([f"// {DRAWING_MARK}", "digraph model {", *_statements(diagram), "}"]) + "\n"
 
 
 def _statements(diagram: Diagram) -> Iterator[str]:
@@ -35,7 +35,7 @@ def _node(id: str, box: Box) -> str:
     width, height = box_size(box)
     size = f"width={width / POINTS_PER_INCH:.3f}, height={height / POINTS_PER_INCH:.3f}"
     text = _quoted("\n".join([box.title, *box.lines]))
-    return f'{id} [label={text}, fillcolor="{KINDS[box.kind][1]}", {size}];'
+    return f'{id} [label={text}, fillcolor="{BOX_KINDS[box.kind][1]}", {size}];'
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hugectr2onnx import passes
 from hugectr2onnx.backend.saving.replace_file import replace_file
-from hugectr2onnx.drawing.diagram import MARK, Diagram
+from hugectr2onnx.drawing.diagram import DRAWING_MARK, Diagram
 from hugectr2onnx.drawing.dot import dot_text
 from hugectr2onnx.drawing.from_ir import diagram_of_graph
 from hugectr2onnx.drawing.from_onnx import diagram_of_file
@@ -43,7 +43,7 @@ class Drawing:
         not given; OptionError for another ending.
         """
         content = self.text(format_of(path)).encode()
-        replace_file(path, content, is_own=lambda head: MARK.encode() in head, force=force)
+        replace_file(path, content, is_own=lambda head: DRAWING_MARK.encode() in head, force=force)
 
     def _repr_html_(self) -> str:
         return self.text("svg")

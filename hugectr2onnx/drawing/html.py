@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from hugectr2onnx.drawing.diagram import MARK, Diagram
+from hugectr2onnx.drawing.diagram import DRAWING_MARK, Diagram
 from hugectr2onnx.drawing.svg import svg_text
 from hugectr2onnx.pages.shell import page
 
@@ -67,4 +67,4 @@ def html_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
 <main><div id="drawing" tabindex="0" role="region" aria-label="drawing">
 {svg_text(diagrams, notes)}</div>
 <section id="details" aria-label="details" aria-live="polite">Choose a box to see what it holds.</section></main>"""
-    return page(title, body, mark=MARK, style=STYLE, script=SCRIPT)
+    return page(title, body, mark=DRAWING_MARK, style=STYLE, script=SCRIPT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hugectr2onnx.drawing.diagram import KINDS, MARK, Diagram
+from hugectr2onnx.drawing.diagram import BOX_KINDS, DRAWING_MARK, Diagram
 
 
 def mermaid_text(diagram: Diagram) -> str:
@@ -13,7 +13,7 @@ def mermaid_text(diagram: Diagram) -> str:
 
 
 def _lines(diagram: Diagram) -> Iterator[str]:
-    yield f"---\ntitle: {_quoted(diagram.title)}\n---\nflowchart TB\n  %% {MARK}"
+    yield f"---\ntitle: {_quoted(diagram.title)}\n---\nflowchart TB\n  %% {DRAWING_MARK}"
     ids = {box.name: f"n{number}" for number, box in enumerate(diagram.boxes)}
     for box in diagram.boxes:
         text = _quoted("<br>".join(_escaped(line) for line in (box.title, *box.lines)))
@@ -26,7 +26,7 @@ def _lines(diagram: Diagram) -> Iterator[str]:
     for edge in diagram.edges:
         label = f"|{_quoted(_escaped(edge.label))}|" if edge.label else ""
         yield f"  {ids[edge.source]} -->{label} {ids[edge.target]}"
-    yield from (f"  classDef {_class(kind)} fill:{KINDS[kind][1]},stroke:#444,color:#111" for kind in diagram.kinds)
+    yield from (f"  classDef {_class(kind)} fill:{BOX_KINDS[kind][1]},stroke:#444,color:#111" for kind in diagram.kinds)
 
 
 def _class(kind: str) -> str:

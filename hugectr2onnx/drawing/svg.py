@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from hugectr2onnx.drawing.diagram import KINDS, MARK, Box, Diagram, Kind
+from hugectr2onnx.drawing.diagram import BOX_KINDS, DRAWING_MARK, Box, Diagram, Kind
 from hugectr2onnx.drawing.layout import HEADING, Curve, PageLayout, Rectangle, lay_out
 from hugectr2onnx.drawing.measure import LINE_HEIGHT, LINE_POINTS, MARGIN, TITLE_POINTS, shown_lines, text_width
 from hugectr2onnx.pages.numbers import size
@@ -24,7 +24,7 @@ LEGEND_HEIGHT, TITLE_HEIGHT = 20.0, 28.0
 def svg_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
     """One drawing, or several side by side, under a legend of the colours; notes stand in a column on the right."""
     layouts = [lay_out(diagram) for diagram in diagrams]
-    kinds = [kind for kind in KINDS if any(kind in diagram.kinds for diagram in diagrams)]
+    kinds = [kind for kind in BOX_KINDS if any(kind in diagram.kinds for diagram in diagrams)]
     legend = TITLE_HEIGHT + LEGEND_HEIGHT * len(kinds)
     column = max((text_width(note, TITLE_POINTS) + 2 * MARGIN for note in notes), default=0.0)
     width = max(sum(layout.width + 2 * MARGIN for layout in layouts) + column, 260.0)
@@ -33,7 +33,7 @@ def svg_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label={quoteattr(_summary(diagrams))}>',
-        f"<!-- {MARK} -->",
+        f"<!-- {DRAWING_MARK} -->",
         f"<style>{STYLE}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
@@ -60,7 +60,7 @@ def _summary(diagrams: Sequence[Diagram]) -> str:
 
 def _legend(kinds: Sequence[Kind]) -> Iterator[str]:
     for number, kind in enumerate(kinds):
-        text, colour = KINDS[kind]
+        text, colour = BOX_KINDS[kind]
         y = MARGIN + LEGEND_HEIGHT * number
         yield f'<rect x="{MARGIN}" y="{y:.1f}" width="14" height="14" fill="{colour}" stroke="#444"/>'
         yield f'<text x="{MARGIN + 20}" y="{y + 11:.1f}" font-size="11">{escape(text)}</text>'
@@ -77,7 +77,7 @@ def _drawing(diagram: Diagram, layout: PageLayout) -> Iterator[str]:
 
 
 def _box(box: Box, place: Rectangle) -> str:
-    colour = KINDS[box.kind][1]
+    colour = BOX_KINDS[box.kind][1]
     shape = _cylinder(place, colour) if box.kind == "table" else _rectangle(place, 5, colour)
     middle = place.x + place.width / 2
     y = place.y + MARGIN + TITLE_POINTS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hugectr2onnx.tables.regular_file import first_bytes
 
-HEAD = 512
+_HEAD_BYTES = 512
 _UNPACK = "unpack it first"
 _ARCHIVES = (".gz", ".tgz", ".zip", ".tar", ".bz2", ".xz", ".zst", ".7z")
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -29,13 +29,13 @@ _SCRIPT = ("import hugectr", "from hugectr", "hugectr.Model(", "hugectr.CreateSo
 
 def foreign_kind(path: str | os.PathLike[str]) -> str | None:
     """Such as "gzip-compressed: unpack it first"; None where the file is nothing that is known, or cannot be read."""
-    head = first_bytes(path, HEAD)
+    head = first_bytes(path, _HEAD_BYTES)
     return _by_content(head) or _by_name(Path(path))
 
 
 def is_surely_foreign(path: str | os.PathLike[str]) -> bool:
     """Tell whether name and content agree, or the content is text: bytes of weights alone may look like any archive's."""
-    head = first_bytes(path, HEAD)
+    head = first_bytes(path, _HEAD_BYTES)
     archive = Path(path).suffix.lower() in _ARCHIVES
     return (archive and _by_content(head) is not None) or _is_text(head) or _is_sok(head)
 

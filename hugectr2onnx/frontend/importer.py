@@ -36,7 +36,7 @@ from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.frontend.weights.statistics import StatisticsSource
 from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.types import Array, Batch, TensorType, f32
-from hugectr2onnx.options.checks import MOST_ELEMENTS
+from hugectr2onnx.options.checks import MAX_INPUT_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -367,7 +367,7 @@ class Importer:
 def _require_sane(type: TensorType) -> None:
     size = type.elements
     count = size.factor if isinstance(size, Batch) else size
-    if count > MOST_ELEMENTS:
+    if count > MAX_INPUT_ELEMENTS:
         raise ShapeError(
             f"{type} has {int(count):,} elements for each sample, more than any model needs; check the sizes"
         )

@@ -16,7 +16,7 @@ from hugectr2onnx.frontend.weights.mapped_file import map_file
 from hugectr2onnx.frontend.weights.snapshot import Weights, iterations_in
 
 FLOAT32, INT64 = np.dtype("<f4"), np.dtype("<i8")
-TABLE_FILES = ("key", "emb_vector")
+_REQUIRED_FILES = ("key", "emb_vector")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class FolderSummary:
 
 def is_table(path: Path) -> bool:
     """Tell whether a folder is the table of an embedding layer (formats 2.1)."""
-    return all((path / name).exists() for name in TABLE_FILES)
+    return all((path / name).exists() for name in _REQUIRED_FILES)
 
 
 def inspect_folder(path: str | os.PathLike[str]) -> FolderSummary:

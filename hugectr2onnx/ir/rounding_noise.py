@@ -17,7 +17,7 @@ from hugectr2onnx.ir.graph import Graph, Value
 from hugectr2onnx.ir.ops.structural import Input
 from hugectr2onnx.ir.types import Array
 
-SAMPLES = 8
+ROUNDED_SAMPLES = 8
 LAST_BIT = np.float32(2.0**-23)
 
 
@@ -28,11 +28,15 @@ def noisy_evaluations(
     seed: int = 0,
     given: Mapping[Value, Array] = MappingProxyType({}),
 ) -> Sequence[Mapping[str, Array]]:
-    """Values by name, evaluated SAMPLES times in float32 with roundings of its own each time; `given` ones stay as they are."""
+    """Evaluate values `ROUNDED_SAMPLES` times in float32, with other roundings each time; `given` ones stay as they are.
+
+    Each result has the values by name.
+    """
     adjust = _moved_by_last_bits(np.random.default_rng(seed), given)
     wanted = list(values.values())
     evaluations = (
-        evaluate_values(graph, wanted, feeds, precision=np.float32, adjust=adjust, given=given) for _ in range(SAMPLES)
+        evaluate_values(graph, wanted, feeds, precision=np.float32, adjust=adjust, given=given)
+        for _ in range(ROUNDED_SAMPLES)
     )
     return [dict(zip(values, arrays, strict=True)) for arrays in evaluations]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
 from hugectr2onnx.ir.types import Array
 
 
@@ -35,7 +35,7 @@ class OutputDifference:
 
 
 def compare_outputs(
-    expected: Mapping[str, Array], found: Mapping[str, Array], rtol: float = RTOL, atol: float = ATOL
+    expected: Mapping[str, Array], found: Mapping[str, Array], rtol: float = RECORDED_RTOL, atol: float = ATOL
 ) -> tuple[OutputDifference, ...]:
     """Output by output: those of one name, else in their order. An element may be off by `atol + rtol * |expected|`."""
     if len(expected) != len(found):

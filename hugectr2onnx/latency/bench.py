@@ -17,7 +17,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.backend.saving.writable import output_errors
-from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
 from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.latency import figures, machine, turns
@@ -55,7 +55,7 @@ def bench(
     operators: bool = True,
     floor: bool = False,
     time_different: bool = False,
-    rtol: float = RTOL,
+    rtol: float = RECORDED_RTOL,
     atol: float = ATOL,
     seed: int = 0,
     names: Sequence[str] | None = None,

@@ -89,7 +89,7 @@ class DrawnFeeds:
     def _data(self) -> DataClause | None:
         """What the file records of the Data layer that it came from."""
         props = {entry.key: entry.value for entry in self.artifact.skeleton.metadata_props}
-        recorded = props.get(data_metadata.METADATA_KEY)
+        recorded = props.get(data_metadata.DATA_METADATA_KEY)
         return data_metadata.from_metadata(recorded) if recorded is not None else None
 
     @cached_property

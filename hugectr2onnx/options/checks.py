@@ -12,11 +12,11 @@ from hugectr2onnx.errors import OptionError
 from hugectr2onnx.frontend.graph_json.fields import INT64_MAX, Fields, shown
 from hugectr2onnx.frontend.graph_json.names import name_fault
 
-BATCH = "N"
+_BATCH_SYMBOL = "N"
 LARGEST_DIM = 1 << 31
 INTERFACES = ("padded", "csr", "hugectr")
 MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
-MOST_ELEMENTS = 1 << 26
+MAX_INPUT_ELEMENTS = 1 << 26
 """Numbers of one sample in one tensor: parity holds some of them in float64."""
 
 
@@ -130,21 +130,21 @@ def _shape(shape: Any, where: str) -> tuple[int | str, ...]:
     if isinstance(shape, str | bytes) or not isinstance(shape, Sequence) or not shape:
         raise OptionError(f"{where} must be a sequence such as ('N', 13), not {shown(shape)}")
     dims = tuple(_dim(dim, where) for dim in shape)
-    if dims.count(BATCH) > 1:
+    if dims.count(_BATCH_SYMBOL) > 1:
         raise OptionError(f"{where} has the batch twice")
-    if math.prod(dim for dim in dims if isinstance(dim, int)) > MOST_ELEMENTS:
-        raise OptionError(f"{where} has more than {MOST_ELEMENTS} numbers a sample")
+    if math.prod(dim for dim in dims if isinstance(dim, int)) > MAX_INPUT_ELEMENTS:
+        raise OptionError(f"{where} has more than {MAX_INPUT_ELEMENTS} numbers a sample")
     return dims
 
 
 def _dim(dim: object, where: str) -> int | str:
     """None, "N" and -1 stand for the batch."""
-    if dim is None or (isinstance(dim, str) and dim == BATCH):
-        return BATCH
+    if dim is None or (isinstance(dim, str) and dim == _BATCH_SYMBOL):
+        return _BATCH_SYMBOL
     length = int(dim) if isinstance(dim, Integral) and not isinstance(dim, bool) else 0
     if length != -1 and not 0 < length < LARGEST_DIM:
         raise OptionError(f"{where} has {shown(dim)}: a dimension is a positive number, None or 'N'")
-    return BATCH if length == -1 else length
+    return _BATCH_SYMBOL if length == -1 else length
 
 
 def attributes(value: object, name: str) -> dict[str, dict[str, object]]:
@@ -162,7 +162,9 @@ def _attributes(value: object, name: str) -> dict[str, object]:
     plain: dict[str, object] = {each: _listed(given) for each, given in value.items()}
     shape = plain.get("shape")
     if isinstance(shape, list | tuple):
-        plain["shape"] = [-1 if dim is None or (isinstance(dim, str) and dim == BATCH) else dim for dim in shape]
+        plain["shape"] = [
+            -1 if dim is None or (isinstance(dim, str) and dim == _BATCH_SYMBOL) else dim for dim in shape
+        ]
     return plain
 
 
@@ -175,9 +177,9 @@ def _listed(value: object) -> object:
 
 def row_formats(value: object, name: str) -> str | dict[str, str]:
     """Return a row format, or {embedding top: row format}."""
-    from hugectr2onnx.tables.row_format import BY_NAME
+    from hugectr2onnx.tables.row_format import FORMATS_BY_NAME
 
-    return _per_table(value, name, [*BY_NAME], "a row format is")
+    return _per_table(value, name, [*FORMATS_BY_NAME], "a row format is")
 
 
 def key_maps(value: object, name: str) -> str | dict[str, str]:

@@ -124,7 +124,7 @@ FINISHING: Mapping[int, tuple[Pass, ...]] = {
 """Passes run after the main pipeline reaches a fixpoint. They produce forms that the other passes do not match."""
 EXACT_LEVEL = 1
 """The highest level whose passes round nothing."""
-MAX_ROUNDS = 50
+MAX_PIPELINE_ROUNDS = 50
 
 log = logging.getLogger("hugectr2onnx.passes")
 
@@ -167,7 +167,7 @@ def run(graph: Graph, level: int, *, validate: bool | Check = False, dump: Path 
                 _dump(graph, dump, len(runs), done.name)
         return len(runs) > before
 
-    for _ in range(MAX_ROUNDS):
+    for _ in range(MAX_PIPELINE_ROUNDS):
         if not changed(PIPELINES[level]) and not changed(FINISHING[level]):
             return tuple(runs)
     busiest = Counter({name: n for each in runs[-20:] for name, n in each.fires.items()})

@@ -17,7 +17,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.types import Array
 
 Formats = str | Mapping[str, str]
-BATCH = 8192
+_BATCH_ROWS = 8192
 SMALLEST = float(np.finfo(np.float32).eps)
 """Predictions nearer to 0 or 1 count as so near: float32 has nothing in between."""
 
@@ -149,7 +149,7 @@ def evaluate_samples(
     samples: Samples,
     before: SampleAnswers | None = None,
     *,
-    batch: int = BATCH,
+    batch: int = _BATCH_ROWS,
     needs_labels: bool = True,
 ) -> dict[str, Quality]:
     """AUC and log-loss of each label that the samples hold, by its name; `label[1]` where it has several columns.
@@ -163,7 +163,7 @@ def evaluate_samples(
 
 
 def answer_samples(
-    compiled: Predictor, samples: Samples, *, batch: int = BATCH, needs_labels: bool = True
+    compiled: Predictor, samples: Samples, *, batch: int = _BATCH_ROWS, needs_labels: bool = True
 ) -> SampleAnswers:
     """Run a model on samples, `batch` at once. Raises FeedError for samples that do not fit the model."""
     name, batches = _batches(compiled, samples, batch)

@@ -31,7 +31,7 @@ from hugectr2onnx.quantization.metrics import (
 )
 from hugectr2onnx.quantization.product_search import ProductSearch, Tried
 from hugectr2onnx.quantization.stored_tables import FormatRefusedError, TableStorage
-from hugectr2onnx.tables.row_format import BY_NAME, FORMATS, FP32
+from hugectr2onnx.tables.row_format import FORMATS, FORMATS_BY_NAME, FP32
 
 if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
@@ -188,7 +188,7 @@ def _search(
             if limit is None:
                 raise
             trials.append(Trial(formats, {}, False, str(refusal)))
-            larger = BY_NAME[refusal.format].more_exact.name
+            larger = FORMATS_BY_NAME[refusal.format].more_exact.name
             formats = _by_top(formats, exact.report.stored) | dict.fromkeys(refusal.tops, larger)
             continue
         after = measured(model)
@@ -215,12 +215,12 @@ def _stored_as(asked: Formats, tables: Sequence[TableStorage]) -> Formats:
 def _larger(formats: Formats) -> Formats:
     """The next larger format for every table."""
     if isinstance(formats, str):
-        return BY_NAME[formats].more_exact.name
-    return {table: BY_NAME[each].more_exact.name for table, each in formats.items()}
+        return FORMATS_BY_NAME[formats].more_exact.name
+    return {table: FORMATS_BY_NAME[each].more_exact.name for table, each in formats.items()}
 
 
 def _by_top(formats: Formats, tables: Iterable[TableStorage]) -> dict[str, str]:
     """The format of each look-up's rows, where one was given for all of them."""
     if not isinstance(formats, str):
         return dict(formats)
-    return {top: BY_NAME[formats].at_width(table.width).name for table in tables for top in table.tops}
+    return {top: FORMATS_BY_NAME[formats].at_width(table.width).name for table in tables for top in table.tops}

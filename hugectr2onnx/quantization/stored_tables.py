@@ -9,7 +9,7 @@ from hugectr2onnx.errors import Setting, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
 from hugectr2onnx.passes.lookups.strategies import Choice
-from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
+from hugectr2onnx.tables.row_format import FORMATS_BY_NAME, FP32, RowFormat
 from hugectr2onnx.tables.vectors import vectors_of
 
 
@@ -82,7 +82,7 @@ def with_fillers(tables: Iterable[TableStorage], key_maps: Iterable[Choice]) -> 
 
 
 def _filled(table: TableStorage, fillers: int) -> TableStorage:
-    size = (table.rows + fillers) * BY_NAME[table.format].row_bytes(table.width)
+    size = (table.rows + fillers) * FORMATS_BY_NAME[table.format].row_bytes(table.width)
     return replace(table, filler_rows=fillers, bytes_after=size)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hugectr2onnx.errors import UnsupportedError, WeightsError
 from hugectr2onnx.sample_models import criteo, cross, din_bst, dlrm, factorization, multi_task, ncf, wide_and_deep
 from hugectr2onnx.sample_models.builder import ModelBuilder
-from hugectr2onnx.sample_models.size import SCALES, Scale, Size
+from hugectr2onnx.sample_models.size import SIZES, Scale, Size
 
 if TYPE_CHECKING:
     from hugectr2onnx.frontend.weights.snapshot import Weights
@@ -105,8 +105,8 @@ def sample(name: str) -> Sample:
 
 
 def _size(scale: Scale, rows: int | Mapping[str, int] | None) -> Size:
-    if scale not in SCALES:
-        raise UnsupportedError(f"there is no scale {scale!r}; there are {', '.join(SCALES)}")
+    if scale not in SIZES:
+        raise UnsupportedError(f"there is no scale {scale!r}; there are {', '.join(SIZES)}")
     return Size(scale, rows)
 
 

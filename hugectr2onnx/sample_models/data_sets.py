@@ -22,12 +22,12 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.sample_models.catalog import SamplePaths
 from hugectr2onnx.sample_models.feeds import sample_feeds
 
-Format = Literal["parquet", "norm", "raw"]
-FORMATS: tuple[Format, ...] = ("parquet", "norm", "raw")
+WrittenFormat = Literal["parquet", "norm", "raw"]
+WRITTEN_FORMATS: tuple[WrittenFormat, ...] = ("parquet", "norm", "raw")
 FILES = 2
 """Files of train/ and of val/ each."""
 VALIDATION = 0.2
-CHUNK_ROWS = 1 << 14
+_DRAWN_ROWS = 1 << 14
 LOGIT_SPREAD = 1.5
 """Standard deviation of the logits that labels are drawn from: a perfect model then reaches an AUC of about 0.83."""
 
@@ -42,7 +42,7 @@ class DrawnSamples:
 
 
 def write_data_set(
-    sample: SamplePaths, folder: str | os.PathLike[str], *, rows: int, format: Format = "parquet", seed: int = 0
+    sample: SamplePaths, folder: str | os.PathLike[str], *, rows: int, format: WrittenFormat = "parquet", seed: int = 0
 ) -> tuple[Path, Path]:
     """Write FOLDER/train and FOLDER/val, four fifths and one fifth of `rows` samples; returns their file lists.
 
@@ -53,8 +53,8 @@ def write_data_set(
 
     Raises UnsupportedError for Raw where slots have several keys, and OutputError for a folder that has train/ or val/.
     """
-    if format not in FORMATS:
-        raise UnsupportedError(f"there is no format {format!r} of data sets; there are {', '.join(FORMATS)}")
+    if format not in WRITTEN_FORMATS:
+        raise UnsupportedError(f"there is no format {format!r} of data sets; there are {', '.join(WRITTEN_FORMATS)}")
     if rows < 2 * FILES:
         raise UnsupportedError(f"a data set of {rows} samples is too small for {FILES} files of train and val each")
     data = reader.read(sample.graph, REGISTRY.keys()).data
@@ -128,7 +128,7 @@ def _write_part(
     folder: Path,
     rows: int,
     seed: int,
-    format: Format,
+    format: WrittenFormat,
     data: DataClause,
     sizes: Sequence[int] | None,
     planted: _Planted,
@@ -148,8 +148,8 @@ def _write_part(
 
 
 def _chunks(planted: _Planted, rows: int, seed: int) -> Iterator[DrawnSamples]:
-    for number, start in enumerate(range(0, rows, CHUNK_ROWS)):
-        yield planted.draw(min(CHUNK_ROWS, rows - start), seed + number)
+    for number, start in enumerate(range(0, rows, _DRAWN_ROWS)):
+        yield planted.draw(min(_DRAWN_ROWS, rows - start), seed + number)
 
 
 def _columns(data: DataClause) -> tuple[list[str], list[str], list[str]]:

@@ -6,7 +6,7 @@ from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED
 from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
-SLOTS = 32
+_SLOTS = 32
 EXPERTS = 3
 TASKS = {"A": "50k_label", "B": "married_label"}
 
@@ -35,11 +35,11 @@ def shared_bottom(size: Size) -> ModelBuilder:
 
 def _census(size: Size) -> ModelBuilder:
     """32 slots of one key, no dense features, `reshape_embedding` [N, 32 * vec]."""
-    model = ModelBuilder(SparseParam("data", SLOTS), labels=dict.fromkeys(TASKS.values(), 1))
+    model = ModelBuilder(SparseParam("data", _SLOTS), labels=dict.fromkeys(TASKS.values(), 1))
     rows, vec = size.rows("embedding", 300_000), size.width(16, 4)
-    model.slot_size_array = tuple(skewed_slots(rows, SLOTS))
+    model.slot_size_array = tuple(skewed_slots(rows, _SLOTS))
     model.embedding("data", "embedding", vec, rows, type=LOCALIZED)
-    model.reshape("embedding", "reshape_embedding", SLOTS * vec)
+    model.reshape("embedding", "reshape_embedding", _SLOTS * vec)
     return model
 
 

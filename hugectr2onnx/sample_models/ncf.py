@@ -5,7 +5,7 @@ from __future__ import annotations
 from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
 from hugectr2onnx.sample_models.size import Size, skewed_slots
 
-ROWS = 300_000
+_ROWS = 300_000
 
 
 def ncf(size: Size) -> ModelBuilder:
@@ -42,7 +42,7 @@ def neumf(size: Size) -> ModelBuilder:
 def _ratings(size: Size, embedding: str, vec: int) -> ModelBuilder:
     """Return a user and an item; the reader wants a dense feature, which no layer reads."""
     model = ModelBuilder(SparseParam("data", 2), dense=1)
-    rows = size.rows(embedding, ROWS)
+    rows = size.rows(embedding, _ROWS)
     model.slot_size_array = tuple(skewed_slots(rows, 2))
     model.embedding("data", embedding, vec, rows)
     return model

@@ -10,7 +10,7 @@ from typing import Literal
 from hugectr2onnx.errors import WeightsError
 
 Scale = Literal["small", "realistic"]
-SCALES: tuple[Scale, ...] = ("small", "realistic")
+SIZES: tuple[Scale, ...] = ("small", "realistic")
 SMALL_ROWS = 1000
 
 # The vocabulary sizes of the 26 columns of Criteo, as NVIDIA's DeepFM sample has them; the skew is what matters here.

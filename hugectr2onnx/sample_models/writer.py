@@ -14,7 +14,7 @@ import numpy as np
 from hugectr2onnx.errors import HugeCTR2ONNXError, OutputError
 from hugectr2onnx.ir.types import Array
 
-CHUNK_ROWS = 1 << 16
+_ROWS_AT_ONCE = 1 << 16
 
 
 @contextmanager
@@ -74,8 +74,8 @@ def write_array(path: Path, array: Array, dtype: str) -> None:
 def write_vectors(path: Path, rows: int, vec_size: int, deviation: float, generator: np.random.Generator) -> None:
     """Normal vectors, a chunk at a time so that a table of any size needs little memory."""
     with writing(path), path.open("wb") as file:
-        for start in range(0, rows, CHUNK_ROWS):
-            shape = (min(CHUNK_ROWS, rows - start), vec_size)
+        for start in range(0, rows, _ROWS_AT_ONCE):
+            shape = (min(_ROWS_AT_ONCE, rows - start), vec_size)
             chunk = generator.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
             file.write(np.ascontiguousarray(chunk, "<f4").data)
 

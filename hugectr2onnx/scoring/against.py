@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.datasets.arrow_columns import pyarrow
-from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL, load_arrays
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL, load_arrays
 from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -161,7 +161,7 @@ class Comparer:
     """Takes predictions batch by batch, from the first sample on."""
 
     recorded: Recorded
-    rtol: float = RTOL
+    rtol: float = RECORDED_RTOL
     atol: float = ATOL
     rows: int = 0
     elements: int = 0

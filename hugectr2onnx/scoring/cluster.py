@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.scoring import ENGINES, Engine
 from hugectr2onnx.scoring.prediction_files import prediction_names
 from hugectr2onnx.scoring.table_scorer import ClusterJob, cluster_job
 
-Engine = Literal["local", "ray", "spark"]
-ENGINES: tuple[Engine, ...] = ("local", "ray", "spark")
 CLUSTER_OPTIONS = ("columns", "slot_size_array", "batch_size", "format", "limit")
 
 

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
 from hugectr2onnx.datasets.parquet import table_rows
-from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
 from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.scoring import Engine
 from hugectr2onnx.scoring.against import Comparer, PredictionComparison, read_recorded
-from hugectr2onnx.scoring.cluster import ClusterRun, Engine, cluster_run
+from hugectr2onnx.scoring.cluster import ClusterRun, cluster_run
 from hugectr2onnx.scoring.metrics import DEFAULT_METRICS, Metrics, check_metrics
 from hugectr2onnx.scoring.prediction_files import InMemory, Nowhere, Writer, check_path, prediction_columns, writing
 from hugectr2onnx.scoring.scorer import Scorer
@@ -68,7 +69,7 @@ def predict(
     metrics: Sequence[str] = (),
     group: str | None = None,
     against: str | os.PathLike[str] | None = None,
-    rtol: float = RTOL,
+    rtol: float = RECORDED_RTOL,
     atol: float = ATOL,
     partial: bool = False,
     force: bool = False,

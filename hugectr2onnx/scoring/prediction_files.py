@@ -19,7 +19,7 @@ from hugectr2onnx.ir.types import Array
 
 ROW_GROUP_ROWS = 1 << 17
 NPY_HEADER_BYTES = 128
-FORMATS = (".parquet", ".csv", ".npy", ".npz")
+FILE_ENDINGS = (".parquet", ".csv", ".npy", ".npz")
 PREDICTION = "prediction"
 
 
@@ -58,8 +58,10 @@ def check_path(path: str | os.PathLike[str], *, force: bool, others: Sequence[st
     `others` are files that are being read: they are refused even with `force`.
     """
     target = Path(path)
-    if target.suffix not in FORMATS:
-        raise OutputError(f"{target}: predictions are written as {', '.join(FORMATS)}; choose one of these endings")
+    if target.suffix not in FILE_ENDINGS:
+        raise OutputError(
+            f"{target}: predictions are written as {', '.join(FILE_ENDINGS)}; choose one of these endings"
+        )
     if not os.path.isdir(target.parent):
         raise OutputError(f"{target}: there is no folder {target.parent}; create it first")
     if any(os.path.exists(each) and os.path.exists(target) and os.path.samefile(each, target) for each in others):

@@ -20,7 +20,7 @@ from hugectr2onnx.verification.table_gathers import TableGathers
 if TYPE_CHECKING:
     from hugectr2onnx.backend.onnx.artifact import Artifact
 
-SAMPLES = 512
+SAMPLED_ROWS = 512
 MAX_MAP_BYTES = 128 << 20
 """A key map that is larger takes too long to open a second time; its keys are not looked at."""
 MIN_KEYS = 50
@@ -106,7 +106,7 @@ class KeyCounter:
         """The keys of the first samples of a batch; inputs that take rows in the place of keys, or no padding, are left out."""
         found: list[SlotKeys] = []
         for sparse, indices in self._indices.items():
-            keys = inputs[sparse.name][:SAMPLES]
+            keys = inputs[sparse.name][:SAMPLED_ROWS]
             found += _by_slot(self._finder(sparse, keys.shape[1:], indices), sparse, keys, self._schema.padding)
         return found
 

@@ -16,7 +16,7 @@ import numpy as np
 from hugectr2onnx.errors import OptionError, StoreError
 from hugectr2onnx.ir.given_feeds import InputForm
 from hugectr2onnx.tables.array import Array
-from hugectr2onnx.tables.row_format import BY_NAME, RowFormat
+from hugectr2onnx.tables.row_format import FORMATS_BY_NAME, RowFormat
 
 FORMAT, FORMAT_VERSION = "hugectr2onnx.split", 1
 MAX_WIDTH = 1 << 26
@@ -35,7 +35,7 @@ class TableRecord:
 
     @property
     def format(self) -> RowFormat:
-        return BY_NAME[self.row_format]
+        return FORMATS_BY_NAME[self.row_format]
 
     @property
     def row_bytes(self) -> int:
@@ -150,7 +150,7 @@ def _check(record: VersionRecord) -> None:
     if not isinstance(record.version, str) or not _VERSION.fullmatch(record.version):
         raise ValueError(f"{record.version!r} is not the name of a version")
     for table in record.tables:
-        if table.row_format not in BY_NAME or not _is_count(table.rows) or not 1 <= table.width <= MAX_WIDTH:
+        if table.row_format not in FORMATS_BY_NAME or not _is_count(table.rows) or not 1 <= table.width <= MAX_WIDTH:
             raise ValueError(f"table {table.name!r} has {table.rows!r} {table.row_format!r} rows of {table.width!r}")
         if not isinstance(table.default, float | int):
             raise ValueError(f"table {table.name!r} has the default {table.default!r}")

@@ -13,7 +13,7 @@ from hugectr2onnx.tables.array import Array
 from hugectr2onnx.tables.row_format import FP32, RowFormat
 from hugectr2onnx.tables.vectors import CACHED_BYTES
 
-CHUNK_BYTES = 1 << 22
+_GATHERED_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Gathered:
             rows[order < 0] = self.fill
         return rows
 
-    def chunks(self, size: int = CHUNK_BYTES) -> Iterator[Array]:
+    def chunks(self, size: int = _GATHERED_BYTES) -> Iterator[Array]:
         """Return all rows in order, some bytes at a time."""
         step = max(1, size // max(1, self.row_bytes))
         return (self[start : start + step] for start in range(0, len(self), step))

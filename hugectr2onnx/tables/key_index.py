@@ -16,7 +16,7 @@ import numpy as np
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.array import Array
 
-CHUNK = 1 << 18
+_SEARCHED_KEYS = 1 << 18
 MAX_KEY = int(np.iinfo(np.int64).max)
 """The largest key, which HugeCTR reserves."""
 MIN_KEY = -MAX_KEY - 1
@@ -112,16 +112,16 @@ class RangeIndex:
         known, all_valid = np.asarray(keys), keys.count == len(keys)
 
         def enter(start: int) -> None:
-            chunk = known[start : start + CHUNK]
+            chunk = known[start : start + _SEARCHED_KEYS]
             rows = np.arange(start, start + len(chunk), dtype=table.dtype)
             if not all_valid:
                 chunk, rows = chunk[chunk >= 0], rows[chunk >= 0]
             table[chunk - keys.low] = rows
-            paging.forget(known[start : start + CHUNK])
+            paging.forget(known[start : start + _SEARCHED_KEYS])
 
         # Two threads take half the time of one; of a key that stands twice, any row may stay.
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(enter, range(0, len(keys), CHUNK)))
+            list(pool.map(enter, range(0, len(keys), _SEARCHED_KEYS)))
         return RangeIndex(keys.low, table, int(np.count_nonzero(table >= 0)) == keys.count)
 
     def rows(self, keys: Array) -> Array:
@@ -161,5 +161,5 @@ class SortedIndex:
 
 def _increases(keys: Array) -> bool:
     """Chunk by chunk, with the first key of the next."""
-    chunks = (keys[at : at + CHUNK + 1] for at in range(0, max(len(keys) - 1, 0), CHUNK))
+    chunks = (keys[at : at + _SEARCHED_KEYS + 1] for at in range(0, max(len(keys) - 1, 0), _SEARCHED_KEYS))
     return all(bool((chunk[1:] > chunk[:-1]).all()) for chunk in chunks)

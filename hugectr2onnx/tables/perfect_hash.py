@@ -24,8 +24,8 @@ BUCKET = 5
 MAX_IN_BUCKET = 64
 """Chance never puts so many keys into one bucket, whatever their number; an adversary might, and placing them takes forever."""
 MAX_SEEDS = 16
-MAX_ROUNDS = 4096
-CHUNK = 1 << 20
+CANDIDATES = 4096
+_HASHED_KEYS = 1 << 20
 EMPTY = -1
 """What stands in a slot without a key; only padding equals it, and its row is the missing one."""
 
@@ -115,7 +115,7 @@ def _displace(keys: Array, mix: tuple[int, int], base: int, seed: int) -> Array 
     sizes = counts.astype(np.uint8)
     starts = _starts(counts, len(keys))
     del counts
-    candidates = np.array([_odd(base, seed, 2 + number) for number in range(MAX_ROUNDS)], np.uint64)
+    candidates = np.array([_odd(base, seed, 2 + number) for number in range(CANDIDATES)], np.uint64)
     placing = _Placing(x, slot_count(len(keys)), int(buckets), candidates)
     for size in range(int(sizes.max(initial=0)), 0, -1):
         (mine,) = np.nonzero(sizes == size)
@@ -153,8 +153,8 @@ class _Placing:
     def place(self, buckets: Array, starts: Array, size: int) -> bool:
         """Find a displacement for each of the buckets of one size; false where some are left after all rounds."""
         for number, displacement in enumerate(self.candidates):
-            for begin in range(0, len(buckets), CHUNK):
-                part = slice(begin, begin + CHUNK)
+            for begin in range(0, len(buckets), _HASHED_KEYS):
+                part = slice(begin, begin + _HASHED_KEYS)
                 won = self._try(starts[part], size, displacement)
                 self.rounds[buckets[part][won]] = number
                 buckets[part][won] = -1
@@ -216,7 +216,7 @@ def _digest(keys: Array) -> int:
 
 def _odd(base: int, seed: int, number: int) -> int:
     """Return the odd 64-bit number of a place in a sequence (splitmix64)."""
-    z = (base + 0x9E3779B97F4A7C15 * (1 + seed * (MAX_ROUNDS + 2) + number)) & _MASK
+    z = (base + 0x9E3779B97F4A7C15 * (1 + seed * (CANDIDATES + 2) + number)) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
     return (z ^ (z >> 31)) | 1

@@ -172,4 +172,4 @@ class Int8(RowFormat):
 FP32, FP16, INT8 = Float32(), Float16(), Int8()
 FORMATS: tuple[RowFormat, ...] = (FP32, FP16, INT8)
 """From the largest rows to the smallest."""
-BY_NAME: Mapping[str, RowFormat] = {each.name: each for each in FORMATS}
+FORMATS_BY_NAME: Mapping[str, RowFormat] = {each.name: each for each in FORMATS}

@@ -21,7 +21,7 @@ from hugectr2onnx.verification.key_answers import UNREACHABLE, find_rows, keys_t
 from hugectr2onnx.verification.stored_table import StoredTable, stored_table, tensor_of
 from hugectr2onnx.verification.traced_lookups import TracedLookup, trace
 
-CHUNK_BYTES = 4 << 20
+_COMPARED_BYTES = 4 << 20
 UNKNOWN_KEYS = 64
 """Keys above all others that are asked for, to learn which row the file keeps for keys that it lacks."""
 
@@ -169,7 +169,7 @@ class _TableComparer:
         return rows[counts >= UNKNOWN_KEYS // 2]
 
     def _chunks(self, rows: Array) -> Iterator[Array]:
-        step = max(1, CHUNK_BYTES // (4 * self.stored.width))
+        step = max(1, _COMPARED_BYTES // (4 * self.stored.width))
         return (rows[at : at + step] for at in range(0, len(rows), step))
 
     def _both(self, rows: Array, places: Array) -> tuple[Array, Array]:

@@ -24,11 +24,11 @@ from hugectr2onnx.passes.lookups.row_number_inputs import row_number_inputs
 from hugectr2onnx.tables.key_index import MAX_KEY
 from hugectr2onnx.verification.recorded import excess
 
-MAX_ROWS = 256
+_MAX_TRIED_ROWS = 256
 """Samples on which a cause is tried."""
 MAX_ITERATIONS = 8
 MAX_SWAPS = 15
-MAX_LISTED = 6
+_MAX_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_causes(
     """(the causes that explain every answer, how many were tried) for answers that are not those of the source."""
     some, wanted = dict(feeds), dict(found)
     if _is_padded(source):
-        some = {name: array[:MAX_ROWS] for name, array in feeds.items()}
+        some = {name: array[:_MAX_TRIED_ROWS] for name, array in feeds.items()}
         wanted = {name: array[: len(next(iter(some.values())))] for name, array in found.items()}
     texts, tried = [], 0
     for cause in _causes(source, feeds):
@@ -115,7 +115,7 @@ def _of_offsets(source: ModelSource) -> Iterator[Cause]:
     if not _is_padded(source):
         return
     for name, offsets in _offsets_of_tables(source.loaded).items():
-        listed = ", ".join(map(str, offsets[:MAX_LISTED])) + (", ..." if len(offsets) > MAX_LISTED else "")
+        listed = ", ".join(map(str, offsets[:_MAX_LISTED])) + (", ..." if len(offsets) > _MAX_LISTED else "")
         text = f"keys of {name} with the offsets of their slots added ({listed}): give slot_size_array, or add them"
         yield _refed(source, text, name, partial(_moved, np.array(offsets, np.int64).reshape(1, -1, 1)))
 

@@ -16,7 +16,7 @@ from hugectr2onnx.verification.traced_lookups import inputs_of, source_of_keys, 
 MIN_SHARE = 0.9
 """Of the samples that differ that must have a trait, and of those with the trait that must differ."""
 MAX_TRAITS = 3
-MAX_KEYS = 50
+_MAX_COMMON_KEYS = 50
 """Of a slot that are tried, the most frequent first."""
 
 
@@ -71,7 +71,7 @@ def _key_traits(node: Node, feeds: Mapping[str, Array]) -> Iterator[tuple[str, A
 def _frequent(keys: Array) -> Iterator[tuple[int, Array]]:
     """The keys that most samples have, each with who has it."""
     values, counts = np.unique(keys[keys >= 0], return_counts=True)
-    for key in values[np.argsort(-counts)[:MAX_KEYS]].tolist():
+    for key in values[np.argsort(-counts)[:_MAX_COMMON_KEYS]].tolist():
         yield key, _any(keys == key)
 
 

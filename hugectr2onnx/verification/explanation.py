@@ -17,7 +17,7 @@ from hugectr2onnx.verification.recorded import problems as recorded_problems
 from hugectr2onnx.verification.result import Recompilation, RecordedComparison
 from hugectr2onnx.verification.table_comparison import RowDifference, TableComparison
 
-MAX_LISTED = 4
+_MAX_LISTED = 4
 RELATIVE = 1e-5
 """Of the largest number of a constant: what sums in another order on another machine may change in a folded one."""
 CAUSE_TOLERANCE = 1e-4
@@ -27,11 +27,11 @@ def of_tables(tables: Sequence[TableComparison]) -> Iterator[str]:
     """What differs in tables that were compared as a whole, a sentence for each."""
     for table in tables:
         if table.differing:
-            keys = ", ".join(_row(each) for each in table.examples[:MAX_LISTED])
-            more = ", ..." if table.differing > MAX_LISTED else ""
+            keys = ", ".join(_row(each) for each in table.examples[:_MAX_LISTED])
+            more = ", ..." if table.differing > _MAX_LISTED else ""
             yield f"table {table.table}: {table.differing:,} of {table.keys:,} keys have another vector: {keys}{more}"
         if table.unexpected:
-            listed = "; ".join(table.unexpected_examples[:MAX_LISTED])
+            listed = "; ".join(table.unexpected_examples[:_MAX_LISTED])
             yield f"table {table.table}: {table.unexpected:,} rows or keys are not those of the source: {listed}"
 
 

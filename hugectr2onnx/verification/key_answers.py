@@ -17,7 +17,7 @@ from hugectr2onnx.verification.traced_lookups import TracedLookup
 UNREACHABLE = np.iinfo(np.int64).min
 """Stands for the row of a key that no position of the input can ask for."""
 CELLS_AT_ONCE = 1 << 20
-MARGIN = 2
+_CELLS_AROUND = 2
 
 
 def find_rows(lookup: TracedLookup, keys: Array, *, known_only: bool = True) -> Array:
@@ -88,5 +88,5 @@ def keys_that_the_file_knows(lookup: TracedLookup, known: KeyColumn) -> Iterator
             keys = blob.materialise() if blob is not None else numpy_helper.to_array(tensor)
             yield keys[keys >= 0]
     if known.count and is_dense(known):
-        for start in range(max(0, known.low - MARGIN), known.high + MARGIN, CELLS_AT_ONCE):
-            yield np.arange(start, min(start + CELLS_AT_ONCE, known.high + MARGIN), dtype=np.int64)
+        for start in range(max(0, known.low - _CELLS_AROUND), known.high + _CELLS_AROUND, CELLS_AT_ONCE):
+            yield np.arange(start, min(start + CELLS_AT_ONCE, known.high + _CELLS_AROUND), dtype=np.int64)

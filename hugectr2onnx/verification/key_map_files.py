@@ -12,8 +12,8 @@ from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.passes.lookups.row_number_inputs import RowInput
 
-CHUNK = 1 << 16
-MAX_EXAMPLES = 4
+_COMPARED_KEYS = 1 << 16
+_MAX_EXAMPLES = 4
 
 
 def compare_key_files(model: Path, inputs: Sequence[RowInput]) -> Iterator[tuple[str, bool]]:
@@ -36,13 +36,14 @@ def _is_there(model: Path, wanted: RowInput) -> bool:
 def _compare(mapper: KeyMapper, wanted: RowInput) -> Iterator[str]:
     wrong: list[str] = []
     count = 0
-    for start in range(0, len(wanted.keys), CHUNK):
-        keys = np.asarray(wanted.keys[start : start + CHUNK])
+    for start in range(0, len(wanted.keys), _COMPARED_KEYS):
+        keys = np.asarray(wanted.keys[start : start + _COMPARED_KEYS])
         rows = _rows(mapper, keys, np.array(wanted.offsets, np.int64))
         differ = np.flatnonzero((rows != start + np.arange(len(keys))) & (keys >= 0))
         count += len(differ)
         wrong += [
-            f"key {keys[at]} gives row {rows[at]} instead of {start + at}" for at in differ[: MAX_EXAMPLES - len(wrong)]
+            f"key {keys[at]} gives row {rows[at]} instead of {start + at}"
+            for at in differ[: _MAX_EXAMPLES - len(wrong)]
         ]
     if count:
         yield f"the key map of {wanted.input} gives another row for {count:,} keys of {wanted.table}: {'; '.join(wrong)}"

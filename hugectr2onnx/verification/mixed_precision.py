@@ -14,8 +14,8 @@ from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.structural import Const, Input
 from hugectr2onnx.ir.types import Array
 
-STATISTICS = ("mean", "var")
-MARGIN = 4
+_STATISTICS = ("mean", "var")
+_HALF_MARGIN = 4
 """Sums in another order round to other halves: a prediction may be so many times as far off as the reference in half."""
 
 
@@ -45,7 +45,7 @@ def half_precision(
         error = np.abs(prediction.reshape(exact.shape) - exact)
         noise = float(np.abs(rounded[name] - exact).max(initial=0.0))
         found, of_half = max(found, float(error.max(initial=0.0))), max(of_half, noise)
-        allowed = atol + rtol * np.abs(exact) + MARGIN * noise
+        allowed = atol + rtol * np.abs(exact) + _HALF_MARGIN * noise
         explains = explains and bool(np.isfinite(error).all() and (error <= allowed).all())
     return HalfPrecision(found, of_half, explains)
 
@@ -74,5 +74,5 @@ def _is_half(value: Value, layers: Collection[str]) -> bool:
     name = value.node.name
     if isinstance(value.op, Const):
         layer, _, weight = name.rpartition(".")
-        return layer in layers and weight not in STATISTICS
+        return layer in layers and weight not in _STATISTICS
     return isinstance(value.op, Input | Lookup | Relu) or name in layers

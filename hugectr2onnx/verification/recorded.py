@@ -10,7 +10,7 @@ from hugectr2onnx.datasets.recorded_predictions import Samples
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.verification.result import RecordedComparison
 
-MAX_ROWS = 10
+_MAX_SHOWN_ROWS = 10
 
 
 def compare_with_predictions(
@@ -45,7 +45,7 @@ def _compare(name: str, who: str, found: Array, prediction: Array, rtol: float, 
         tolerance=float(error[worst] - beyond[worst]) if error.size and np.isfinite(error[worst]) else atol,
         exceeding=int(np.count_nonzero(beyond > 0)),
         elements=int(error.size),
-        rows=tuple(rows[:MAX_ROWS].tolist()),
+        rows=tuple(rows[:_MAX_SHOWN_ROWS].tolist()),
         all_rows=rows,
     )
 
@@ -62,5 +62,5 @@ def problems(comparisons: Sequence[RecordedComparison], path: str) -> list[str]:
 
 def _rows(comparison: RecordedComparison) -> str:
     listed = ", ".join(map(str, comparison.rows))
-    more = ", ..." if len(comparison.rows) == MAX_ROWS else ""
+    more = ", ..." if len(comparison.rows) == _MAX_SHOWN_ROWS else ""
     return f"{'row' if len(comparison.rows) == 1 else 'rows'} {listed}{more}"

@@ -14,7 +14,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.runtime import parity, quantized_parity, sessions
 from hugectr2onnx.compiler import compile
-from hugectr2onnx.datasets.recorded_predictions import ATOL, RTOL, Samples, read_samples
+from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL, Samples, read_samples
 from hugectr2onnx.errors import FeedError, ParityError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import GraphClauses
@@ -41,7 +41,7 @@ def verify(
     samples: StrPath | None = None,
     *,
     options: Options | None = None,
-    rtol: float = RTOL,
+    rtol: float = RECORDED_RTOL,
     atol: float = ATOL,
     quick: bool = False,
     mixed_precision: bool = False,

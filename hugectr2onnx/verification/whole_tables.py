@@ -23,8 +23,8 @@ from hugectr2onnx.verification.stored_table import StoredTable, stored_table
 from hugectr2onnx.verification.table_comparison import RowDifference, TableComparison
 from hugectr2onnx.verification.traced_lookups import TracedLookup, trace
 
-MAX_EXAMPLES = 10
-CHUNK_BYTES = 4 << 20
+_MAX_EXAMPLES = 10
+_COMPARED_BYTES = 4 << 20
 
 
 def compare_tables(graph: Graph, artifact: Artifact, progress: Progress | None = None) -> tuple[TableComparison, ...]:
@@ -97,7 +97,7 @@ class _Comparer:
             differing=len(differing),
             examples=tuple(self._examples(differing, found)),
             unexpected=len(unexpected),
-            unexpected_examples=tuple(unexpected[:MAX_EXAMPLES]),
+            unexpected_examples=tuple(unexpected[:_MAX_EXAMPLES]),
         )
 
     # Rows that keys find
@@ -113,7 +113,9 @@ class _Comparer:
     def _compare_out_of_order(self, found: Array, compared: Array) -> None:
         """Rows in another order are compared by their fingerprints."""
         prints = Fingerprints(self.stored.row_bytes)
-        there = np.concatenate([np.empty(0, np.uint64), *(prints.of(part) for part in self.stored.chunks(CHUNK_BYTES))])
+        there = np.concatenate(
+            [np.empty(0, np.uint64), *(prints.of(part) for part in self.stored.chunks(_COMPARED_BYTES))]
+        )
         for rows in self._chunks():
             wanted = prints.of(self.stored.encode(self._source(rows)))
             mine = compared[rows]
@@ -122,7 +124,7 @@ class _Comparer:
             self.meter.add(self.vectors[rows].nbytes)
 
     def _chunks(self) -> Iterator[slice]:
-        step = max(1, CHUNK_BYTES // max(1, self.vectors.itemsize * self.stored.width))
+        step = max(1, _COMPARED_BYTES // max(1, self.vectors.itemsize * self.stored.width))
         return (slice(at, min(at + step, len(self.keys))) for at in range(0, len(self.keys), step))
 
     def _source(self, rows: slice) -> Array:
@@ -140,7 +142,7 @@ class _Comparer:
 
     def _keep_different(self, rows: Array, found: Array) -> None:
         """Of rows with other bits those that hold other numbers."""
-        step = max(1, CHUNK_BYTES // self.stored.row_bytes)
+        step = max(1, _COMPARED_BYTES // self.stored.row_bytes)
         for at in range(0, len(rows), step):
             part = rows[at : at + step]
             wanted = self.stored.encode(paging.take(self.vectors, part))
@@ -157,7 +159,7 @@ class _Comparer:
         unused = np.ones(len(self.stored), bool)
         unused[found[compared]] = False
         rows = np.flatnonzero(unused)
-        step = max(1, CHUNK_BYTES // self.stored.row_bytes)
+        step = max(1, _COMPARED_BYTES // self.stored.row_bytes)
         prints = Fingerprints(self.stored.row_bytes)
         # Rows of keys that offsets put out of reach are the source's all the same.
         unreachable = np.flatnonzero(found == UNREACHABLE) if len(rows) else np.empty(0, np.int64)
@@ -189,7 +191,7 @@ class _Comparer:
     # Examples
 
     def _examples(self, differing: Array, found: Array) -> Iterator[RowDifference]:
-        shown = differing[:MAX_EXAMPLES]
+        shown = differing[:_MAX_EXAMPLES]
         if not len(shown):
             return
         prints = Fingerprints(self.stored.row_bytes)

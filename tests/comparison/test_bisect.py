@@ -12,7 +12,7 @@ import pytest
 import hugectr2onnx
 from hugectr2onnx import passes
 from hugectr2onnx.comparison.bisect import bisect
-from hugectr2onnx.comparison.reproduction import MAX_BYTES, write_reproduction
+from hugectr2onnx.comparison.reproduction import MAX_REPRODUCTION_BYTES, write_reproduction
 from hugectr2onnx.errors import OutputError
 from hugectr2onnx.frontend.weights.snapshot import Weights
 from hugectr2onnx.ir.graph import Graph, Value
@@ -79,7 +79,7 @@ def test_the_reproduction_runs_and_is_small(hand: HandModel, weights: Weights, t
     assert fault is not None
     folder = tmp_path / "reproduction"
     written = write_reproduction(fault, folder, anonymize=anonymize)
-    assert written.bytes < MAX_BYTES
+    assert written.bytes < MAX_REPRODUCTION_BYTES
     assert written.nodes <= 2
     before = (folder / "before.txt").read_text()
     assert "relu(" in before

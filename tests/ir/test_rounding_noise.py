@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hugectr2onnx.ir.graph import Graph
-from hugectr2onnx.ir.rounding_noise import SAMPLES, noisy_evaluations
+from hugectr2onnx.ir.rounding_noise import ROUNDED_SAMPLES, noisy_evaluations
 from hugectr2onnx.ir.types import N, f32
 
 
@@ -24,4 +24,4 @@ def test_a_product_moves_by_its_last_bits() -> None:
 
 
 def test_whole_numbers_are_exact() -> None:
-    assert evaluations(3.0, 5.0) == [15.0] * SAMPLES
+    assert evaluations(3.0, 5.0) == [15.0] * ROUNDED_SAMPLES

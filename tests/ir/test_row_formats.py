@@ -128,9 +128,9 @@ def test_a_large_table_is_put_in_order_and_converted(
 ) -> None:
     """In two passes through the place of the result itself, which is smaller than the table, and in blocks."""
     monkeypatch.setattr(reorder, "available_memory", lambda: memory)
-    monkeypatch.setattr(by_bucket, "MEMORY", 20000)
+    monkeypatch.setattr(by_bucket, "BUCKET_MEMORY", 20000)
     monkeypatch.setattr(reorder, "AT_RANDOM", -1)
-    monkeypatch.setattr(by_block, "MEMORY", 40000)
+    monkeypatch.setattr(by_block, "BLOCK_MEMORY", 40000)
     random = np.random.default_rng(1)
     table = random.normal(size=(5000, 6)).astype(np.float32)
     order = random.permutation(6000) - 1000

@@ -123,7 +123,7 @@ def test_keys_that_stand_twice_fail_after_a_bounded_search() -> None:
 
 def test_buckets_that_never_fit_fail_after_a_bounded_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perfect_hash, "slot_count", lambda keys: keys - 1)
-    monkeypatch.setattr(perfect_hash, "MAX_ROUNDS", 20)
+    monkeypatch.setattr(perfect_hash, "CANDIDATES", 20)
     with pytest.raises(HashError, match=r"seeds told 50 keys apart; does one stand twice"):
         build(np.arange(50), 50)
 

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.ops.lookup import Embedding
 from hugectr2onnx.ir.types import N, i64
 from hugectr2onnx.passes.lookups.choose_key_map import choose_key_map
 from hugectr2onnx.tables import row_format
-from hugectr2onnx.tables.row_format import BY_NAME, FORMATS, FP16, FP32, INT8, ONNX_FLOAT, NodeWriter, RowFormat
+from hugectr2onnx.tables.row_format import FORMATS, FORMATS_BY_NAME, FP16, FP32, INT8, ONNX_FLOAT, NodeWriter, RowFormat
 
 
 class Tenths(RowFormat):
@@ -48,9 +48,9 @@ def test_a_format_of_ones_own_is_stored_and_looked_up(strategy: str | None) -> N
 
 def test_a_registered_format_can_be_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_format, "FORMATS", (*FORMATS, Tenths()))
-    monkeypatch.setitem(BY_NAME, "tenths", Tenths())  # type: ignore[arg-type]
-    assert BY_NAME["tenths"].at_width(3) == Tenths()
-    assert BY_NAME["tenths"].more_exact == INT8
+    monkeypatch.setitem(FORMATS_BY_NAME, "tenths", Tenths())  # type: ignore[arg-type]
+    assert FORMATS_BY_NAME["tenths"].at_width(3) == Tenths()
+    assert FORMATS_BY_NAME["tenths"].more_exact == INT8
 
 
 def test_formats_are_equal_by_their_kind() -> None:

@@ -18,13 +18,13 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
 
-CHUNK_BYTES = 1 << 25
+_BLOCK_BYTES = 1 << 25
 """Rows of the table that a thread looks at in one go: in smaller pieces the threads would mostly wait for one another."""
 TAKEN_BYTES = 1 << 20
 """Of those the rows that it moves in one go, so that they stay in the processor's cache on the way."""
-WRITE_BYTES = 1 << 24
-MEMORY = 128 << 20
-MEMORY_PER_ROW = 7
+_WRITE_BYTES = 1 << 24
+BLOCK_MEMORY = 128 << 20
+BLOCK_MEMORY_PER_ROW = 7
 """What the two blocks take at most, together."""
 MIN_BLOCKS = 4
 """So that most of the result is written and hashed while the rest is put in order."""
@@ -38,7 +38,7 @@ class ByBlock:
         most = max(1, block_bytes(part) // part.stored_row_bytes)
         self.rows = min(len(part), whole_pages(most, part.stored_row_bytes))
         self.count = -(-len(part) // max(1, self.rows))
-        self.step = max(1, CHUNK_BYTES // part.row_bytes)
+        self.step = max(1, _BLOCK_BYTES // part.row_bytes)
         self.at_once = max(1, min(TAKEN_BYTES // part.row_bytes, len(part.source)))
         self.numbers = np.empty(len(part.source), np.min_scalar_type(self.count))
         """The block that each row of the source belongs to, `count` for none; the first walk works them out."""
@@ -97,7 +97,7 @@ class ByBlock:
 
     def _write(self, block: Array, number: int) -> Iterator[tuple[Array, bool]]:
         row_bytes = self.part.stored_row_bytes
-        low, step = number * self.rows, whole_pages(max(1, WRITE_BYTES // row_bytes), row_bytes)
+        low, step = number * self.rows, whole_pages(max(1, _WRITE_BYTES // row_bytes), row_bytes)
         block = block[: len(self.part) - low]
         for at in range(0, len(block), step):
             piece = block[at : at + step]
@@ -108,7 +108,7 @@ class ByBlock:
 
 def block_bytes(part: Gathered) -> int:
     """Return bytes of a block of the result: two are in memory."""
-    most = (MEMORY + MEMORY_PER_ROW * len(part)) // 2
+    most = (BLOCK_MEMORY + BLOCK_MEMORY_PER_ROW * len(part)) // 2
     return max(1, min(most, part.nbytes // MIN_BLOCKS))
 
 

@@ -20,10 +20,10 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
 
-MEMORY = 192 << 20
-MEMORY_PER_ROW = 8
+BUCKET_MEMORY = 192 << 20
+BUCKET_MEMORY_PER_ROW = 8
 """What the buffers take at most, in all."""
-WRITE_BYTES = 1 << 18
+_WRITE_BYTES = 1 << 18
 """What the first pass writes in one go, if the memory suffices: shorter writes take up to three times as long."""
 
 
@@ -45,8 +45,8 @@ class ByBucket:
         self.part, self.region, self.moved = part, replace(region, direct=None), moved
         self.threads = thread_count()
         # For each thread a buffer that it reads into and one that it fills; two that wait, and two more of the caller's.
-        most = (MEMORY + MEMORY_PER_ROW * len(part)) // (2 * self.threads + 4)
-        size = min(most, math.isqrt(WRITE_BYTES * part.source.nbytes))
+        most = (BUCKET_MEMORY + BUCKET_MEMORY_PER_ROW * len(part)) // (2 * self.threads + 4)
+        size = min(most, math.isqrt(_WRITE_BYTES * part.source.nbytes))
         self.rows = max(1, size // max(1, part.row_bytes))
         self.count = -(-len(part) // self.rows)
         # Sixteen bits are sorted by counting, which takes a fifth of the time.

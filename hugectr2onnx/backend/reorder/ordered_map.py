@@ -16,13 +16,13 @@ from hugectr2onnx.tables import paging
 
 T = TypeVar("T")
 R = TypeVar("R")
-MAX_THREADS = 4
+_MAX_THREADS = 4
 
 
 def thread_count() -> int:
     """Return threads beside the caller's, which is left a core of its own to write with; four at most."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MAX_THREADS, cores - 1))
+    return max(1, min(_MAX_THREADS, cores - 1))
 
 
 def ordered_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -19,7 +19,7 @@ from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.gathered import Gathered
 
 AT_RANDOM = 192 << 20
-CHUNK_BYTES = 1 << 23
+_PIECE_BYTES = 1 << 23
 CACHED_SHARE = 2
 """A table is taken to stay in the system's cache where the memory that is left holds it so many times."""
 
@@ -37,7 +37,7 @@ def write(part: Gathered, region: FileRegion, moved: Moved) -> Iterator[Array]:
 
 
 def _at_random(part: Gathered, region: FileRegion, moved: Moved) -> Iterator[Array]:
-    step = whole_pages(max(1, CHUNK_BYTES // max(1, part.row_bytes)), part.stored_row_bytes)
+    step = whole_pages(max(1, _PIECE_BYTES // max(1, part.row_bytes)), part.stored_row_bytes)
     buffers = BufferPool((min(step, len(part)), *part.source.shape[1:]), part.source.dtype)
 
     def gather(start: int) -> tuple[Array, Array]:

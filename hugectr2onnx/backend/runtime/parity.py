@@ -27,15 +27,15 @@ from hugectr2onnx.ir.ops.lookup import Lookup
 from hugectr2onnx.ir.ops.reduce import Softmax
 from hugectr2onnx.ir.types import Array, Batch, Dim, scale
 
-BATCHES = (1, 7, 64)
+PROOF_BATCHES = (1, 7, 64)
 """One sample, an odd number, and enough for layers that mix samples; times the smallest batch that the graph allows."""
-MOST_ELEMENTS = 1 << 25
+_MAX_PROOF_ELEMENTS = 1 << 25
 """Elements of one tensor up to which the larger batches are tried."""
 MOST_ALONE = 1 << 26
 """Elements of one tensor at the smallest batch, beyond which there is no check."""
 RULE = tolerance.RULE
 LOGITS = "logits of "
-SCALES = (0.1, 10.0, 100.0)
+_FEED_SCALES = (0.1, 10.0, 100.0)
 """Of the float features in half of the samples of a batch of MIN_SCALED and more."""
 MIN_SCALED = 32
 WAKING_SCALES = (100, 10_000, 1_000_000)
@@ -111,7 +111,7 @@ def expect(graph: Graph, seeds: Sequence[int] = (0,)) -> tuple[Expectation, ...]
 def _scaled_feeds(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
     """Return features of several scales in a large batch, of one scale where that would make float32 overflow on the way."""
     if batch >= MIN_SCALED:
-        feeds = feeds_for(graph, batch, seed, SCALES)
+        feeds = feeds_for(graph, batch, seed, _FEED_SCALES)
         if stays_moderate(graph, feeds):
             return feeds
     return feeds_for(graph, batch, seed)
@@ -147,7 +147,7 @@ def _batches(graph: Graph) -> list[int]:
             "right, compile it with ",
             Setting("check", False),
         )
-    return [unit * batch for batch in BATCHES if batch == 1 or unit * batch * widest <= MOST_ELEMENTS]
+    return [unit * batch for batch in PROOF_BATCHES if batch == 1 or unit * batch * widest <= _MAX_PROOF_ELEMENTS]
 
 
 def _size(node: Node) -> Dim:

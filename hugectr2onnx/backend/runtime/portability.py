@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-INT32 = range(-(1 << 31), 1 << 31)
+_INT32_RANGE = range(-(1 << 31), 1 << 31)
 """What OpenVINO's CPU keeps of a 64-bit integer."""
 Verdict = Literal["yes", "yes, if", "no"]
 
@@ -37,7 +37,7 @@ class KeyMapUse:
     @property
     def is_wide(self) -> bool:
         """Whether the table has keys that 32 bits cannot hold."""
-        return any(key is not None and key not in INT32 for key in (self.smallest_key, self.largest_key))
+        return any(key is not None and key not in _INT32_RANGE for key in (self.smallest_key, self.largest_key))
 
 
 def runs_on(key_maps: Iterable[KeyMapUse]) -> tuple[RunsOn, ...]:

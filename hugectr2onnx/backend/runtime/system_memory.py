@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-MEMORY = Path("/proc/meminfo")
+_MEMINFO = Path("/proc/meminfo")
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 ANY_MAP = "1"
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -58,6 +58,6 @@ def beyond_memory(tables: Iterable[tuple[str, int]]) -> Iterator[str]:
 
 
 def _memory(*names: str) -> int:
-    lines = MEMORY.read_text(encoding="ascii").splitlines()
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
     kilobytes = {name: number.split() for name, _, number in (line.partition(":") for line in lines)}
     return sum(int(kilobytes[name][0]) for name in names) << 10

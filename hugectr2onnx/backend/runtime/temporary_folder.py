@@ -16,7 +16,7 @@ from hugectr2onnx.backend.saving.save_record import holds_lock, identity, may_li
 from hugectr2onnx.errors import OutputError
 from hugectr2onnx.tables.regular_file import read_regular
 
-PREFIX = "hugectr2onnx-"
+FOLDER_PREFIX = "hugectr2onnx-"
 OWNER = "owner"
 _FORMAT = "hugectr2onnx temporary 1"
 _MAX_OWNER_BYTES = 4096
@@ -33,7 +33,7 @@ class TemporaryFolder:
     def __init__(self) -> None:
         base = Path(tempfile.gettempdir())
         sweep(base)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        self.path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=base))
         self._owner = os.open(
             self.path / OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600
         )
@@ -71,7 +71,7 @@ def sweep(base: Path) -> None:
 def _folders(base: Path) -> Iterator[Path]:
     try:
         with os.scandir(base) as entries:
-            named = [entry.path for entry in entries if entry.name.startswith(PREFIX)]
+            named = [entry.path for entry in entries if entry.name.startswith(FOLDER_PREFIX)]
     except OSError:
         return
     for path in named:

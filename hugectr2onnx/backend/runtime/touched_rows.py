@@ -24,15 +24,17 @@ from hugectr2onnx.backend.runtime.temporary_folder import TemporaryFolder
 from hugectr2onnx.errors import CompilerError, OutputError, Setting
 from hugectr2onnx.ir.types import Array
 
-LARGE = 16 << 20
+_LARGE_TABLE = 16 << 20
 """Bytes of a model from which on bringing its tables into a session takes longer than the files and rounds here."""
 MIN_TABLE = 1 << 20
-MAX_ROUNDS = 16
+_MAX_ROUNDS = 16
 ALIGNMENT = 4096
 TABLES = "tables"
 
 
-def run_all(artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = LARGE) -> list[dict[str, Array]]:
+def run_all(
+    artifact: Artifact, feeds: Sequence[Mapping[str, Array]], *, large: int = _LARGE_TABLE
+) -> list[dict[str, Array]]:
     """Return the model's answers to each feed, on one thread; raises CompilerError for a model that onnxruntime rejects."""
     tables = _tables(artifact) if artifact.nbytes > large else {}
     if not tables:
@@ -80,7 +82,7 @@ class _Run:
     def answers(self, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
         """Tell what the model answers once it asks for no row that is not there."""
         probe = self._write("probe.onnx", rows_of(self.artifact, [index for _, index in self.gathers]))
-        for _ in range(MAX_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             session = sessions.open_session(probe, options=_single_thread())
             asked = [sessions.run(session, each) | dict(each) for each in feeds]
             if not sum(self._fill(table, [found[index] for found in asked]) for table, index in self.gathers):

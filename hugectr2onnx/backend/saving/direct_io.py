@@ -17,9 +17,9 @@ import numpy as np
 
 from hugectr2onnx.ir.types import Array
 
-PAGE = 4096
+_PAGE = 4096
 """Bytes that a file and memory must both be aligned to; enough for every disk in use."""
-LARGE = 1 << 26
+_DIRECT_BYTES = 1 << 26
 """Bytes of a file from which on its pages go past the cache: smaller ones stay there for who reads them next."""
 ONE_WRITE = 1 << 16
 """Longer writes let the system cache a file in larger pieces of memory, and those are what a virtual machine gives back to its
@@ -54,8 +54,8 @@ class FileRegion:
 
     def _write_pages(self, data: Array, start: int) -> int:
         """Write whole pages past the cache; the bytes that went this way."""
-        done, whole = 0, len(data) // PAGE * PAGE
-        if self.direct is None or start % PAGE or data.ctypes.data % PAGE:
+        done, whole = 0, len(data) // _PAGE * _PAGE
+        if self.direct is None or start % _PAGE or data.ctypes.data % _PAGE:
             return 0
         try:
             while done < whole:
@@ -77,7 +77,7 @@ def open_direct(path: Path) -> int | None:
 
 def whole_pages(rows: int, row_bytes: int) -> int:
     """At most so many rows that fill whole pages; all of them where they fill none."""
-    unit = PAGE // math.gcd(PAGE, max(1, row_bytes))
+    unit = _PAGE // math.gcd(_PAGE, max(1, row_bytes))
     return rows // unit * unit or rows
 
 

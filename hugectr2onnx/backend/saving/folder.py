@@ -46,7 +46,7 @@ def tidy_folder(folder: str | os.PathLike[str], *, grace: float = GRACE) -> Tidi
     path = _folder(folder)
     if not read_records(path):
         return Tidied()
-    with output_errors(path), folder_lock(path), UnfinishedSave(path / manifest.NAME, 1) as saving:
+    with output_errors(path), folder_lock(path), UnfinishedSave(path / manifest.MANIFEST_NAME, 1) as saving:
         return tidy(saving, 0, grace=grace)
 
 
@@ -99,7 +99,7 @@ def rebuild_manifest(folder: str | os.PathLike[str]) -> FolderReport:
     """
     path = _folder(folder)
     stated = manifest.entries(path)
-    with output_errors(path), folder_lock(path), UnfinishedSave(path / manifest.NAME, 1) as saving:
+    with output_errors(path), folder_lock(path), UnfinishedSave(path / manifest.MANIFEST_NAME, 1) as saving:
         tidy(saving, 0)
         known = {record.target: record.ready for record in read_records(path) if record.ready and record.is_current}
         models = _models(path)

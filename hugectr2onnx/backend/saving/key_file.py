@@ -27,15 +27,15 @@ from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.key_index import MAX_KEY, MIN_KEY, column
 from hugectr2onnx.tables.regular_file import open_regular, shown
 
-MAGIC = b"h2okeys3"
+KEY_FILE_MAGIC = b"h2okeys3"
 _OLDER = (b"h2okeys1", b"h2okeys2")
-PAGE = 4096
+_PAGE = 4096
 MAX_HEAD = 64 << 20
 INT64 = np.dtype("<i8")
 SUFFIX = ".keys"
 KEYS_METADATA = "hugectr2onnx.keys."
 """With the name of an input: the metadata key under which a model names its key map."""
-CHUNK = 1 << 19
+_KEYS_AT_ONCE = 1 << 19
 MAX_COPIED = 192 << 20
 """Bytes of keys up to which they are copied before they are sorted, so that nobody can cut them short."""
 _WHAT = "a key map of hugectr2onnx"
@@ -66,8 +66,8 @@ class KeyFile:
         if self.padding_key is not None:
             facts["padding_key"] = self.padding_key
         text = json.dumps({**facts, "offsets": list(self.offsets)}).encode()
-        size = -(-(2 * INT64.itemsize + len(text)) // PAGE) * PAGE
-        return (MAGIC + _int64(size) + text).ljust(size)
+        size = -(-(2 * INT64.itemsize + len(text)) // _PAGE) * _PAGE
+        return (KEY_FILE_MAGIC + _int64(size) + text).ljust(size)
 
     @property
     def size(self) -> int:
@@ -85,8 +85,8 @@ class KeyFile:
         order = np.argsort(keys, kind="stable")[len(keys) - self._count :]
         checksum = 0
         for column_of in (lambda some: keys[some], lambda some: some):
-            for start in range(0, len(order), CHUNK):
-                piece = column_of(order[start : start + CHUNK]).astype(INT64).tobytes()
+            for start in range(0, len(order), _KEYS_AT_ONCE):
+                piece = column_of(order[start : start + _KEYS_AT_ONCE]).astype(INT64).tobytes()
                 checksum = zlib.crc32(piece, checksum)
                 yield piece
         yield _int64(checksum)
@@ -113,8 +113,8 @@ class _Head:
         start = file.read(2 * INT64.itemsize)
         if start.startswith(_OLDER):
             raise ValueError("it was written by an older version; save the model again")
-        size = int.from_bytes(start[len(MAGIC) :], "little")
-        if not start.startswith(MAGIC) or not PAGE <= size <= MAX_HEAD:
+        size = int.from_bytes(start[len(KEY_FILE_MAGIC) :], "little")
+        if not start.startswith(KEY_FILE_MAGIC) or not _PAGE <= size <= MAX_HEAD:
             raise ValueError("it begins otherwise")
         facts = json.loads(file.read(size - len(start)))
         if not isinstance(facts, dict) or not isinstance(facts.get("input"), str):

@@ -17,9 +17,9 @@ from hugectr2onnx.backend.saving.unfinished_save import UnfinishedSave, sync_fol
 from hugectr2onnx.errors import OutputError
 from hugectr2onnx.tables.regular_file import read_regular, shown
 
-NAME = "manifest.json"
+MANIFEST_NAME = "manifest.json"
 FORMAT = "hugectr2onnx manifest 1"
-MAX_BYTES = 64 << 20
+MAX_MANIFEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def enter(saving: UnfinishedSave, number: int, model: Path, entry: Mapping[str, 
 def entries(folder: Path) -> dict[str, dict[str, Any]]:
     """The entries of all manifests of ours in a folder, by model."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob(f"*{NAME}")):
-        if path.name == NAME or path.name.endswith(f".{NAME}"):
+    for path in sorted(folder.glob(f"*{MANIFEST_NAME}")):
+        if path.name == MANIFEST_NAME or path.name.endswith(f".{MANIFEST_NAME}"):
             found |= {name: entry for name, entry in _models_if_any(path).items() if isinstance(entry, dict)}
     return found
 
 
 def _places(model: Path) -> tuple[Path, Path]:
-    return model.with_name(NAME), model.with_name(f"{model.name}.{NAME}")
+    return model.with_name(MANIFEST_NAME), model.with_name(f"{model.name}.{MANIFEST_NAME}")
 
 
 def _models_if_any(path: Path) -> dict[str, Any]:
@@ -111,14 +111,16 @@ def _models_if_any(path: Path) -> dict[str, Any]:
 def _models(path: Path) -> dict[str, Any] | None:
     """The entries of a manifest; none where there is no file, None where it is not ours."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MAX_BYTES:
+        if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MAX_MANIFEST_BYTES:
             return None
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise OutputError(f"cannot read {shown(path)}: {error.strerror or error}; check its permissions") from error
     try:
-        content = json.loads(read_regular(path, OutputError, "a manifest", max_bytes=MAX_BYTES).decode("utf-8"))
+        content = json.loads(
+            read_regular(path, OutputError, "a manifest", max_bytes=MAX_MANIFEST_BYTES).decode("utf-8")
+        )
     except (ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("models"), dict):

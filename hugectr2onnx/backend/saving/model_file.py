@@ -25,7 +25,7 @@ from hugectr2onnx.tables.array import Array
 from hugectr2onnx.tables.gathered import Converted, Gathered, TensorData
 from hugectr2onnx.tables.vectors import CACHED_BYTES
 
-CHUNK_BYTES = 1 << 22
+_WRITTEN_BYTES = 1 << 22
 READ_BYTES = 1 << 24
 """Of a large table that goes from file to file."""
 SMALL = 1 << 20
@@ -103,7 +103,7 @@ class ModelFile:
 
         A large file goes past the system's cache from here on.
         """
-        if size >= direct_io.LARGE:
+        if size >= direct_io._DIRECT_BYTES:
             self._region = replace(self._region, direct=direct_io.open_direct(self._path))
         if size and hasattr(os, "posix_fallocate"):
             try:
@@ -186,11 +186,11 @@ def _chunks(part: TensorData) -> Iterator[memoryview]:
         yield from _read_in_turn(part)
         return
     if not isinstance(part, Converted) or part.nbytes <= SMALL:
-        yield from part_chunks(part, CHUNK_BYTES)
+        yield from part_chunks(part, _WRITTEN_BYTES)
         return
     step = max(1, CACHED_BYTES * len(part) // part.source.nbytes)
     slices = (slice(start, start + step) for start in range(0, len(part), step))
     pages = paging.Pages(part.source)
     for rows in ordered_map(part.__getitem__, slices, thread_count()):
-        yield from part_chunks(rows, CHUNK_BYTES)
+        yield from part_chunks(rows, _WRITTEN_BYTES)
         pages.passed(rows)

@@ -44,7 +44,7 @@ def may_be_written(path: Path, target: Path) -> bool:
     if path == target or path.parent != target.parent:
         return path == target
     is_beside = re.match(r"\.[0-9a-f]{16}\.", path.name.removeprefix(target.name)) is not None
-    is_manifest = path.name in (manifest.NAME, f"{target.name}.{manifest.NAME}")
+    is_manifest = path.name in (manifest.MANIFEST_NAME, f"{target.name}.{manifest.MANIFEST_NAME}")
     return is_manifest or path.name.startswith(".hugectr2onnx-") or (path.name.startswith(target.name) and is_beside)
 
 

@@ -35,8 +35,8 @@ try:
 except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
-HEAD = b'{"format": "hugectr2onnx save 1", '
-MAX_BYTES = 64 << 20
+_FIRST_BYTES = b'{"format": "hugectr2onnx save 1", '
+MAX_RECORD_BYTES = 64 << 20
 MAX_NEW = 1 << 20
 """New files of one save."""
 MAX_SILENCE = 24 * 3600.0
@@ -212,14 +212,14 @@ def read_records(folder: Path) -> list[SaveRecord]:
 def _read(path: Path, token: str) -> SaveRecord | None:
     try:
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES or not _is_mine(status):
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RECORD_BYTES or not _is_mine(status):
             return None
-        content = read_regular(path, OutputError, max_bytes=MAX_BYTES)
+        content = read_regular(path, OutputError, max_bytes=MAX_RECORD_BYTES)
     except (OSError, OutputError):
         return None
-    if not content.startswith(HEAD):
+    if not content.startswith(_FIRST_BYTES):
         # A writer that died here had written at most a part of the first line, and made no file yet.
-        return SaveRecord(path, token) if HEAD.startswith(content) else None
+        return SaveRecord(path, token) if _FIRST_BYTES.startswith(content) else None
     record = SaveRecord(path, token)
     for fact in _facts(content):
         try:

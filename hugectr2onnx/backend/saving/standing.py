@@ -12,7 +12,7 @@ from hugectr2onnx.backend.onnx.artifact import Artifact, Blob
 from hugectr2onnx.backend.onnx.onnx_file import ExternalTensor, external_tensors, read_model
 from hugectr2onnx.errors import FeedError
 
-CHUNK_BYTES = 1 << 22
+_COMPARED_BYTES = 1 << 22
 
 
 def standing_tensors(artifact: Artifact, earlier: str | os.PathLike[str], folder: Path) -> dict[str, ExternalTensor]:
@@ -45,7 +45,7 @@ def _has_bytes(place: ExternalTensor, blob: Blob) -> bool:
     try:
         with open(place.path, "rb", buffering=0) as file:
             file.seek(place.offset)
-            return all(_next_is(file.fileno(), chunk) for chunk in blob.chunks(CHUNK_BYTES))
+            return all(_next_is(file.fileno(), chunk) for chunk in blob.chunks(_COMPARED_BYTES))
     except OSError:
         return False
 

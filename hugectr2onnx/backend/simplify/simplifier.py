@@ -18,7 +18,7 @@ from hugectr2onnx.errors import HugeCTR2ONNXError
 
 __all__ = ["SimplifyResult", "prewarm", "simplify"]
 
-TIMEOUT = 120.0
+SIMPLIFY_TIMEOUT = 120.0
 REQUEST_LIMIT = 256 << 20
 """A skeleton above this many bytes is not sent: it is not one that the compiler made."""
 
@@ -32,7 +32,7 @@ class SimplifyResult:
     reason: str | None = None
 
 
-def simplify(artifact: Artifact, *, timeout: float = TIMEOUT, worker: Worker = SHARED) -> SimplifyResult:
+def simplify(artifact: Artifact, *, timeout: float = SIMPLIFY_TIMEOUT, worker: Worker = SHARED) -> SimplifyResult:
     """Return the artifact as onnxsim simplifies it, not yet compared with anything; never raises for what onnxsim does.
 
     Inputs, outputs, operator sets, metadata and tables are those of the artifact. The same artifact gives the same

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from hugectr2onnx.backend.onnx.protobuf_stream import serialise, without
 
-LARGE = 64 << 10
+_STRIPPED_BYTES = 64 << 10
 """An initializer above this many bytes becomes an input."""
 
 
@@ -72,7 +72,7 @@ def restore(skeleton: Skeleton, answer: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
-    return tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() > LARGE
+    return tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.ByteSize() > _STRIPPED_BYTES
 
 
 def _has_tables(node: onnx.NodeProto) -> bool:

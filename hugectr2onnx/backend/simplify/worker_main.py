@@ -11,8 +11,8 @@ import contextlib
 import os
 from collections.abc import Callable
 
-MAGIC = b"H2OF"
-HEADER_SIZE = len(MAGIC) + 8
+FRAME_MAGIC = b"H2OF"
+HEADER_SIZE = len(FRAME_MAGIC) + 8
 OK, FAILED = b"\x00", b"\x01"
 MEMORY_LIMIT = 4 << 30
 CPU_SECONDS = 300
@@ -26,7 +26,7 @@ class FrameError(Exception):
 
 def write_frame(pipe: int, *pieces: bytes | memoryview) -> None:
     """Write one frame to a file descriptor, the pieces after one another."""
-    header = MAGIC + sum(map(len, pieces)).to_bytes(8, "big")
+    header = FRAME_MAGIC + sum(map(len, pieces)).to_bytes(8, "big")
     for piece in (header, *pieces):
         view = memoryview(piece)
         while view:
@@ -35,9 +35,9 @@ def write_frame(pipe: int, *pieces: bytes | memoryview) -> None:
 
 def read_frame(pipe: int, limit: int = 1 << 31) -> bytearray:
     """Read one frame. Raises EOFError where the pipe ends, FrameError for bytes that are not a frame."""
-    header = _read_exactly(pipe, len(MAGIC) + 8)
-    size = int.from_bytes(header[len(MAGIC) :], "big")
-    if not header.startswith(MAGIC) or size > limit:
+    header = _read_exactly(pipe, len(FRAME_MAGIC) + 8)
+    size = int.from_bytes(header[len(FRAME_MAGIC) :], "big")
+    if not header.startswith(FRAME_MAGIC) or size > limit:
         raise FrameError(f"expected a frame, found the bytes {bytes(header)!r}")
     return _read_exactly(pipe, size)
 

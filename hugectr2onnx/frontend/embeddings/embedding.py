@@ -21,8 +21,8 @@ from hugectr2onnx.ir.types import Array, N, f32
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.vectors import vectors_of
 
-CHUNK_BYTES = 1 << 20
-LARGE = 32 << 20
+_CHECKED_BYTES = 1 << 20
+_THREADED_BYTES = 32 << 20
 
 
 def check_slot_sizes(sizes: Sequence[int], data: DataClause) -> str | None:
@@ -124,13 +124,13 @@ def _check_table(
 
 def has_nan(array: Array) -> bool:
     """Tell whether anything is not finite: one pass over a memory map that keeps none of it in memory, by two threads."""
-    half = len(array) // 2 if array.nbytes > LARGE else 0
+    half = len(array) // 2 if array.nbytes > _THREADED_BYTES else 0
     with ThreadPoolExecutor(2) as pool:
         return any(pool.map(_has_nan, (array[:half], array[half:])))
 
 
 def _has_nan(array: Array) -> bool:
-    step = max(1, CHUNK_BYTES * len(array) // max(array.nbytes, 1))
+    step = max(1, _CHECKED_BYTES * len(array) // max(array.nbytes, 1))
     buffer = paging.buffer((min(step, len(array)), *array.shape[1:]), array.dtype)
     zeros = np.zeros(buffer.size, array.dtype)
     for start in range(0, len(array), step):

@@ -9,7 +9,7 @@ from hugectr2onnx.errors import OptionError
 from hugectr2onnx.frontend.suggestion import nearest
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.options import DefaultVectors, PerTable
-from hugectr2onnx.tables.row_format import BY_NAME, FP32, RowFormat
+from hugectr2onnx.tables.row_format import FORMATS_BY_NAME, FP32, RowFormat
 
 DEFAULT = "default_embedding"
 
@@ -35,7 +35,7 @@ def format_of(formats: PerTable, top: str, width: int, *, table: str | None = No
 
 
 def _known(format: str) -> RowFormat:
-    return BY_NAME[format]
+    return FORMATS_BY_NAME[format]
 
 
 def check_tops(option: str, named: Collection[str], tops: Collection[str], expected: str = "embedding's top") -> None:

@@ -13,7 +13,7 @@ from hugectr2onnx.frontend.graph_json import json_text
 from hugectr2onnx.frontend.graph_json.clauses import DataClause, Label, SparseInput
 from hugectr2onnx.frontend.graph_json.fields import Fields
 
-METADATA_KEY = "hugectr2onnx.data"
+DATA_METADATA_KEY = "hugectr2onnx.data"
 
 
 def to_metadata(data: DataClause) -> str:
@@ -30,7 +30,7 @@ def to_metadata(data: DataClause) -> str:
 
 def from_metadata(text: str) -> DataClause:
     """Return the Data layer of a model. Raises FeedError for a text that `to_metadata` cannot have written."""
-    where = f"the metadata {METADATA_KEY}"
+    where = f"the metadata {DATA_METADATA_KEY}"
     fields = Fields(json_text.parse(text, where, FeedError), where, FeedError)
     dense = fields.child("dense")
     labels = tuple(

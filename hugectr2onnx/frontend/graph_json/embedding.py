@@ -20,7 +20,7 @@ EMBEDDING_TYPES = (DISTRIBUTED, LOCALIZED, ONE_HOT, HYBRID)
 V1_EMBEDDING_TYPES = ("SparseEmbedding", "SparseEmbeddingHash")
 
 # Floats of one sample, pooled and before pooling.
-MOST_VECTORS = 1 << 24
+_MAX_FLOATS = 1 << 24
 MOST_GATHERED = 1 << 26
 
 
@@ -67,9 +67,9 @@ def _source(fields: Fields, data: DataClause) -> SparseInput:
 
 def _vec_size(fields: Fields, source: SparseInput) -> int:
     key = "sparse_embedding_hparam.embedding_vec_size"
-    size = fields.integer(key, minimum=1, maximum=MOST_VECTORS)
-    if size * source.slot_num > MOST_VECTORS:
-        raise fields.wrong(key, f"at most {MOST_VECTORS} floats a sample in {source.slot_num} slots", size)
+    size = fields.integer(key, minimum=1, maximum=_MAX_FLOATS)
+    if size * source.slot_num > _MAX_FLOATS:
+        raise fields.wrong(key, f"at most {_MAX_FLOATS} floats a sample in {source.slot_num} slots", size)
     if size * source.slot_num * source.max_nnz > MOST_GATHERED:
         raise fields.wrong(key, f"at most {MOST_GATHERED} floats a sample before pooling", size)
     return size

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _WIRING = frozenset({"type", "bottom", "top", "name"})
-MOST_LAYERS = 20_000
+MAX_LAYERS = 20_000
 _KEY_BYTES = {"I32": 4, "I64": 8}
 
 
@@ -96,8 +96,8 @@ def _entries(graph: Fields) -> tuple[Fields, ...]:
         known = f"; it is {kind}" if kind else ""
         raise GraphJsonError(f'no "layers" in the graph (its keys: {", ".join(graph)[:200] or "none"}){known}')
     count = len(graph.children("layers"))
-    if count > MOST_LAYERS:
-        raise GraphJsonError(f"layers: {count} of them; no HugeCTR model has more than {MOST_LAYERS}")
+    if count > MAX_LAYERS:
+        raise GraphJsonError(f"layers: {count} of them; no HugeCTR model has more than {MAX_LAYERS}")
     entries = tuple(Fields(graph.value("layers")[index], f"layers[{index}]") for index in range(count))
     if not entries:
         raise GraphJsonError("layers: is empty; a graph begins with a Data layer")

@@ -11,7 +11,7 @@ from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.types import TensorType
 
-ACTIVATIONS = ("Relu", "None")
+FUSED_ACTIVATIONS = ("Relu", "None")
 POSITIONS = ("None", "Head", "Body", "Tail", "Isolated")
 
 
@@ -62,7 +62,7 @@ class FusedInnerProductLayer(Layer, types=("FusedInnerProduct",)):
     def __post_init__(self) -> None:
         if self.position not in POSITIONS:
             raise GraphJsonError(f'position: expected one of {", ".join(POSITIONS)}, found "{self.position}"')
-        if self.activation not in ACTIVATIONS:
+        if self.activation not in FUSED_ACTIVATIONS:
             raise GraphJsonError(f'activation: expected Relu or None, found "{self.activation}"')
 
     def weights(self, x: TensorType) -> Iterator[Weight]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hugectr2onnx.errors import GraphJsonError
-from hugectr2onnx.frontend.layers.inner_product import ACTIVATIONS, width
+from hugectr2onnx.frontend.layers.inner_product import FUSED_ACTIVATIONS, width
 from hugectr2onnx.frontend.layers.layer import Layer, Weight, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.elementwise import Relu
@@ -40,7 +40,7 @@ class MLPLayer(Layer, types=("MLP",)):
         for key, given in (("biases", self.biases), ("activations", self.activations)):
             if given and len(given) != count:
                 raise GraphJsonError(f"mlp_param.{key}: expected {count} entries as in num_outputs, found {len(given)}")
-        unknown = [name for name in (self.activation, *self.activations) if name not in ACTIVATIONS]
+        unknown = [name for name in (self.activation, *self.activations) if name not in FUSED_ACTIVATIONS]
         if unknown:
             raise GraphJsonError(f'mlp_param: expected the activation Relu or None, found "{unknown[0]}"')
 

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.cross import CrossNetwork, LowRankCrossNetwork
 from hugectr2onnx.ir.types import TensorType
 
-MOST_LAYERS = 1024
+_MAX_CROSS_LAYERS = 1024
 """Far beyond any cross network; each layer costs nodes whether or not the dense file holds its weights."""
 
 
@@ -28,8 +28,8 @@ class MultiCrossLayer(Layer, types=("MultiCross",)):
     projection_dim: int = param("mc_param.projection_dim", default=0, minimum=0)
 
     def __post_init__(self) -> None:
-        if self.num_layers > MOST_LAYERS:
-            raise GraphJsonError(f"mc_param.num_layers: expected at most {MOST_LAYERS}, found {self.num_layers}")
+        if self.num_layers > _MAX_CROSS_LAYERS:
+            raise GraphJsonError(f"mc_param.num_layers: expected at most {_MAX_CROSS_LAYERS}, found {self.num_layers}")
 
     def weights(self, x: TensorType) -> Iterator[Weight]:
         n, p = width(x, 2), self.projection_dim

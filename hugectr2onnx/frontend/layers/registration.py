@@ -23,8 +23,8 @@ from hugectr2onnx.ir.types import Array, N, f32
 from hugectr2onnx.options import Options
 
 ENTRY_POINTS = "hugectr2onnx.layers"
-BATCH = 5
-RTOL = ATOL = 1e-9
+_TRIED_BATCH = 5
+_RTOL = ATOL = 1e-9
 Reference = Callable[..., Array | Sequence[Array]]
 """(layer, *bottoms, *weights), float64 arrays with the batch first -> the top, or one array for each top."""
 
@@ -71,7 +71,9 @@ def _compare(
     built = parsed.build(*inputs, *(graph.const(array.astype(np.float32), key) for key, array in arrays.items()))
     results = built if isinstance(built, tuple) else (built,)
     graph.output({f"out{index}": value for index, value in enumerate(results)})
-    feeds = {key: random.normal(0, 1, (BATCH, *shape)) for key, shape in zip(bottoms, example.bottoms, strict=True)}
+    feeds = {
+        key: random.normal(0, 1, (_TRIED_BATCH, *shape)) for key, shape in zip(bottoms, example.bottoms, strict=True)
+    }
     feeds = {key: feed.astype(np.float32).astype(np.float64) for key, feed in feeds.items()}
     found = evaluate(graph, feeds)
     rounded = [array.astype(np.float32).astype(np.float64) for array in arrays.values()]
@@ -94,7 +96,7 @@ def _require_equal(name: str, top: str, found: Array, wanted: Array) -> None:
         raise CompilerError(
             f"{name}: {top} has the shape {list(found.shape)} by its expansion, {list(wanted.shape)} by its reference"
         )
-    wrong = ~np.isclose(found, wanted, rtol=RTOL, atol=ATOL, equal_nan=True)
+    wrong = ~np.isclose(found, wanted, rtol=_RTOL, atol=ATOL, equal_nan=True)
     if wrong.any():
         place = tuple(int(index) for index in np.argwhere(wrong)[0])
         raise CompilerError(

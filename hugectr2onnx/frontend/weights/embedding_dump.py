@@ -20,10 +20,10 @@ from hugectr2onnx.frontend.graph_json.json_text import StrPath
 from hugectr2onnx.frontend.weights.mapped_file import map_file
 from hugectr2onnx.frontend.weights.sparse_table import SparseTable, keys_are_unique
 
-HEAD_BYTES = 128
+DUMP_HEAD_BYTES = 128
 FIXED_BYTES = 20
-ENTRY_BYTES = 16
-KEY_TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<u4"), 1: np.dtype("<i8")}
+_TABLE_ENTRY_BYTES = 16
+DUMP_KEY_TYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<u4"), 1: np.dtype("<i8")}
 KEYS, WEIGHTS = 1, 2
 BYTE = np.dtype("u1")
 
@@ -68,14 +68,16 @@ def _collection_folder(path: Path) -> Path:
 
 def _read_meta(path: Path) -> _Meta:
     data = bytes(map_file(path, BYTE, "the meta data of embedding_dump"))
-    if len(data) < FIXED_BYTES + ENTRY_BYTES:
-        raise WeightsError(f"{path}: has {len(data)} bytes; the meta data of one table has {FIXED_BYTES + ENTRY_BYTES}")
-    tables, key_type, value_type = (int(number) for number in np.frombuffer(data, "<i4", 3))
-    if tables < 1 or len(data) != FIXED_BYTES + ENTRY_BYTES * tables:
+    if len(data) < FIXED_BYTES + _TABLE_ENTRY_BYTES:
         raise WeightsError(
-            f"{path}: has {len(data)} bytes; the {tables} tables that it names take {FIXED_BYTES + ENTRY_BYTES * tables}"
+            f"{path}: has {len(data)} bytes; the meta data of one table has {FIXED_BYTES + _TABLE_ENTRY_BYTES}"
         )
-    if key_type not in KEY_TYPES:
+    tables, key_type, value_type = (int(number) for number in np.frombuffer(data, "<i4", 3))
+    if tables < 1 or len(data) != FIXED_BYTES + _TABLE_ENTRY_BYTES * tables:
+        raise WeightsError(
+            f"{path}: has {len(data)} bytes; the {tables} tables that it names take {FIXED_BYTES + _TABLE_ENTRY_BYTES * tables}"
+        )
+    if key_type not in DUMP_KEY_TYPES:
         raise WeightsError(f"{path}: key type {key_type} is neither 0 (uint32) nor 1 (int64)")
     if value_type != 0:
         raise UnsupportedError(
@@ -86,7 +88,7 @@ def _read_meta(path: Path) -> _Meta:
     counts = tuple(np.frombuffer(data, "<u8", tables, FIXED_BYTES + 4 * tables).tolist())
     widths = tuple(np.frombuffer(data, "<i4", tables, FIXED_BYTES + 12 * tables).tolist())
     _check_meta(path, ids, widths)
-    return _Meta(ids, counts, widths, KEY_TYPES[key_type])
+    return _Meta(ids, counts, widths, DUMP_KEY_TYPES[key_type])
 
 
 def _check_meta(path: Path, ids: tuple[int, ...], widths: tuple[int, ...]) -> None:
@@ -113,13 +115,13 @@ def _open_table(folder: Path, position: int, meta: _Meta) -> SparseTable:
 def _body(path: Path, kind: int, table: int, size: int) -> NDArray[Any]:
     """Return the bytes after the head; raises WeightsError unless the head and the size are those of this table."""
     data = map_file(path, BYTE, "a table of embedding_dump")
-    if len(data) != HEAD_BYTES + size:
+    if len(data) != DUMP_HEAD_BYTES + size:
         raise WeightsError(
-            f"{path}: has {len(data)} bytes; by meta_data it should have {HEAD_BYTES} of head and {size} of contents"
+            f"{path}: has {len(data)} bytes; by meta_data it should have {DUMP_HEAD_BYTES} of head and {size} of contents"
         )
     found = tuple(data[:8].view("<i4").tolist())
     if found != (kind, table):
         raise WeightsError(
             f"{path}: its head says kind {found[0]} of table {found[1]}, expected kind {kind} of {table}"
         )
-    return data[HEAD_BYTES:]
+    return data[DUMP_HEAD_BYTES:]

@@ -24,7 +24,7 @@ from hugectr2onnx.tables.vectors import vectors_of
 COLUMN = "::"
 MOST_IN_MEMORY = 256 << 20
 KEYS_AT_ONCE = 1 << 24
-CHUNK_BYTES = 8 << 20
+_FILTERED_BYTES = 8 << 20
 FEW = 10
 """Fewer than one in so many of the named keys in the table: they are likely meant for another."""
 _ACCEPTED = "give an array, a raw int64 file, an .npy file, FILE.parquet::COLUMN, or a list of files"
@@ -183,7 +183,7 @@ def _selected(vectors: Array, rows: Array) -> Array:
 
 
 def _gathered(vectors: Array, rows: Array, row_bytes: int) -> Iterator[Array]:
-    pages, step = paging.Pages(vectors), max(1, CHUNK_BYTES // row_bytes)
+    pages, step = paging.Pages(vectors), max(1, _FILTERED_BYTES // row_bytes)
     source = np.asarray(vectors)
     for start in range(0, len(rows), step):
         yield source[rows[start : start + step]]

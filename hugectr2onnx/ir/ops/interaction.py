@@ -11,7 +11,7 @@ from hugectr2onnx.ir.op import Emitter, Op
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Array, TensorType
 
-MOST_VECTORS = 1024
+MAX_INTERACTING_VECTORS = 1024
 """The products of n vectors grow with n squared, and n comes from a JSON file."""
 
 
@@ -31,8 +31,10 @@ class DotInteraction(Op):
         count = e.shape[1]
         if not isinstance(width, int) or not isinstance(count, int):
             raise ShapeError(f"{x} and {e} cannot interact: only their first dimension may carry the batch")
-        if count > MOST_VECTORS:
-            raise ShapeError(f"{e} has {count} vectors to interact, and at most {MOST_VECTORS} are supported")
+        if count > MAX_INTERACTING_VECTORS:
+            raise ShapeError(
+                f"{e} has {count} vectors to interact, and at most {MAX_INTERACTING_VECTORS} are supported"
+            )
         return x.with_shape(x.shape[0], width + count * (count + 1) // 2 + 1)
 
     def evaluate(self, x: Array, e: Array) -> Array:

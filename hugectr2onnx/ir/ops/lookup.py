@@ -36,7 +36,7 @@ from hugectr2onnx.tables.row_format import FP32, RowFormat
 
 VECTORS = ".vectors"
 """The end of the name of a table's vectors; what stands before it names the table."""
-CHUNK = 1 << 20
+_KEYS_AT_ONCE = 1 << 20
 NO_KEY = 1 << 64
 """A `padding_key` that no key is: then nothing is padding."""
 
@@ -330,8 +330,11 @@ def _holds(table_keys: Array, key: int) -> bool:
 
 def _counts_up(order: Array) -> bool:
     """Tell whether it is 0, 1, 2, ...: told from its beginning, as a rule."""
-    chunks = range(0, len(order), CHUNK)
-    return all(np.array_equal(order[at : at + CHUNK], np.arange(at, min(at + CHUNK, len(order)))) for at in chunks)
+    chunks = range(0, len(order), _KEYS_AT_ONCE)
+    return all(
+        np.array_equal(order[at : at + _KEYS_AT_ONCE], np.arange(at, min(at + _KEYS_AT_ONCE, len(order))))
+        for at in chunks
+    )
 
 
 def _valid(table_keys: Array) -> tuple[Array, Array]:
@@ -349,8 +352,8 @@ def rows_of(keys: Array, table_keys: Array) -> Array:
         return table_keys.index.rows(keys)
     wanted, back = np.unique(keys, return_inverse=True)
     rows = np.full(len(wanted), -1, np.int64)
-    for start in range(0, len(table_keys) if len(wanted) else 0, CHUNK):
-        chunk = np.asarray(table_keys[start : start + CHUNK])
+    for start in range(0, len(table_keys) if len(wanted) else 0, _KEYS_AT_ONCE):
+        chunk = np.asarray(table_keys[start : start + _KEYS_AT_ONCE])
         at = np.minimum(np.searchsorted(wanted, chunk), len(wanted) - 1)
         (hits,) = np.nonzero(wanted[at] == chunk)
         rows[at[hits]] = start + hits

@@ -18,7 +18,7 @@ from hugectr2onnx.ir.ops.pooling import emit_present
 from hugectr2onnx.ir.types import Array, DType, N, TensorType, f32
 from hugectr2onnx.tables.key_index import MAX_KEY
 
-LAST = np.iinfo(np.int64).max
+_TO_THE_END = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _segment_sums(values: Array, offsets: Array) -> Array:
 
 def _bounds(out: Emitter, offsets: str) -> tuple[str, str]:
     """Tell where each segment begins and ends."""
-    zero, one, behind = (out.const([each], "i64") for each in (0, 1, LAST))
+    zero, one, behind = (out.const([each], "i64") for each in (0, 1, _TO_THE_END))
     return out.node("Slice", offsets, zero, out.const([-1], "i64"), zero), out.node("Slice", offsets, one, behind, zero)
 
 

@@ -65,7 +65,7 @@ class SequenceMask(Op):
 
 LARGEST_TABLE = 1 << 16
 """Numbers in a table of all the biases that a length can mean."""
-INT32 = 6
+_ONNX_INT32 = 6
 """ONNX' number for it: onnxruntime sums it faster than int64."""
 
 
@@ -98,7 +98,7 @@ class SequenceBias(Op):
         counts = np.arange(steps + 1, dtype=np.float32).reshape(-1, 1)
         biases = self.evaluate(*(counts for _ in lengths))
         within = out.node("GreaterOrEqual", lengths[0], out.const(counts[1:, 0]))
-        count = out.node("ReduceSum", out.node("Cast", within, to=INT32), out.const([1], "i64"), keepdims=0)
+        count = out.node("ReduceSum", out.node("Cast", within, to=_ONNX_INT32), out.const([1], "i64"), keepdims=0)
         return out.node("Gather", out.const(biases), count, axis=0)
 
     def _mask(self) -> SequenceMask:

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.ops.shape import Concat, Reshape, Slice, Transpose
 from hugectr2onnx.passes.pattern import P, Var
 from hugectr2onnx.passes.rewriter import Fires, apply, rule
 
-X = Var("x")
+_X = Var("x")
 
 
 @rule(P(Slice, P(Concat, name="joined", shared=True)))
@@ -80,7 +80,7 @@ def merge_concats(root: Value) -> Value | None:
     return root.op(*(operand for operands in nested for operand in operands))
 
 
-@rule(P(Transpose, P(Transpose, X, name="inner", shared=True)))
+@rule(P(Transpose, P(Transpose, _X, name="inner", shared=True)))
 def merge_transposes(x: Value, inner: Value, root: Value) -> Value:
     """transpose(transpose(x))  ->  transpose(x), or x"""
     outer, first = root.op, inner.op
@@ -96,13 +96,13 @@ def _reshape_single(x: Value, root: Value) -> Value | None:
     return Reshape(root.shape)(x) if x.shape[op.axis] == 1 else None
 
 
-@rule(P(ReduceSum, X))
+@rule(P(ReduceSum, _X))
 def drop_single_sum(x: Value, root: Value) -> Value | None:
     """reduce_sum(x) over an axis of length 1  ->  reshape(x)"""
     return _reshape_single(x, root)
 
 
-@rule(P(ReduceMean, X))
+@rule(P(ReduceMean, _X))
 def drop_single_mean(x: Value, root: Value) -> Value | None:
     """reduce_mean(x) over an axis of length 1  ->  reshape(x)"""
     return _reshape_single(x, root)
@@ -122,7 +122,7 @@ def reshape_once(between: Value, root: Value) -> Value | None:
     return moved if moved.type == root.type else Reshape(root.shape)(moved)
 
 
-@rule(P(Reshape, P(Slice, P(Reshape, X, name="rows", shared=True), name="cut")))
+@rule(P(Reshape, P(Slice, P(Reshape, _X, name="rows", shared=True), name="cut")))
 def slice_before_reshape(x: Value, rows: Value, cut: Value, root: Value) -> Value | None:
     """reshape(slice(reshape(x))) along the last axis, which the first reshape keeps  ->  reshape(slice(x))"""
     op = cut.op

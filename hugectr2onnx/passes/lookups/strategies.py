@@ -236,13 +236,15 @@ DIRECT, LABEL_ENCODER, PERFECT_HASH, INDICES = (
     PerfectHashStrategy(),
     IndicesStrategy(),
 )
-BY_NAME: Mapping[str, Strategy] = {each.name: each for each in (DIRECT, LABEL_ENCODER, PERFECT_HASH, INDICES)}
+STRATEGIES_BY_NAME: Mapping[str, Strategy] = {
+    each.name: each for each in (DIRECT, LABEL_ENCODER, PERFECT_HASH, INDICES)
+}
 """In the order in which "auto" asks whether one suits."""
-STRATEGY_NAMES = (AUTO, *BY_NAME)
+STRATEGY_NAMES = (AUTO, *STRATEGIES_BY_NAME)
 
 
 def strategy_for(table: KeyedTable, wanted: str) -> Strategy:
     """Return the strategy that was asked for by name, or the first that suits the keys."""
     if wanted != AUTO:
-        return BY_NAME[wanted]
-    return next(each for each in BY_NAME.values() if each.suits(table))
+        return STRATEGIES_BY_NAME[wanted]
+    return next(each for each in STRATEGIES_BY_NAME.values() if each.suits(table))

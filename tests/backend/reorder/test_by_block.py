@@ -27,7 +27,7 @@ def run(table: Gathered, path: Path) -> tuple[np.ndarray, ByBlock, list[int]]:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 4 rows of 8 bytes: two blocks take 64 bytes, and a scan looks at 3 rows in one go."""
-    for name, size in (("MEMORY", 64), ("MEMORY_PER_ROW", 0), ("MIN_BLOCKS", 1), ("CHUNK_BYTES", 24)):
+    for name, size in (("BLOCK_MEMORY", 64), ("BLOCK_MEMORY_PER_ROW", 0), ("MIN_BLOCKS", 1), ("_BLOCK_BYTES", 24)):
         monkeypatch.setattr(by_block, name, size)
     monkeypatch.setattr(by_block, "TAKEN_BYTES", 16)
 
@@ -49,7 +49,7 @@ def test_every_byte_of_the_result_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_two_blocks_and_the_block_numbers_stay_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_block, "MEMORY_PER_ROW", 7)
+    monkeypatch.setattr(by_block, "BLOCK_MEMORY_PER_ROW", 7)
     assert block_bytes(part()) == (64 + 7 * 14) // 2
     monkeypatch.setattr(by_block, "MIN_BLOCKS", 4)
     assert block_bytes(part()) == 14 * 8 // 4

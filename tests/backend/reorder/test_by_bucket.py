@@ -17,7 +17,7 @@ from .moved_rows import expected, part
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets of 4 rows of 8 bytes: with one thread there are six buffers."""
-    for name, size in (("MEMORY", 6 * 32), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 1 << 18)):
+    for name, size in (("BUCKET_MEMORY", 6 * 32), ("BUCKET_MEMORY_PER_ROW", 0), ("_WRITE_BYTES", 1 << 18)):
         monkeypatch.setattr(by_bucket, name, size)
     monkeypatch.setattr(by_bucket, "thread_count", lambda: 1)
 

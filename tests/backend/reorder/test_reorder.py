@@ -65,10 +65,15 @@ def written(part: Gathered, path: Path) -> tuple[bytes, list[bytes], list[int]]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 250 rows and buckets of some 80, walked through 41 rows at a time."""
     monkeypatch.setattr(reorder, "AT_RANDOM", -1)
-    monkeypatch.setattr(reorder, "CHUNK_BYTES", 500)
-    for name, size in (("CHUNK_BYTES", 500), ("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
+    monkeypatch.setattr(reorder, "_PIECE_BYTES", 500)
+    for name, size in (
+        ("_BLOCK_BYTES", 500),
+        ("BLOCK_MEMORY", 6000),
+        ("BLOCK_MEMORY_PER_ROW", 0),
+        ("_WRITE_BYTES", 100),
+    ):
         monkeypatch.setattr(by_block, name, size)
-    for name, size in (("MEMORY", 6000), ("MEMORY_PER_ROW", 0), ("WRITE_BYTES", 100)):
+    for name, size in (("BUCKET_MEMORY", 6000), ("BUCKET_MEMORY_PER_ROW", 0), ("_WRITE_BYTES", 100)):
         monkeypatch.setattr(by_bucket, name, size)
 
 

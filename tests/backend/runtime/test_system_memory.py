@@ -15,7 +15,7 @@ MEMINFO = "MemTotal:       1000 kB\nMemAvailable:    400 kB\nSwapTotal:        2
 def meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "meminfo"
     path.write_text(MEMINFO)
-    monkeypatch.setattr(system_memory, "MEMORY", path)
+    monkeypatch.setattr(system_memory, "_MEMINFO", path)
     monkeypatch.setattr(system_memory, "LIMITS", (tmp_path / "memory.max",))
     return path
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hugectr2onnx.backend.runtime.temporary_folder import OWNER, PREFIX, TemporaryFolder, sweep
+from hugectr2onnx.backend.runtime.temporary_folder import FOLDER_PREFIX, OWNER, TemporaryFolder, sweep
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks are POSIX's")
 HOLD = """
@@ -53,7 +53,7 @@ def folder_of(process: subprocess.Popen[str]) -> Path:
 
 def plant(base: Path, owner: str) -> Path:
     """Put a folder of such a name there, with this text as its owner."""
-    folder = base / f"{PREFIX}planted"
+    folder = base / f"{FOLDER_PREFIX}planted"
     folder.mkdir()
     (folder / OWNER).write_text(owner)
     return folder
@@ -106,10 +106,10 @@ def test_a_folder_of_somebody_else_stays(base: Path, owner: str) -> None:
 
 def test_a_link_to_a_folder_stays(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     target = tmp_path_factory.mktemp("target")
-    (base / f"{PREFIX}link").symlink_to(target)
+    (base / f"{FOLDER_PREFIX}link").symlink_to(target)
     sweep(base)
     assert target.is_dir()
-    assert (base / f"{PREFIX}link").is_symlink()
+    assert (base / f"{FOLDER_PREFIX}link").is_symlink()
 
 
 def test_a_base_that_cannot_be_read_is_left_alone(base: Path) -> None:

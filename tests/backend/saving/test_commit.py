@@ -12,7 +12,7 @@ import pytest
 
 from hugectr2onnx.backend.saving.commit import Commit, NewFile
 from hugectr2onnx.backend.saving.layout import beside
-from hugectr2onnx.backend.saving.manifest import NAME, FileRecord, entries
+from hugectr2onnx.backend.saving.manifest import MANIFEST_NAME, FileRecord, entries
 from hugectr2onnx.backend.saving.save_record import read_records
 from hugectr2onnx.backend.saving.unfinished_save import UnfinishedSave
 from hugectr2onnx.errors import OutputError
@@ -108,7 +108,7 @@ def test_a_manifest_that_cannot_be_written_can_be_rebuilt(
     replace = os.replace
 
     def fail(source: Path, target: Path) -> None:
-        if Path(target).name == NAME:
+        if Path(target).name == MANIFEST_NAME:
             raise OSError(errno.EIO, "Input/output error")
         replace(source, target)
 

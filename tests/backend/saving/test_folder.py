@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hugectr2onnx.backend.saving.folder import clean_folder, rebuild_manifest, verify_manifest
-from hugectr2onnx.backend.saving.manifest import NAME
+from hugectr2onnx.backend.saving.manifest import MANIFEST_NAME
 from hugectr2onnx.backend.saving.save import save
 from hugectr2onnx.backend.saving.save_record import read_records
 from hugectr2onnx.errors import OutputError
@@ -62,16 +62,16 @@ def test_a_data_file_that_is_missing(folder: Path) -> None:
 
 
 def test_a_model_without_an_entry_and_an_entry_without_a_model(folder: Path) -> None:
-    stated = json.loads((folder / NAME).read_text())
+    stated = json.loads((folder / MANIFEST_NAME).read_text())
     text = json.dumps(stated).replace('"a.onnx"', '"gone.onnx"', 1)
-    (folder / NAME).write_text(text)
+    (folder / MANIFEST_NAME).write_text(text)
     problems = verify_manifest(folder).problems
     assert "gone.onnx: is in the manifest and not in the folder" in problems
     assert "a.onnx: has files beside it and no entry in the manifest" in problems
 
 
 def test_rebuilding_makes_every_entry_true(folder: Path) -> None:
-    (folder / NAME).unlink()
+    (folder / MANIFEST_NAME).unlink()
     (folder / "b.onnx").unlink()
     report = rebuild_manifest(folder)
     assert (report.models, report.problems) == (("a.onnx",), ())
@@ -79,10 +79,10 @@ def test_rebuilding_makes_every_entry_true(folder: Path) -> None:
 
 
 def test_rebuilding_keeps_what_the_record_knows_of_the_sources(folder: Path) -> None:
-    before = json.loads((folder / NAME).read_text())
-    (folder / NAME).unlink()
+    before = json.loads((folder / MANIFEST_NAME).read_text())
+    (folder / MANIFEST_NAME).unlink()
     rebuild_manifest(folder)
-    assert json.loads((folder / NAME).read_text()) == before
+    assert json.loads((folder / MANIFEST_NAME).read_text()) == before
 
 
 def test_rebuilding_adopts_data_whose_record_was_lost(folder: Path) -> None:

@@ -115,5 +115,5 @@ def test_control_flow_is_not_sent() -> None:
 
 
 def test_the_limit_of_a_large_tensor_is_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skeleton, "LARGE", 3)
+    monkeypatch.setattr(skeleton, "_STRIPPED_BYTES", 3)
     assert strip(model()).inputs == {"large", "one"}

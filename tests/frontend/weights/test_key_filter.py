@@ -132,7 +132,7 @@ def test_rows_stay_in_the_order_of_the_file(keys: list[int], wanted: list[int]) 
 
 def test_many_rows_are_mapped_from_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_filter, "MOST_IN_MEMORY", 0)
-    monkeypatch.setattr(key_filter, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(key_filter, "_FILTERED_BYTES", 50)
     vectors = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
     kept = keep(SparseTable(None, np.arange(100), vectors), np.arange(0, 100, 3))
     assert isinstance(kept.vectors.base, np.memmap)
