@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import predict_command as command  # type: ignore[no-redef]
     elif arguments.verb == "serving":
         from benchmarks import serving_command as command  # type: ignore[no-redef]
+    elif arguments.verb == "stores":
+        from benchmarks import stores_command as command  # type: ignore[no-redef]
     elif arguments.verb == "redraw":
         from benchmarks import redraw as command  # type: ignore[no-redef]
     else:

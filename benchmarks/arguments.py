@@ -12,6 +12,7 @@ from benchmarks import (
     predict_command,
     redraw,
     serving_command,
+    stores_command,
     thresholds_command,
 )
 
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     serving_command.add_arguments(
         verbs.add_parser("serving", help="what a server adds, a long load, a restart after kill -9")
     )
+    stores_command.add_arguments(verbs.add_parser("stores", help="a request with its rows in a store, and in one file"))
     redraw.add_arguments(verbs.add_parser("redraw", help="the plots of earlier measurements; nothing is measured"))
     return top
 

@@ -23,7 +23,8 @@ WIDEST = 128
 """The longest line that ruff accepts in code."""
 GUIDE_VERB = {"labels"}
 """The verb that docs/adding_a_verb.md adds."""
-OTHER_TOOLS = {"--strict", "--at-least", "--repository", "--models", "--model-repository"}
+OTHER_TOOLS = {"--strict", "--at-least", "--repository", "--models", "--model-repository",
+               "--model-control-mode", "--load-model", "--backend-config"}  # fmt: skip
 """Flags of mkdocs, twine and tritonserver, of the random-model run, and of what a guide adds."""
 
 
