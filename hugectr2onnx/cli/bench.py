@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli.arguments import add_json
 from hugectr2onnx.cli.dataset_arguments import add_data_options, dataset_options, positive
+from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.verify import tolerance
 
@@ -17,8 +18,15 @@ DIFFERS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s MODEL.onnx [OTHER.onnx ...] [--batch 1,64,1024] [--threads 1,2] [--data DATA] [options]"
-    parser.add_argument("model", metavar="MODEL.onnx", help="an ONNX file, of this compiler or any other")
+    parser.usage = (
+        "%(prog)s MODEL.onnx [OTHER.onnx ...] [--batch 1,64,1024] [--threads 1,2] [--data DATA] [options]\n"
+        "       %(prog)s http://HOST:PORT/v2/models/NAME [MODEL.onnx] [--batch 1,64,1024] [--clients 1,8]"
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL.onnx",
+        help="an ONNX file, of this compiler or any other; or the address of a server's model",
+    )
     parser.add_argument(
         "others", metavar="OTHER.onnx", nargs="*", help="other files of the same model, measured in turn"
     )
@@ -32,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for all files at one batch and thread count (default 2)",
     )
     parser.add_argument("--data", metavar="DATA", help="a data set, as predict reads it (default: drawn inputs)")
+    parser.add_argument(
+        "--clients", type=numbers, default=(1,), metavar="N,...", help="of a server, at once (default 1)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawn inputs")
     parser.add_argument("--no-operators", action="store_true", help="leave out the time by operator")
     parser.add_argument("--floor", action="store_true", help="time the products and the gathers of MODEL alone, too")
@@ -59,6 +70,8 @@ def seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.model.startswith("http://"):
+        return _run_server(arguments, output)
     from hugectr2onnx.latency.bench import bench
 
     options = dataset_options(arguments) if arguments.data is not None else {}
@@ -113,3 +126,28 @@ def _verdict(result: Benchmark, place: int) -> str:
         return "the others are compared with them"
     worst = max((each.max_error or 0.0 for each in file.differences), default=0.0)
     return f"the same (largest difference {worst:.2g})" if file.same else "; ".join(map(str, file.differences))
+
+
+def _run_server(arguments: argparse.Namespace, output: Output) -> int:
+    """Measure a server, beside the session of the model's file where it is given."""
+    from hugectr2onnx.serving.bench_server import bench_server
+
+    if len(arguments.others) > 1 or arguments.data is not None:
+        raise UsageError("a server is measured with drawn inputs, beside one ONNX file at most")
+    timings = bench_server(
+        arguments.model,
+        *arguments.others,
+        batch=arguments.batch,
+        clients=arguments.clients,
+        seconds=arguments.seconds,
+        seed=arguments.seed,
+    )
+    columns = ("where", "batch", "clients", "requests/s", "p50 us", "p99 us", "errors")
+    rows = [
+        (t.where, t.batch, t.clients or "", f"{t.rate:,.0f}", f"{t.p50:,.0f}", f"{t.p99:,.0f}", t.errors)
+        for t in timings
+    ]
+    output.table(columns, rows, columns[1:])
+    if output.json:
+        output.data({"timings": [each.to_dict() for each in timings]})
+    return 0

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from hugectr2onnx.serving.http_server import serve
     from hugectr2onnx.serving.served_model import ServedModel
 
-    require("fastapi", "serve")
+    require("starlette", "serve")
     from hugectr2onnx.serving.http_app import Limits
 
     limits = Limits(

@@ -1,20 +1,22 @@
-"""The Open Inference Protocol v2 over HTTP: FastAPI's routes around one model."""
+"""The Open Inference Protocol v2 over HTTP: Starlette's routes around one model."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from hugectr2onnx.backend.onnx.emitter import PRODUCER
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 from hugectr2onnx.serving.monitor import Monitor
 from hugectr2onnx.serving.open_inference import EXTENSIONS, HEADER_LENGTH, read_request, write_response
@@ -24,6 +26,7 @@ from hugectr2onnx.version import __version__
 
 RETRY_AFTER = "1"
 MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+Endpoint = Callable[[Request], Awaitable[Response]]
 _logger = logging.getLogger(__name__)
 
 
@@ -105,102 +108,106 @@ class _Inference:
         return content
 
 
-def create_app(model: ServedModel, limits: Limits | None = None) -> FastAPI:
-    """The application: health, metadata, infer and metrics of one model, which is opened and warmed up here."""
+def create_app(model: ServedModel, limits: Limits | None = None) -> Starlette:
+    """The application: health, metadata, infer and metrics of one model, which is opened and warmed up here.
+
+    Its state has the `monitor`, which wants to be closed in the end.
+    """
     instruments = PrometheusInstruments()
     monitor = Monitor(model, instruments)
     model.warm_up()
-    inference = _Inference(model, limits or Limits(), monitor)
-    app = FastAPI(title="hugectr2onnx", version=__version__, openapi_url=None)
 
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         content, kind = instruments.text()
         return Response(content, headers={"content-type": kind})
 
-    app.add_api_route("/metrics", metrics)
-    _add_descriptions(app, model)
-    _add_inference(app, inference)
-    _add_errors(app, monitor)
+    routes = [
+        Route("/metrics", metrics),
+        *_descriptions(model),
+        *_inference(_Inference(model, limits or Limits(), monitor)),
+    ]
+    app = Starlette(routes=routes, exception_handlers=_errors(monitor))
+    app.state.monitor = monitor
     return app
 
 
-def _add_descriptions(app: FastAPI, model: ServedModel) -> None:
+def _descriptions(model: ServedModel) -> Iterator[Route]:
     """Health and metadata. The model is open before the server listens: whoever gets an answer finds it ready."""
-
-    async def server() -> dict[str, Any]:
-        return {"name": "hugectr2onnx", "version": __version__, "extensions": list(EXTENSIONS)}
-
-    async def live() -> dict[str, bool]:
-        return {"live": True}
-
-    async def ready() -> dict[str, bool]:
-        return {"ready": True}
-
-    async def metadata(name: str, version: str = VERSION) -> dict[str, Any]:
-        _check_model(model, name, version)
-        return model.metadata()
-
-    async def model_ready(name: str, version: str = VERSION) -> dict[str, Any]:
-        _check_model(model, name, version)
-        return {"name": model.name, "ready": True}
-
-    app.add_api_route("/v2", server)
-    app.add_api_route("/v2/health/live", live)
-    app.add_api_route("/v2/health/ready", ready)
+    facts: dict[str, dict[str, object]] = {
+        "/v2": {"name": PRODUCER, "version": __version__, "extensions": list(EXTENSIONS)},
+        "/v2/health/live": {"live": True},
+        "/v2/health/ready": {"ready": True},
+    }
+    for path, fact in facts.items():
+        yield Route(path, _always(fact))
     for path in MODEL_PATHS:
-        app.add_api_route(path, metadata)
-        app.add_api_route(f"{path}/ready", model_ready)
+        yield Route(path, _of_model(model, model.metadata()))
+        yield Route(f"{path}/ready", _of_model(model, {"name": model.name, "ready": True}))
 
 
-def _add_inference(app: FastAPI, inference: _Inference) -> None:
-    async def infer(request: Request, name: str, version: str = VERSION) -> Response:
-        _check_model(inference.model, name, version)
+def _always(fact: Mapping[str, object]) -> Endpoint:
+    async def answer(_: Request) -> Response:
+        return JSONResponse(fact)
+
+    return answer
+
+
+def _of_model(model: ServedModel, fact: Mapping[str, object]) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        _check_model(model, request)
+        return JSONResponse(fact)
+
+    return answer
+
+
+def _inference(inference: _Inference) -> Iterator[Route]:
+    async def infer(request: Request) -> Response:
+        _check_model(inference.model, request)
         return await inference.answer(request)
 
     for path in MODEL_PATHS:
-        # The handler makes its response itself: nothing is left for FastAPI to convert.
-        app.add_api_route(f"{path}/infer", infer, methods=["POST"], response_model=None)
+        yield Route(f"{path}/infer", infer, methods=["POST"])
 
 
-def _check_model(model: ServedModel, name: str, version: str) -> None:
+def _check_model(model: ServedModel, request: Request) -> None:
+    name, version = request.path_params["name"], request.path_params.get("version", VERSION)
     if (name, version) != (model.name, VERSION):
         raise HTTPException(
             404, f"there is no model {name[:100]} version {version[:100]}; this server has {model.name}"
         )
 
 
-def _add_errors(app: FastAPI, monitor: Monitor) -> None:
+def _errors(monitor: Monitor) -> dict[Any, Any]:
     """Every error is JSON `{"error": message}`; what is no fault of the client's says nothing about the inside."""
 
-    def refuse(status: int, reason: str) -> Callable[[Request, Any], Awaitable[Response]]:
-        async def handle(_: Request, error: Any) -> Response:
-            monitor.refused(reason)
-            return _error(status, str(error))
-
-        return handle
+    async def invalid(_: Request, error: Exception) -> Response:
+        monitor.refused("invalid")
+        return _error(400, str(error))
 
     async def refused(_: Request, error: Any) -> Response:
         monitor.refused(error.reason)
         return _error(error.status, str(error), {"retry-after": RETRY_AFTER} if error.status == 503 else None)
 
-    async def gone(_: Request, __: Any) -> Response:
+    async def gone(_: Request, __: Exception) -> Response:
         monitor.refused("slow")
         return _error(400, "the client went away")
 
     async def not_found(_: Request, error: Any) -> Response:
         return _error(error.status_code, str(error.detail))
 
-    async def failed(_: Request, error: Any) -> Response:
+    async def failed(_: Request, error: Exception) -> Response:
         monitor.refused("failed")
         _logger.error("a request failed", exc_info=error)
         return _error(500, "the server failed on this request; its log says more")
 
-    app.add_exception_handler(FeedError, refuse(400, "invalid"))
-    app.add_exception_handler(_Refusal, refused)
-    app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(HTTPException, not_found)
-    app.add_exception_handler(HugeCTR2ONNXError, failed)
-    app.add_exception_handler(Exception, failed)
+    return {
+        FeedError: invalid,
+        _Refusal: refused,
+        ClientDisconnect: gone,
+        HTTPException: not_found,
+        HugeCTR2ONNXError: failed,
+        Exception: failed,
+    }
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -29,7 +29,7 @@ def serve(
 
     Raises OptionError for an address that cannot be listened on, UnsupportedError where the extra `serve` is missing.
     """
-    for package in ("fastapi", "uvicorn", "prometheus_client"):
+    for package in ("starlette", "pydantic", "uvicorn", "prometheus_client"):
         require(package, "serve")
     import uvicorn
 
@@ -49,7 +49,10 @@ def serve(
         )
         if started is not None:
             started(f"http://{shown}:{listener.getsockname()[1]}/v2/models/{model.name}")
-        uvicorn.Server(config).run(sockets=[listener])
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            app.state.monitor.close()
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -51,7 +51,10 @@ def serve(model: ServedModel, host: str, port: int) -> None:
         APPLICATION, server.dataplane, server.model_repository_extension, port, grace_period=SHUTDOWN_SECONDS
     )
     with listening(host, port) as listener:
-        rest.run(sockets=[listener])
+        try:
+            rest.run(sockets=[listener])
+        finally:
+            served.monitor.close()
 
 
 if __name__ == "__main__":

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.scoring.unknown_keys import SlotKeys
 from hugectr2onnx.serving.served_model import ServedModel
 from hugectr2onnx.serving.unknown_key_watch import UnknownKeyWatch
+
+if TYPE_CHECKING:
+    from hugectr2onnx.scoring.unknown_keys import SlotKeys
 
 PREFIX = "hugectr2onnx_"
 MEAN_ROWS = 10_000
@@ -79,6 +81,11 @@ class Monitor:
     def refused(self, reason: str) -> None:
         """Take in one request that got no answer: `invalid`, `busy`, `large`, `slow` or `failed`."""
         self._refused(1, self._model.name, reason)
+
+    def close(self) -> None:
+        """End what runs on the side."""
+        if self._watch is not None:
+            self._watch.close()
 
     def _add_predictions(self, label: str, values: Array) -> None:
         is_nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)

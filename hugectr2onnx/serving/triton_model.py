@@ -45,7 +45,8 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def finalize(self) -> None:
-        """Close the model: nothing is left to do, the process ends."""
+        """Close what runs on the side; the process ends."""
+        self.monitor.close()
 
     def _answer(self, request: Any) -> Any:
         try:

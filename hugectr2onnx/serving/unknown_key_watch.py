@@ -8,15 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.scoring.unknown_keys import KeyCounter, SlotKeys
 from hugectr2onnx.serving.served_model import ServedModel
+
+if TYPE_CHECKING:
+    from hugectr2onnx.scoring.unknown_keys import KeyCounter, SlotKeys
 
 SAMPLED_ROWS = 64
 MIN_SECONDS = 1.0
 """Time between two looks: a look costs two runs of the key maps for each slot."""
+POLL_SECONDS = 0.2
+CLOSE_SECONDS = 10.0
 BASELINE_KEYS = 1000
 """Keys of a slot by which its usual share is judged."""
 RECENT_KEYS = 1000
@@ -74,7 +79,14 @@ class UnknownKeyWatch:
         self._waiting: queue.Queue[Mapping[str, Array]] = queue.Queue(maxsize=1)
         self._next = 0.0
         self._counter: KeyCounter | None = None
-        threading.Thread(target=self._watch, name="unknown keys", daemon=True).start()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="unknown keys", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait for the look that is under way: onnxruntime must not be at work when the interpreter ends."""
+        self._stop.set()
+        self._thread.join(CLOSE_SECONDS)
 
     def see(self, inputs: Mapping[str, Array]) -> None:
         """Offer a request; nothing waits for the look."""
@@ -90,6 +102,9 @@ class UnknownKeyWatch:
     def look(self, inputs: Mapping[str, Array]) -> None:
         """Count the keys of a request at once. Raises an error of our family where the look-ups cannot be asked."""
         if self._counter is None:
+            # Late: it imports a good part of the library, which would delay the start of a server.
+            from hugectr2onnx.scoring.unknown_keys import KeyCounter
+
             self._counter = KeyCounter(self._model.path, self._model.schema, threads=1)
         for counted in self._counter.count(inputs):
             share = self._shares.setdefault((counted.input, counted.slot), SlotShare())
@@ -102,9 +117,11 @@ class UnknownKeyWatch:
             self._tell(counted, share.recent, has_risen)
 
     def _watch(self) -> None:
-        while True:
+        while not self._stop.is_set():
             try:
-                self.look(self._waiting.get())
+                self.look(self._waiting.get(timeout=POLL_SECONDS))
+            except queue.Empty:
+                continue
             except HugeCTR2ONNXError as error:
                 _logger.warning("%s: unknown keys are not counted: %s", self._model.name, error)
                 return

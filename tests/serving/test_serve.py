@@ -18,7 +18,7 @@ from hugectr2onnx.cli import main
 
 from .conftest import as_csr, as_hugectr
 
-pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
 pytestmark = pytest.mark.engines
@@ -283,3 +283,28 @@ def settled_metrics(server: Any, name: str, labels: str, value: float) -> dict[s
             break
         time.sleep(0.05)
     return found
+
+
+def test_bench_tells_a_servers_time_beside_the_sessions(server: Any, wdl: Any, run: Any) -> None:
+    address = f"{server.url}/v2/models/wdl"
+    flags = ["--batch", "1,64", "--clients", "1,2", "--seconds", "0.2", "--json"]
+    timings = json.loads(run("bench", address, wdl.onnx(), *flags).out)["timings"]
+    places = [(each["where"], each["batch"], each["clients"]) for each in timings]
+    assert places == [(w, b, c) for b in (1, 64) for w, c in (("session", 0), ("server", 1), ("server", 2))]
+    assert all(each["rate"] > 0 and 0 < each["p50"] <= each["p99"] and each["errors"] == 0 for each in timings)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("/v2/models/other", "does not describe a model"), ("/metrics", "is not the address of a model, such as http://")],
+)
+def test_bench_of_an_address_without_a_model(path: str, message: str, server: Any, run: Any) -> None:
+    result = run("bench", f"{server.url}{path}")
+    assert result.code == 3
+    assert message in result.err
+
+
+def test_bench_of_nobody(run: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert "does not describe a model" in run("bench", f"http://127.0.0.1:{port}/v2/models/wdl").err
