@@ -131,8 +131,10 @@ def _ask(
 ) -> ClientLog:
     log, connection = ClientLog(), target.connect()
     for turn in range(MAX_REQUESTS):
-        due = time.perf_counter() if rate is None else begin + (turn * clients + number) / rate
-        if due - begin >= seconds:
+        now = time.perf_counter()
+        due = now if rate is None else begin + (turn * clients + number) / rate
+        # A server that is slower than the rate does not make the measurement longer.
+        if max(due, now) - begin >= seconds:
             break
         time.sleep(max(0.0, due - time.perf_counter()))
         body, headers = requests[(turn + number) % len(requests)]
