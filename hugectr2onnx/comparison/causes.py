@@ -85,7 +85,7 @@ def _causes(departure: Departure) -> Iterator[tuple[str, str]]:
     yield from _of_hypotheses(departure)
     own = [each for each in departure.differences if not {*each.layers}.isdisjoint(departure.layers)]
     if own and isinstance(departure.other, FileSide):
-        yield from behind(departure.source, departure.differences, departure.outline)
+        yield from behind(departure.source, departure.differences, departure.outline, departure.layers)
     yield from refined(own, departure.outline)
     yield from _of_foreign_constants(departure)
     name = departure.tensor

@@ -75,14 +75,18 @@ class Suspect:
 
 
 def behind(
-    source: ModelSource, differences: Sequence[ConstantDifference], outline: Outline
+    source: ModelSource, differences: Sequence[ConstantDifference], outline: Outline, stretch: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """(layer, sentence) where a weight, or one of several, explains the constants that differ; nothing where none does."""
-    folded = [each for each in differences if len(each.layers) > 1 and each.expected.size]
+    """(layer, sentence) where a weight, or one of several, explains the constants that differ; nothing where none does.
+
+    `stretch` are the layers whose weights may be behind them, beside those that the file names.
+    """
+    own = {node.name for node in source.loaded.graph if isinstance(node.op, Const)}
+    folded = [each for each in differences if each.expected.size and (len(each.layers) > 1 or each.name not in own)]
     if not folded:
         return
     try:
-        suspects = list(_suspects(source, {each.name: each for each in differences if each.expected.size}))
+        suspects = list(_suspects(source, {each.name: each for each in differences if each.expected.size}, stretch))
     except HugeCTR2ONNXError:
         return
     known = {tensor.layer for tensor in outline.tensors}
@@ -107,9 +111,11 @@ def _sentence(suspects: Sequence[Suspect], folded: Sequence[ConstantDifference])
     return f"one of these differs, which are folded into {held}: {named}{more}"
 
 
-def _suspects(source: ModelSource, found: Mapping[str, ConstantDifference]) -> Iterator[Suspect]:
+def _suspects(
+    source: ModelSource, found: Mapping[str, ConstantDifference], stretch: Sequence[str]
+) -> Iterator[Suspect]:
     graph, options = source.loaded.graph, source.resolved.options
-    layers = {layer for each in found.values() for layer in each.layers}
+    layers = {*stretch, *(layer for each in found.values() for layer in each.layers)}
     base = _constants(graph, options, {})
     if not found.keys() <= base.keys():
         return  # onnxsim gave the constants other names

@@ -8,7 +8,7 @@ from hugectr2onnx.comparison.result import ModelComparison
 from hugectr2onnx.pages.shell import begins_as, page, scrolled
 
 MARK = "written by hugectr2onnx compare"
-STYLE = "td { white-space: nowrap; min-width: 0; }"
+STYLE = "td { white-space: nowrap; min-width: 0; } td:last-child { white-space: normal; min-width: 14rem; }"
 
 
 def is_page(start: bytes) -> bool:

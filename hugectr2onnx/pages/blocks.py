@@ -14,6 +14,8 @@ from typing import Any, Literal
 from hugectr2onnx.pages.numbers import number, size
 from hugectr2onnx.pages.shell import scrolled
 
+MAX_NARROW = 3
+"""Columns of a table that need not be as wide as the page: a number then stands near its name."""
 Cell = str | int | float | None
 Tone = Literal["", "good", "bad", "muted", "verdict good", "verdict bad"]
 
@@ -90,7 +92,8 @@ class TableBlock:
         largest = max((abs(value) for value in map(self._bar, self.rows) if value is not None), default=0.0)
         body = "".join(f"<tr>{self._row(row)}{self._drawn(row, largest)}</tr>" for row in self.rows)
         caption = f"<caption>{escape(self.caption)}</caption>"
-        return scrolled(self.caption, f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
+        table = f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        return scrolled(self.caption, table, narrow=len(self.columns) <= MAX_NARROW)
 
     def _cells(self, row: tuple[Cell, ...]) -> Iterator[tuple[Column, Cell]]:
         return zip(self.columns, row, strict=True)

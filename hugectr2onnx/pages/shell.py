@@ -18,6 +18,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 a { color: var(--link); } p { max-width: 60rem; }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; margin: .5rem 0; list-style: none; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0 1rem; }
+.narrow { max-width: 44rem; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 1px; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; overflow-wrap: normal; }
 caption { text-align: left; padding: .4rem .6rem; color: var(--muted); }
@@ -62,6 +63,7 @@ def begins_as(mark: str, start: bytes) -> bool:
     return start.startswith(_head(mark).encode())
 
 
-def scrolled(label: str, table: str) -> str:
-    """A table that scrolls by itself where it is wider than the page, by keyboard too."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{table}</div>'
+def scrolled(label: str, table: str, *, narrow: bool = False) -> str:
+    """A table that scrolls by itself where it is wider than the page, by keyboard too; `narrow`: one of few columns."""
+    kind = "scroll narrow" if narrow else "scroll"
+    return f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(label)}">{table}</div>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -122,13 +123,14 @@ def key_maps(summary: OnnxSummary) -> TableBlock | None:
 def sizes(summary: OnnxSummary) -> Section:
     """The files, and the largest constants."""
     files = [(summary.path, summary.bytes), *((each.path, each.found_bytes) for each in summary.data_files)]
+    named = tuple((os.path.basename(path), count) for path, count in files)
     largest = sorted(summary.tensors, key=lambda each: -each.bytes)[:LARGEST_TENSORS]
     operators = sorted(summary.operators.items(), key=lambda each: -each[1])
     return Section(
         "sizes",
         "Sizes",
         (
-            TableBlock("Files", (Column("file"), Column("bytes", "bytes")), tuple(files)),
+            TableBlock("Files", (Column("file"), Column("bytes", "bytes")), named),
             TableBlock(
                 f"The largest of {len(summary.tensors)} constants",
                 (Column("constant"), Column("type"), Column("bytes", "bytes")),
