@@ -85,7 +85,7 @@ def _write(name: str, folder: Path) -> Pages:
     file = folder / f"{name}.onnx"
     hugectr2onnx.compile(sample.graph, sample.weights, simplify=False).save(file)
     report = hugectr2onnx.write_report(
-        file, paths["report"], against=sample.graph, weights=sample.weights, batch=(1, 8), seconds=0.02
+        file, paths["report"], against=sample.graph, weights=sample.weights, batch=(4,), seconds=0.02
     )
     compared = hugectr2onnx.compare(sample.graph, file, weights=sample.weights)
     paths["comparison"].write_text(comparison_page(compared), encoding="utf-8")
