@@ -12,6 +12,7 @@ from hugectr2onnx.comparison.answers import run_file
 from hugectr2onnx.comparison.causes import Departure, explain
 from hugectr2onnx.comparison.constants import ConstantDifference, of_file, of_graphs
 from hugectr2onnx.comparison.feeds import _DRAWN_ROWS, choose_feeds
+from hugectr2onnx.comparison.folded_weights import behind
 from hugectr2onnx.comparison.fused_constants import refined
 from hugectr2onnx.comparison.fusion import is_other_tensor, part_inside_the_compiler
 from hugectr2onnx.comparison.measures import Measure
@@ -218,7 +219,7 @@ class _Job:
         outline, departing = pairing.outline, set(self._departing())
         tensor = next((each for each in outline.tensors if each.name in departing), None)
         if tensor is None:
-            return _unreached(pairing, differences)
+            return self._unreached(pairing, differences)
         layers = outline.stretch(tensor.layer, self.measures.keys())
         if not isinstance(self.reference, ModelSide) or self.kept is None or self.kept.expected is None:
             return FirstDifference(layers[-1] if layers else tensor.layer, tensor.name, None, layers)
@@ -245,21 +246,23 @@ class _Job:
             layer, cause = part_inside_the_compiler(departure) or (layer, cause)
         return FirstDifference(layer, tensor.name, cause, layers)
 
+    def _unreached(self, pairing: Pairing, differences: Sequence[ConstantDifference]) -> FirstDifference | None:
+        """Where every tensor agrees and a constant does not: no input reaches it."""
+        order = {tensor.layer: place for place, tensor in enumerate(pairing.outline.tensors)}
+        found = list(refined(differences, pairing.outline))
+        if isinstance(self.reference, ModelSide) and isinstance(self.other, FileSide):
+            found = list(behind(self.reference.source, differences, pairing.outline, ())) or found
+        for layer, text in sorted(found, key=lambda each: order.get(each[0], len(order))):
+            name = next(each.name for each in differences if each.name in text)
+            return FirstDifference(layer, name, f"{text}; no input of this comparison reaches it")
+        return None
+
     def _note_traits(self, departure: Departure) -> None:
         found, reference = departure.found[departure.tensor], departure.expected.reference[departure.tensor]
         count = departure.expected.batch
         if len(found) == count:
             wrong = (np.abs(found - reference) > departure.tolerances[departure.tensor]).reshape(count, -1).any(axis=1)
             self.notes += common_traits(departure.source.loaded.graph, departure.feeds, wrong)
-
-
-def _unreached(pairing: Pairing, differences: Sequence[ConstantDifference]) -> FirstDifference | None:
-    """Where every tensor agrees and a constant does not: no input reaches it."""
-    order = {tensor.layer: place for place, tensor in enumerate(pairing.outline.tensors)}
-    for layer, text in sorted(refined(differences, pairing.outline), key=lambda each: order.get(each[0], len(order))):
-        name = next(each.name for each in differences if each.name in text)
-        return FirstDifference(layer, name, f"{text}; no input of this comparison reaches it")
-    return None
 
 
 def _of_side(side: Side, feeds: Feeds, names: Mapping[str, str]) -> dict[str, Array]:

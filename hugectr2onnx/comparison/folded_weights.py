@@ -36,6 +36,7 @@ SCALE = 1e-2
 CLOSE = 1e-5
 MAX_NAMED = 4
 MAX_CHANGE = 1e3
+PLACES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,16 +195,15 @@ def _in_step(
     base: Mapping[str, Array],
     found: Mapping[str, ConstantDifference],
 ) -> str | None:
-    """The constant that has an element for each of the weight's: changing one element changes that one alone."""
+    """The constant that has an element for each of the weight's: changing some elements changes those alone."""
     array = np.asarray(node.op.array, np.float64)  # type: ignore[attr-defined]
     names = [name for name, each in found.items() if each.expected.size == array.size]
     if not names or not array.size:
         return None
-    alone = np.zeros(array.size)
-    alone[-1] = step.reshape(-1)[-1]
-    changed = _constants(graph, options, {node: array + alone.reshape(array.shape)})
-    last = np.arange(array.size) == array.size - 1
-    return next((name for name in names if np.array_equal(_moved(base[name], changed[name]).reshape(-1), last)), None)
+    # Gates of a GRU stand in another order there: places all over the weight have to be where they are here.
+    some = np.isin(np.arange(array.size), np.linspace(0, array.size - 1, PLACES).astype(int))
+    changed = _constants(graph, options, {node: array + (some * step.reshape(-1)).reshape(array.shape)})
+    return next((name for name in names if np.array_equal(_moved(base[name], changed[name]).reshape(-1), some)), None)
 
 
 def _solved(

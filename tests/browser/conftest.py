@@ -33,7 +33,7 @@ class Opened:
     messages: list[str]
     requests: list[str]
     broken_anchors: list[str]
-    values: list[float]
+    values: list[str]
     cells: list[list[str]]
     violations: list[str]
     too_wide: bool
@@ -108,7 +108,7 @@ def look(browser: Any, axe: str, pages: Callable[[str], Pages]) -> Callable[[str
 
 _ANCHORS = """() => [...document.querySelectorAll("a")].map(a => a.getAttribute("href"))
   .filter(href => !href.startsWith("#") || document.getElementById(href.slice(1)) === null)"""
-_VALUES = """() => [...document.querySelectorAll("[data-value]")].map(cell => JSON.parse(cell.dataset.value))"""
+_VALUES = """() => [...document.querySelectorAll("[data-value]")].map(cell => cell.dataset.value)"""
 _CELLS = (
     """() => [...document.querySelectorAll("tbody tr")].map(row => [...row.children].map(cell => cell.textContent))"""
 )
