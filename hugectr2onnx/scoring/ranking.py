@@ -1,8 +1,8 @@
 """Area under the ROC curve and average precision, exact, in one pass over any number of samples and in bounded memory.
 
-Both depend only on how many positives and negatives have each predicted value. Values are held as sorted runs: 2^21
+Both depend only on how many positives and negatives have each predicted value. Values are held as sorted runs: 2^20
 samples are sorted in memory, then go to a temporary file of 8 bytes a sample. At the end the runs are merged range by
-range, ranges being cut where all runs together have 2^21 samples, so that equal values stay together.
+range, ranges being cut where all runs together have 2^20 samples, so that equal values stay together.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 
-RUN_SAMPLES = 1 << 21
-"""Samples that are sorted in memory at a time (16 MB)."""
+RUN_SAMPLES = 1 << 20
+"""Samples that are sorted in memory at a time (8 MB)."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class RankingCounter:
             negative = counts - positive
             before_n = below_negative + np.cumsum(negative) - negative
             before_p = below_positive + np.cumsum(positive) - positive
-            # Python integers: 10^8 samples make 10^16 pairs, more than sums in float64 keep exactly.
-            twice_pairs += sum((positive * (2 * before_n + negative)).tolist())
+            # Integers: 10^8 samples make 10^16 pairs, more than float64 keeps exactly; int64 does up to 4 * 10^9 samples.
+            twice_pairs += int(np.sum(positive * (2 * before_n + negative)))
             true = self.positives - before_p
             false = self.negatives - before_n
             precision += float(np.sum(positive * (true / (true + false))))
