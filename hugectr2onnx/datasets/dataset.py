@@ -21,7 +21,7 @@ from hugectr2onnx.datasets.request_forms import as_fed
 from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.rows import Rows, in_batches, to_batch
 from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
-from hugectr2onnx.datasets.tabular import is_frame, open_arrow, open_csv, open_frame
+from hugectr2onnx.datasets.tabular import STREAM_MAGIC, csv_delimiter, is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
 
 T = TypeVar("T")
@@ -188,7 +188,7 @@ def format_of(files: DataFiles, schema: Schema, layout: RawFormat) -> DataFormat
         header = norm.read_header(start)
         if header and (header.dense_dim, header.slots) == (schema.dense_dim, schema.slots):
             return "norm"
-    if _is_csv(start):
+    if csv_delimiter(start):
         return "csv"
     if _fits_raw(path, schema, layout):
         return "raw"
@@ -201,15 +201,12 @@ def format_of(files: DataFiles, schema: Schema, layout: RawFormat) -> DataFormat
     )
 
 
-_MAGIC: tuple[tuple[bytes, DataFormat], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "npz"))
-
-
-def _is_csv(start: bytes) -> bool:
-    line = start.split(b"\n", 1)[0]
-    try:
-        return b"\0" not in start and b"," in line and line.decode().isprintable()
-    except UnicodeDecodeError:
-        return False
+_MAGIC: tuple[tuple[bytes, DataFormat], ...] = (
+    (b"PAR1", "parquet"),
+    (b"ARROW1", "arrow"),
+    (STREAM_MAGIC, "arrow"),
+    (b"PK\x03\x04", "npz"),
+)
 
 
 def _fits_raw(path: Path, schema: Schema, layout: RawFormat) -> bool:

@@ -142,14 +142,19 @@ class Divisible(Protocol):
 
 
 D = TypeVar("D", bound=Divisible)
+T = TypeVar("T")
 
 
 def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iterator[D]:
-    """The same samples in pieces of `size`, the last one smaller; at most `limit` samples."""
+    """The same samples in pieces of `size`, the last one smaller; at most `limit` samples.
+
+    Where reading fails, the samples before come first.
+    """
     held: list[D] = []
     have = 0
     left = limit
-    for given in pieces:
+    failure: list[FeedError] = []
+    for given in up_to_damage(pieces, failure):
         piece = given
         if left is not None:
             piece = piece if len(piece) <= left else piece.part(0, left)
@@ -167,6 +172,16 @@ def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iter
             break
     if held:
         yield held[0] if len(held) == 1 else held[0].joined(held)
+    for error in failure:
+        raise error
+
+
+def up_to_damage(pieces: Iterable[T], failure: list[FeedError]) -> Iterator[T]:
+    """What comes before damage, whose error goes to `failure`: the caller may want to keep what it gives."""
+    try:
+        yield from pieces
+    except FeedError as error:
+        failure.append(error)
 
 
 def to_batch(rows: Rows, schema: Schema) -> RowBatch:

@@ -8,11 +8,16 @@ from typing import Any
 
 from hugectr2onnx.datasets.arrow_columns import pyarrow
 from hugectr2onnx.datasets.columns import Columns
+from hugectr2onnx.datasets.files import head
 from hugectr2onnx.datasets.parquet import Pieces, Table, TableSource, table_source
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 
 CSV_BLOCK_BYTES = 4 << 20
+DELIMITERS = ",\t;|"
+STREAM_MAGIC = b"\xff\xff\xff\xff"
+"""What an Arrow stream begins with; a file begins with ARROW1."""
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def open_csv(paths: Sequence[Path], schema: Schema, columns: Columns | None) -> TableSource:
@@ -51,15 +56,28 @@ def _as_arrow(frame: Any) -> Any:
         raise FeedError(f"the {type(frame).__name__} is not a table that Arrow can hold: {error}") from error
 
 
+def csv_delimiter(start: bytes) -> str | None:
+    """What stands between the names in the first line of a CSV file; None where its first bytes are no line of names."""
+    if b"\0" in start:
+        return None
+    try:
+        line = start.splitlines()[0].decode().removeprefix(BYTE_ORDER_MARK) if start else ""
+    except UnicodeDecodeError:
+        return None
+    found = max(DELIMITERS, key=line.count)
+    return found if found in line and line.replace("\t", " ").isprintable() else None
+
+
 def _csv_table(path: Path) -> Table:
     module = pyarrow()
     import pyarrow.csv as csv
 
+    parse = csv.ParseOptions(delimiter=csv_delimiter(head(path)) or ",")
+    reading = csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
+
     def opened(names: Sequence[str] | None = None) -> Any:
         convert = csv.ConvertOptions(include_columns=list(names) if names else None, column_types=_types)
-        return csv.open_csv(
-            path, csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False), convert_options=convert
-        )
+        return csv.open_csv(path, reading, parse, convert)
 
     _types: dict[str, Any] = {}
     try:
@@ -79,16 +97,30 @@ def _csv_table(path: Path) -> Table:
 
 def _arrow_table(path: Path) -> Table:
     module = pyarrow()
+    is_stream = head(path).startswith(STREAM_MAGIC)
     try:
-        with module.memory_map(str(path)) as file, module.ipc.open_file(file) as reader:
+        with module.OSFile(str(path)) as file, _arrow_reader(file, is_stream) as reader:
             schema = reader.schema
-            rows = sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
+            rows = None if is_stream else sum(piece.num_rows for piece in _record_batches(reader))
     except (module.ArrowException, OSError) as error:
         raise FeedError(f"{path}: is not a whole Arrow file: {str(error).splitlines()[0]}") from error
 
     def read(names: Sequence[str], size: int) -> Pieces:
-        with module.memory_map(str(path)) as file, module.ipc.open_file(file) as opened:
-            for index in range(opened.num_record_batches):
-                yield opened.get_batch(index).select(list(names))
+        with module.OSFile(str(path)) as file, _arrow_reader(file, is_stream) as opened:
+            for piece in _record_batches(opened):
+                yield piece.select(list(names))
 
     return Table(str(path), schema, rows, read)
+
+
+def _arrow_reader(file: Any, is_stream: bool) -> Any:
+    ipc = pyarrow().ipc
+    return ipc.open_stream(file) if is_stream else ipc.open_file(file)
+
+
+def _record_batches(reader: Any) -> Pieces:
+    """The record batches of a stream, which iterates, or of a file, which gives them by number."""
+    if hasattr(reader, "num_record_batches"):
+        yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
+    else:
+        yield from reader

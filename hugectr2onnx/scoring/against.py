@@ -16,6 +16,7 @@ from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL, load
 from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.scoring.differences import DifferenceCounter, Differences
 from hugectr2onnx.scoring.prediction_files import PREDICTION, prediction_names
 from hugectr2onnx.tables.npy_file import read_npy
 from hugectr2onnx.tables.regular_file import open_regular, read_regular
@@ -60,7 +61,9 @@ def _read(file: Path, magic: bytes, labels: Sequence[LabelColumns]) -> Array | d
             return load_arrays(str(file))
         if magic.startswith(b"\x93NUMPY"):
             return read_npy(file, FeedError, "the recorded predictions")
-        text = read_regular(file, FeedError, "numbers as text", max_bytes=MAX_TEXT_BYTES).decode("utf-8")
+        text = read_regular(file, FeedError, "numbers as text", max_bytes=MAX_TEXT_BYTES).decode("utf-8-sig")
+        if _has_names(text):
+            return _csv(file, labels)
         return np.asarray(text.replace(",", " ").split(), np.float32)
     except FeedError:
         raise
@@ -74,15 +77,44 @@ def _read(file: Path, magic: bytes, labels: Sequence[LabelColumns]) -> Array | d
 def _parquet(file: Path, labels: Sequence[LabelColumns]) -> dict[str, Array]:
     import pyarrow.parquet as pq
 
-    known = prediction_names([label.name for label in labels])
-    names = pq.read_schema(file).names
-    wanted = [name for name in names if name in known.values() or name in known]
-    if not any(name in known.values() for name in names) and len(wanted) == 0:
-        raise FeedError(f"{file}: has none of the columns {', '.join(known.values())}")
-    # Columns of predictions are preferred: the same file may hold the labels under the outputs' names.
-    chosen = [name for name in wanted if name in known.values()] or wanted
+    chosen = _chosen(file, pq.read_schema(file).names, labels)
     table = pq.read_table(file, columns=chosen)
     return {name: _column(table.column(name)) for name in chosen}
+
+
+def _has_names(text: str) -> bool:
+    """Whether the first line holds names, as that of a CSV file does, and not numbers."""
+    first = next(iter(text[:4096].replace(",", " ").splitlines()), "").split()
+    return any(not _is_number(word) for word in first)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _csv(file: Path, labels: Sequence[LabelColumns]) -> dict[str, Array]:
+    pyarrow()
+    from pyarrow import csv
+
+    table = csv.read_csv(file)
+    chosen = _chosen(file, table.column_names, labels)
+    return {name: _column(table.column(name)) for name in chosen}
+
+
+def _chosen(file: Path, names: Sequence[str], labels: Sequence[LabelColumns]) -> list[str]:
+    """The columns of predictions in a table; one column alone is one, whatever its name."""
+    known = prediction_names([label.name for label in labels])
+    wanted = [name for name in names if name in known.values() or name in known]
+    if not wanted and len(names) == len(labels) == 1:
+        return list(names)
+    if not wanted:
+        raise FeedError(f"{file}: has none of the columns {', '.join(known.values())}")
+    # Columns of predictions are preferred: the same file may hold the labels under the outputs' names.
+    return [name for name in wanted if name in known.values()] or wanted
 
 
 def _column(column: Any) -> Array:
@@ -151,6 +183,8 @@ class PredictionComparison:
     looks_like_half: bool
     worst: tuple[Row, ...]
     verdict: str
+    differences: tuple[Differences, ...] = ()
+    """By output: a histogram of the absolute differences, and pairs to plot."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -170,6 +204,7 @@ class Comparer:
     error_sum: float = 0.0
     difference_sum: float = 0.0
     _worst: list[tuple[float, int, str, float, float]] = field(default_factory=list)
+    _differences: dict[str, DifferenceCounter] = field(default_factory=dict)
 
     def add(self, predictions: Mapping[str, Array]) -> None:
         """One batch; samples behind the last recorded one are not compared."""
@@ -191,6 +226,7 @@ class Comparer:
         self.elements += error.size
         self.exceeding += int((error > allowed).sum())
         self.max_error = max(self.max_error, float(error.max(initial=0.0)))
+        self._differences.setdefault(name, DifferenceCounter(name)).add(found, wanted, error)
         finite = np.isfinite(difference)
         self.error_sum += float(error[finite].sum())
         self.difference_sum += float(difference[finite].sum())
@@ -229,6 +265,7 @@ class Comparer:
             half,
             worst,
             self._verdict(passed, half),
+            tuple(each.result() for each in self._differences.values()),
         )
 
     def _verdict(self, passed: bool, half: bool) -> str:

@@ -15,6 +15,7 @@ from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
 from hugectr2onnx.datasets.parquet import table_rows
 from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
 from hugectr2onnx.datasets.row_batch import RowBatch
+from hugectr2onnx.datasets.rows import up_to_damage
 from hugectr2onnx.datasets.schema import LabelColumns
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -193,7 +194,7 @@ class _LocalRun:
         _ = self.scorer.session
         failure: list[FeedError] = []
         with ThreadPoolExecutor(self.threads, "hugectr2onnx-scorer") as pool:
-            for number, batch in enumerate(_up_to_damage(self.dataset.batches(self.batch_size), failure)):
+            for number, batch in enumerate(up_to_damage(self.dataset.batches(self.batch_size), failure)):
                 if number == 0:
                     self.doubts.extend(check_keys(self.scorer.path, self.dataset.schema, batch.inputs, self.name))
                 waiting.append((batch, pool.submit(self.scorer, batch.inputs)))
@@ -211,14 +212,6 @@ class _LocalRun:
         if converted:
             listed = ", ".join(f"{name} ({kind})" for name, kind in list(converted.items())[:8])
             yield f"labels and dense values of other types were converted to float32: {listed}"
-
-
-def _up_to_damage(batches: Iterator[RowBatch], failure: list[FeedError]) -> Iterator[RowBatch]:
-    """The batches before damage, whose error goes to `failure`: the caller may want to keep what they give."""
-    try:
-        yield from batches
-    except FeedError as error:
-        failure.append(error)
 
 
 @dataclass(frozen=True)

@@ -286,6 +286,18 @@ class TestNorm:
         assert [[[k for k in slot if k >= 0] for slot in row] for row in found["keys"].tolist()] == keys
         assert found["dense"][:, 0].tolist() == list(range(500))
 
+    def test_samples_before_damage_come_although_they_fill_no_batch(self, tmp_path: Path) -> None:
+        written.norm_file(tmp_path / "a", *SAMPLES, sums=True)
+        written.norm_file(tmp_path / "b", *SAMPLES, sums=True)
+        damaged = bytearray((tmp_path / "b").read_bytes())
+        damaged[-2] ^= 1
+        (tmp_path / "b").write_bytes(damaged)
+        (tmp_path / "list.txt").write_text("2\na\nb\n")
+        seen = []
+        with pytest.raises(FeedError, match=r"b: the check sum of record 2 is wrong"):
+            seen.extend(len(inputs["dense"]) for inputs, _ in open_dataset(tmp_path / "list.txt", LISTS))
+        assert seen == [3]
+
     def test_the_vector_of_the_specification(self, tmp_path: Path) -> None:
         data = bytes.fromhex(
             "40000000" + "0100000000000000" * 4 + "0200000000000000" + "00" * 24 + "06"
@@ -400,6 +412,26 @@ class TestArraysAndTables:
     def test_inputs_that_differ_in_their_rows_are_refused(self) -> None:
         with pytest.raises(FeedError, match="dense has 3 rows and wide 2"):
             batches([{**self.arrays, "wide": self.arrays["wide"][:2]}], ONE_HOT)
+
+    @pytest.mark.parametrize(
+        ("lines", "mark", "delimiter"), [("\r\n", "", ","), ("\n", "\ufeff", ","), ("\n", "", "\t"), ("\n", "", ";")]
+    )
+    def test_csv_as_other_programs_write_it(self, lines: str, mark: str, delimiter: str, tmp_path: Path) -> None:
+        rows = ["label,I2,I1,C1,C2,C3", "1,0.5,2,10,20,30", "0,1.5,3,11,21,31", ""]
+        (tmp_path / "a.csv").write_bytes((mark + lines.join(rows)).replace(",", delimiter).encode())
+        found = joined(tmp_path / "a.csv", ONE_HOT)
+        assert found["dense"].tolist() == [[2, 0.5], [3, 1.5]]
+        assert found["deep"][:, :, 0].tolist() == [[20, 30], [21, 31]]
+
+    @pytest.mark.parametrize("is_stream", [False, True])
+    def test_arrow_files_and_streams(self, is_stream: bool, tmp_path: Path) -> None:
+        table = pa.table(one_hot_columns(50))
+        writer = pa.ipc.new_stream if is_stream else pa.ipc.new_file
+        with writer(tmp_path / "a.arrow", table.schema) as file:
+            file.write_table(table, max_chunksize=20)
+        dataset = open_dataset(tmp_path / "a.arrow", ONE_HOT)
+        assert (dataset.format, dataset.rows) == ("arrow", None if is_stream else 50)
+        np.testing.assert_array_equal(joined(tmp_path / "a.arrow", ONE_HOT)["wide"], joined(table, ONE_HOT)["wide"])
 
     def test_an_arrow_table(self) -> None:
         table = pa.table(

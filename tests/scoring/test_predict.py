@@ -133,7 +133,9 @@ class TestAgainst:
             wdl.onnx, wdl.data, slot_size_array=sizes(wdl), against=path, batch_size=300, **options
         ).comparison
 
-    @pytest.mark.parametrize("kind", ["flat.npy", "column.npy", "named.npz", "text.txt", "table.parquet"])
+    @pytest.mark.parametrize(
+        "kind", ["flat.npy", "column.npy", "named.npz", "text.txt", "table.parquet", "sole.parquet", "own.csv"]
+    )
     def test_every_form_of_a_recording(self, kind: str, wdl: Any, recorded: np.ndarray, tmp_path: Path) -> None:
         import pyarrow as pa
 
@@ -143,6 +145,8 @@ class TestAgainst:
             "column.npy": lambda: np.save(path, recorded[:, None]),
             "named.npz": lambda: np.savez(path, label=recorded),
             "text.txt": lambda: path.write_text("\n".join(map(repr, recorded.tolist()))),
+            "sole.parquet": lambda: pq.write_table(pa.table({"score": recorded}), path),
+            "own.csv": lambda: predict(wdl.onnx, wdl.data, path, slot_size_array=sizes(wdl)),
             "table.parquet": lambda: pq.write_table(pa.table({"prediction": recorded}), path),
         }[kind]()
         found = self.compare(wdl, path)
