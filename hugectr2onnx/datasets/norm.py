@@ -147,7 +147,8 @@ class _NormFile:
         left, carried, done = self.header.records, b"", 0
         self.file.seek(self.header.start)
         while left:
-            block = self.file.read(BLOCK_BYTES)
+            # More each time that a record does not end in what was read: it is looked through again.
+            block = self.file.read(max(BLOCK_BYTES, len(carried)))
             data = np.frombuffer(carried + block, np.uint8)
             found = self._one_key_each(data, left, done) or self._of_lists(data, left, done)
             if found is None and not block:

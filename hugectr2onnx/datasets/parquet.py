@@ -75,6 +75,8 @@ class TableSource:
                 raise FeedError(f"{table.where}: is damaged behind row {first}: {_first_line(error)}") from error
             except OSError as error:
                 raise FeedError(f"{table.where}: cannot be read behind row {first}: {_first_line(error)}") from error
+            if table.rows not in (None, first):
+                raise FeedError(f"{table.where}: holds {first} rows, and its footer states {table.rows}: it is damaged")
 
     def rows_of(self, piece: pa.RecordBatch, table: Table, first: int) -> Rows:
         """The samples of one record batch; `first` is the number of its first row, for messages."""
