@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks import serving_command as command  # type: ignore[no-redef]
     elif arguments.verb == "stores":
         from benchmarks import stores_command as command  # type: ignore[no-redef]
+    elif arguments.verb == "precision":
+        from benchmarks import precision_command as command  # type: ignore[no-redef]
+    elif arguments.verb == "quality":
+        from benchmarks import quality_command as command  # type: ignore[no-redef]
     elif arguments.verb == "redraw":
         from benchmarks import redraw as command  # type: ignore[no-redef]
     else:

@@ -9,7 +9,9 @@ from pathlib import Path
 from benchmarks import (
     convert_command,
     interfaces_command,
+    precision_command,
     predict_command,
+    quality_command,
     redraw,
     serving_command,
     stores_command,
@@ -40,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
         verbs.add_parser("serving", help="what a server adds, a long load, a restart after kill -9")
     )
     stores_command.add_arguments(verbs.add_parser("stores", help="a request with its rows in a store, and in one file"))
+    precision_command.add_arguments(
+        verbs.add_parser("precision", help="products in bytes against level 2, onnxruntime's quantizer and OpenVINO")
+    )
+    quality_command.add_arguments(
+        verbs.add_parser("quality", help="AUC, log-loss and calibration of trained models in smaller formats")
+    )
     redraw.add_arguments(verbs.add_parser("redraw", help="the plots of earlier measurements; nothing is measured"))
     return top
 

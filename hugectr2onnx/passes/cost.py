@@ -64,7 +64,7 @@ MULTIPLICATIONS_PER_HEAD = Threshold(
 MULTIPLICATIONS_PER_VALUE = Threshold(
     64, "further multiplications per value that need not move", "heads stacked as rows", "a product per head"
 )
-MIN_INT8_WEIGHTS = Threshold(65_536, "weights of a product", "a product of floats", "a product of bytes")
+MIN_INT8_WEIGHTS = Threshold(32_768, "weights of a product", "a product of floats", "a product of bytes")
 MIN_INT8_COLUMNS = Threshold(48, "columns of a product", "a product of floats", "a product of bytes")
 
 
