@@ -13,6 +13,7 @@ from hugectr2onnx.passes import cost
 FOLDER = Path(passes.__file__).parent
 NUMBER = re.compile(r"^([A-Z][A-Z_0-9]*)(?:: [^=]+)? = [\d.]", re.MULTILINE)
 LIMITS = {
+    "MAX_PIPELINE_ROUNDS",
     "MAX_ROUNDS",
     "MAX_DEPTH",
     "MAX_COMPARED_BYTES",
