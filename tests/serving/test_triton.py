@@ -135,7 +135,9 @@ def test_a_model_is_loaded_again_while_requests_run(triton: Triton, wdl: Any) ->
         for _ in range(2):
             control.load_model("padded")
         counts = [each.result() for each in running_clients]
-    assert min(counts) > 10
+    # One client may wait for a good part of the time while the interpreter of the new model starts.
+    assert min(counts) > 0
+    assert sum(counts) > 10
     control.close()
 
 
