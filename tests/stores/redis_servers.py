@@ -50,7 +50,7 @@ class Node:
     def start(self) -> None:
         program = redis_server()
         assert program is not None
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
                     "--appendonly", "yes", "--appendfsync", "always", *self.options]  # fmt: skip
         libraries = ":".join(map(str, Path(program).parents[1].glob("lib/*-linux-gnu")))
