@@ -14,10 +14,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hugectr2onnx.datasets import HugeCTRFormat
 from hugectr2onnx.datasets.dataset import Dataset, open_dataset
 from hugectr2onnx.latency import machine
 from hugectr2onnx.sample_models.catalog import SamplePaths
-from hugectr2onnx.sample_models.data_sets import WrittenFormat, write_data_set
+from hugectr2onnx.sample_models.data_sets import write_data_set
 from hugectr2onnx.scoring.predict import predict
 from hugectr2onnx.scoring.scorer import Scorer
 
@@ -95,7 +96,7 @@ def sample_hotness(sample: SamplePaths) -> Sequence[Sequence[int]]:
 
 def _written(sample: SamplePaths, folder: Path, format: str, rows: int) -> tuple[Path, dict[str, Any]]:
     """The training part of a data set of `rows` samples, and how it is read."""
-    kind: WrittenFormat = "norm" if format == "norm" else "raw" if format == "raw" else "parquet"
+    kind: HugeCTRFormat = "norm" if format == "norm" else "raw" if format == "raw" else "parquet"
     train, _ = write_data_set(sample, folder, rows=rows * 5 // 4, format=kind)
     if kind == "parquet":
         import pyarrow.parquet as pq

@@ -34,6 +34,7 @@ from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_opti
 from hugectr2onnx.frontend.weights.overflow import overflow_error
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile, source_files
+from hugectr2onnx.ir import tolerance
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.key_maps import Direct, LabelEncoded
 from hugectr2onnx.ir.ops.lookup import Lookup, table_label
@@ -163,7 +164,7 @@ class _Compilation:
             "hugectr2onnx.version": __version__,
             METADATA_KEY: self.resolved.changed(opt_level=level).to_metadata(),
             data_metadata.DATA_METADATA_KEY: data_metadata.to_metadata(loaded.clauses.data),
-            "hugectr2onnx.parity": f"passed: {parity.RULE}" if self.options.check else "not checked",
+            "hugectr2onnx.parity": f"passed: {tolerance.RULE}" if self.options.check else "not checked",
         }
 
 

@@ -29,6 +29,19 @@ def test_no_two_public_classes_share_a_name() -> None:
     assert repeated(places) == {}
 
 
+def test_no_two_public_constants_share_a_name() -> None:
+    """`RULES` are the rules of a pass, wherever it stands."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for module, tree in modules():
+        for node in tree.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            name = target.id if isinstance(target, ast.Name) else "_"
+            if name.isupper() and len(name) > 1 and name != "RULES" and not name.startswith("_"):
+                places[name].append(module)
+    assert len(places) > 200
+    assert repeated(places) == {}
+
+
 def test_no_text_constant_stands_in_two_modules() -> None:
     """Keys of metadata, suffixes and the like: two copies could drift apart."""
     places: dict[str, list[str]] = defaultdict(list)

@@ -38,7 +38,7 @@ _FLAG_GROUPS: Mapping[Group, tuple[str, str]] = {
 
 
 def add_flags(parser: argparse.ArgumentParser, *groups: Group, only: Collection[str] = ()) -> None:
-    """The flags of `compile`'s options, made from their descriptions; `only` some of a group, by the options' names."""
+    """Add the flags of `compile`'s options, made from their descriptions; `only` some of a group, by the options' names."""
     for group in groups:
         title, text = _FLAG_GROUPS[group]
         target = parser.add_argument_group(title, text or None)
@@ -59,13 +59,13 @@ def _add_flag(target: argparse._ArgumentGroup, name: str, flag: Flag, doc: str) 
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options that the command line sets, by name. Raises OptionError, and GraphJsonError for a file of JSON."""
+    """Return the options that the command line sets, by name. Raises OptionError, and GraphJsonError for a file of JSON."""
     given = {name: (d.flag, getattr(arguments, _destination(name), None)) for name, d in descriptions()}
     return {name: _value(name, flag, used) for name, (flag, used) in given.items() if flag and used is not None}
 
 
 def options_of(arguments: argparse.Namespace, start: Options | None = None) -> Options:
-    """The options: those of `start` (or the defaults), with what the command line sets in their place."""
+    """Return the options: those of `start` (or the defaults), with what the command line sets in their place."""
     return (start or Options()).changed(**given_options(arguments))
 
 
@@ -79,7 +79,7 @@ def add_replay(group: argparse._ActionsContainer) -> None:
 
 
 def replayed(manifest: str, model: str, given: Mapping[str, Any]) -> Options:
-    """The options of a model in a manifest, `FILE` or `FILE::MODEL`, with what the command line gives in their place."""
+    """Return the options of a model in a manifest, `FILE` or `FILE::MODEL`, with what the command line gives in their place."""
     file, separator, named = manifest.rpartition("::")
     if separator and not os.path.exists(manifest):
         return Options.from_manifest(file, named, **given)
@@ -87,7 +87,7 @@ def replayed(manifest: str, model: str, given: Mapping[str, Any]) -> Options:
 
 
 def texts_of_flags(arguments: argparse.Namespace) -> list[str]:
-    """The texts of flags that may each be the name of a file."""
+    """Return the texts of flags that may each be the name of a file."""
     texts = [getattr(arguments, _destination(name), None) for name, _ in descriptions()]
     return [text for text in texts if isinstance(text, str)]
 
@@ -119,7 +119,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def weights_of(arguments: argparse.Namespace) -> Weights | None:
-    """The weights that the arguments name; None where they name none. Raises UsageError and WeightsError."""
+    """Return the weights that the arguments name; None where they name none. Raises UsageError and WeightsError."""
     from hugectr2onnx.frontend.weights.snapshot import Weights, resolve
 
     single = [f"--{name}" for name in ("dense", "sparse", "ntp") if getattr(arguments, name)]
@@ -139,7 +139,7 @@ def weights_of(arguments: argparse.Namespace) -> Weights | None:
 
 
 def required_weights(arguments: argparse.Namespace) -> Weights:
-    """The weights, where a verb cannot do without."""
+    """Return the weights, where a verb cannot do without."""
     weights = weights_of(arguments)
     if weights is None:
         raise UsageError("give the weights: --weights FOLDER, or --dense FILE --sparse FOLDER... --ntp FILE")

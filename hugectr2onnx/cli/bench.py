@@ -10,11 +10,10 @@ from hugectr2onnx.cli.dataset_arguments import add_data_options, dataset_options
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
 from hugectr2onnx.cli.verify import tolerance
+from hugectr2onnx.errors import ParityError
 
 if TYPE_CHECKING:
     from hugectr2onnx.latency.result import Benchmark
-
-DIFFERS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +58,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def seconds(text: str) -> float:
-    """A time above 0 and below a day."""
+    """Return a time above 0 and below a day."""
     try:
         found = float(text)
     except ValueError:
@@ -95,15 +94,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     _show(output, result)
     if output.json:
         output.data(result.to_dict())
-    return 0 if result.same else DIFFERS
+    return 0 if result.same else ParityError.exit_code
 
 
 def _show(output: Output, result: Benchmark) -> None:
-    from hugectr2onnx.latency.result import NUMBERS
+    from hugectr2onnx.latency.result import NUMBER_COLUMNS
     from hugectr2onnx.pages.numbers import size
 
     output.title(f"latency on {result.inputs}")
-    output.table(result.columns, result.rows, right=NUMBERS)
+    output.table(result.columns, result.rows, right=NUMBER_COLUMNS)
     if len(result.files) > 1:
         output.title("files")
         rows = [

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def checked(arguments: argparse.Namespace) -> tuple[CheckReport, bool]:
-    """The report, and whether weights were given. Weights that cannot be found are one problem among the others."""
+    """Return the report, and whether weights were given. Weights that cannot be found are one problem among the others."""
     options = options_of(arguments)
     from hugectr2onnx.checking.dry_run import check
     from hugectr2onnx.checking.report import Problem

@@ -15,7 +15,7 @@ from hugectr2onnx.errors import ParityError
 if TYPE_CHECKING:
     from hugectr2onnx.comparison.result import ModelComparison
 
-NUMBERS = ("max error", "mean error", "relative", "cosine", "out", "NaN", "Inf")
+_NUMBERS = ("max error", "mean error", "relative", "cosine", "out", "NaN", "Inf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,10 +83,10 @@ def _check_place(place: Path, *, force: bool) -> None:
 
 
 def _show(output: Output, result: ModelComparison) -> None:
-    from hugectr2onnx.comparison.result import COLUMNS
+    from hugectr2onnx.comparison.result import TENSOR_COLUMNS
 
     output.title(f"tensors in the order of the layers, on {result.rows} samples ({result.feeds})")
-    output.table(COLUMNS, [each.cells for each in result.tensors], right=NUMBERS)
+    output.table(TENSOR_COLUMNS, [each.cells for each in result.tensors], right=_NUMBERS)
     for note in result.notes:
         output.say(note)
     if result.first is not None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hugectr2onnx.compiled_model import CompiledModel
     from hugectr2onnx.frontend.weights.snapshot import Weights
 
-MAX_SAMPLES = 100_000
+_MAX_SAMPLES = 100_000
 """Of a data set, unless told: enough for four digits of an AUC."""
 
 
@@ -139,7 +139,7 @@ def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, 
         from hugectr2onnx.quantization.metrics import UnopenedData
         from hugectr2onnx.quantization.search import compile_measured
 
-        reading = {"limit": arguments.limit or MAX_SAMPLES, "columns": arguments.columns}
+        reading = {"limit": arguments.limit or _MAX_SAMPLES, "columns": arguments.columns}
         return compile_measured(
             arguments.graph,
             weights,
@@ -164,7 +164,7 @@ def _require_room(arguments: argparse.Namespace, weights: Weights, options: Opti
 
 
 def _checked_places(arguments: argparse.Namespace, weights: Weights, options: Options) -> tuple[Path, Path | None]:
-    """Where model and report will come to stand. Found out before the work, not after: nothing of it is an input."""
+    """Tell where model and report will come to stand. Found out before the work, not after: nothing of it is an input."""
     from hugectr2onnx.backend.onnx.onnx_file import begins_as_own_model
     from hugectr2onnx.backend.saving.folder import tidy_folder
     from hugectr2onnx.backend.saving.overwrite_guard import may_be_written, refuse_foreign_file, refuse_sources
@@ -191,7 +191,7 @@ def _is_report(head: bytes) -> bool:
 
 
 def _read_files(arguments: argparse.Namespace, weights: Weights, options: Options) -> list[Path]:
-    """Every file that the arguments name, links followed."""
+    """Return every file that the arguments name, links followed."""
     from hugectr2onnx.frontend.weights.source_files import source_files
 
     sources = source_files(arguments.graph, weights, options.embedding_collection, options.keep_keys)

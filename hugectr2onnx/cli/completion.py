@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def script(template: str) -> str:
-    """A script that completes verbs, their flags, and what has a choice of values."""
+    """Return a script that completes verbs, their flags, and what has a choice of values."""
     from hugectr2onnx.cli import VERBS
     from hugectr2onnx.cli.parser import make_parser, verb_parsers
 
@@ -58,7 +58,7 @@ def _case(pattern: str, words: Iterable[str]) -> str:
 
 
 def _choices(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[tuple[str, list[str]]]:
-    """The values that may follow `VERB WORD`: flags with a choice, and the first word of some verbs."""
+    """Yield the values that may follow `VERB WORD`: flags with a choice, and the first word of some verbs."""
     from hugectr2onnx.cli.export import TARGETS
     from hugectr2onnx.sample_models import SAMPLES
 
@@ -74,7 +74,7 @@ def _choices(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[tuple[s
 
 
 def _flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """The flags of a verb, those of its targets among them: the word that completes them is the verb's."""
+    """Return the flags of a verb, those of its targets among them: the word that completes them is the verb's."""
     flags = dict(parser._option_string_actions)
     for action in parser._actions:
         for target in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():
@@ -83,7 +83,7 @@ def _flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
 
 
 def _values(action: argparse.Action) -> list[str]:
-    """The values of a flag: its choices, or those that its metavar lists as `{a,b}`."""
+    """Return the values of a flag: its choices, or those that its metavar lists as `{a,b}`."""
     if action.choices:
         return [str(choice) for choice in action.choices]
     name = action.metavar if isinstance(action.metavar, str) else ""

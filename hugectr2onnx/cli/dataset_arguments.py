@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
-    """How DATA is read."""
+    """Add the flags that say how DATA is read."""
     parser.add_argument("model", metavar="MODEL.onnx", help="the converted model")
     parser.add_argument(
         "data", metavar="DATA", help="a data file, folder, glob or file list: Parquet, Norm, Raw, npz, CSV or Arrow"
@@ -25,7 +25,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data_options(parser: argparse.ArgumentParser, format_flag: str = "--format") -> None:
-    """What a data set does not say itself, for verbs that name it by a flag too."""
+    """Add the flags for what a data set does not say itself, for verbs that name it by a flag too."""
     group = parser.add_argument_group("data", "what DATA does not say itself")
     group.add_argument(
         format_flag, dest="format", choices=DATA_FORMATS, help="read DATA so (default: found from its content)"
@@ -50,7 +50,7 @@ def add_data_options(parser: argparse.ArgumentParser, format_flag: str = "--form
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:
-    """How samples are scored."""
+    """Add the flags that say how samples are scored."""
     parser.add_argument("--batch-size", type=positive, default=8192, metavar="N", help="samples at once (default 8192)")
     parser.add_argument("--threads", type=positive, metavar="N", help="processor cores to use (default: all)")
     parser.add_argument(
@@ -86,7 +86,7 @@ def scored(arguments: argparse.Namespace, output: Output, **options: Any) -> Pre
 
 
 def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `open_dataset` is told. Raises UsageError for values that cannot be read."""
+    """Tell what `open_dataset` is told. Raises UsageError for values that cannot be read."""
     return {
         "format": arguments.format,
         "limit": arguments.limit,
@@ -101,7 +101,7 @@ def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 up."""
+    """Return a whole number from 1 up."""
     if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
     return int(text)

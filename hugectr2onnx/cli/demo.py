@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 @contextmanager
 def _workplace(folder: str | None) -> Iterator[Path]:
-    """A folder to work in: a temporary one, or one whose contents come to stand in `folder` in the end."""
+    """Make a folder to work in: a temporary one, or one whose contents come to stand in `folder` in the end."""
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="hugectr2onnx-demo-") as temporary:
             yield Path(temporary)
@@ -101,7 +101,7 @@ def _file(folder: Path, level: int) -> Path:
 
 
 def _measure(sample: SamplePaths, folder: Path, output: Output) -> dict[int, dict[int, float]]:
-    """Median milliseconds by level and batch, of the files as they were saved."""
+    """Return the median milliseconds by level and batch, of the files as they were saved."""
     from hugectr2onnx.backend.runtime import sessions
     from hugectr2onnx.cli.timing import medians
     from hugectr2onnx.sample_models import sample_feeds

@@ -27,7 +27,7 @@ _FLAGS_OF_ARGUMENTS = {
 
 
 def described(error: HugeCTR2ONNXError) -> str:
-    """The error's text, and a line with the flags of the options that it is about, unless the text has them."""
+    """Return the error's text, and a line with the flags of the options that it is about, unless the text has them."""
     text = error.describe(setting)
     flags = [flag for flag in (_flag(option) for option in error.options) if flag and flag.name not in text]
     return f"{text}\n  on the command line: {', '.join(flag.usage for flag in flags)}" if flags else text
@@ -46,7 +46,7 @@ def setting(given: Setting) -> str:
 
 
 def _texts(option: str, value: object) -> list[str]:
-    """What follows the flag, once for each of its uses."""
+    """Tell what follows the flag, once for each of its uses."""
     if option == "layer_attrs":
         return [f"'{json.dumps(value, default=lambda _: ELLIPSIS).replace(json.dumps(ELLIPSIS), '...')}'"]
     if isinstance(value, Mapping):

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def supported_layers() -> list[dict[str, str]]:
-    """Each layer type with the HugeCTR versions that write it and the first line of what it does."""
+    """Return each layer type with the HugeCTR versions that write it and the first line of what it does."""
     from hugectr2onnx.frontend.layers.layer import REGISTRY
 
     return [
@@ -39,7 +39,7 @@ def supported_layers() -> list[dict[str, str]]:
 
 
 def markdown_table(layers: list[dict[str, str]]) -> str:
-    """The table between the marks of the README."""
+    """Return the table between the marks of the README."""
     rows = [f"| {each['type']} | {each['versions']} | {each['what']} |" for each in layers]
     return "\n".join(["| type | versions | what it does at evaluation |", "| --- | --- | --- |", *rows])
 

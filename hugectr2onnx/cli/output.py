@@ -1,4 +1,4 @@
-"""Where everything goes: results to standard output, messages to standard error, progress to a terminal only."""
+"""Write results to standard output, messages to standard error, and progress to a terminal only."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ class Output:
     # The result, for a reader
 
     def say(self, text: str = "", style: str = "") -> None:
-        """A line of the result; nothing with `--json`."""
+        """Print a line of the result; nothing with `--json`."""
         if self._has_text:
             self._write_result(self._results.line(printable(text), style))
 
     def title(self, text: str) -> None:
-        """A heading, with an empty line before it where something stands before it."""
+        """Print a heading, after an empty line where something stands before it."""
         if self._has_written:
             self.say()
         self.say(text, "title")
 
     def table(self, columns: Sequence[str], rows: Rows, right: Sequence[str] = ()) -> None:
-        """Rows under column heads; the columns named in `right` are aligned so."""
+        """Print rows under column heads; the columns named in `right` are aligned so."""
         if not rows or not self._has_text:
             return
         cells = [[printable(cell(value), newline=" ") for value in row] for row in rows]
@@ -82,16 +82,16 @@ class Output:
     # Messages
 
     def warning(self, text: str) -> None:
-        """A warning, on standard error; with `--json` it is a part of the data."""
+        """Print a warning on standard error; with `--json` it is a part of the data."""
         if self._has_text:
             self._messages.write(self._messages.line(printable(f"warning: {text}"), "warning"))
 
     def problem(self, text: str) -> None:
-        """An error: shown with `--json` too."""
+        """Print an error on standard error, with `--json` too."""
         self._messages.write(self._messages.line(printable(text), "error"))
 
     def failure(self, error: HugeCTR2ONNXError) -> None:
-        """An error of the library: its message with the context; as data too, where data is expected."""
+        """Print an error of the library: its message with the context; as data too, where data is expected."""
         self.problem(f"error: {described(error)}")
         if self.json:
             self.data({"error": failure_data(error)})
@@ -102,7 +102,7 @@ class Output:
     # Data
 
     def data(self, value: Mapping[str, object]) -> None:
-        """One JSON document on standard output."""
+        """Print one JSON document on standard output."""
         self._write_result(json.dumps(plain(value), indent=2, ensure_ascii=True, allow_nan=False))
 
     def _write_result(self, text: str) -> None:
@@ -121,7 +121,7 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
-        """A callback for the stages of a compilation: a bar on a terminal, lines with `verbose`, None elsewhere."""
+        """Return a callback for the stages of a compilation: a bar on a terminal, lines with `verbose`, None elsewhere."""
         if self._is_verbose:
             yield self._log_stage(time.monotonic())
         elif not self._shows_progress:
@@ -142,7 +142,7 @@ class Output:
 
     @contextmanager
     def saving(self) -> Iterator[Saved | None]:
-        """A callback that shows bytes, bytes a second and the time left on a terminal, None elsewhere."""
+        """Yield a callback that shows bytes, bytes a second and the time left on a terminal, None elsewhere."""
         if not self._shows_progress:
             yield None
             return
@@ -151,7 +151,7 @@ class Output:
 
     @contextmanager
     def counting(self) -> Iterator[Counted | None]:
-        """A callback that shows rows, rows a second and the time left on a terminal, None elsewhere."""
+        """Yield a callback that shows rows, rows a second and the time left on a terminal, None elsewhere."""
         if not self._shows_progress:
             yield None
             return
@@ -186,7 +186,7 @@ class _Stream:
         return width_of_terminal() if self.is_terminal else None
 
     def line(self, text: str, style: str = "") -> str:
-        """Text wrapped between words where it is for a terminal, in the colour of a style."""
+        """Return text wrapped between words where it is for a terminal, in the colour of a style."""
         return self.styled(wrapped(text, self.width), style)
 
     def styled(self, text: str, style: str) -> str:
@@ -214,7 +214,7 @@ class _Stream:
 
 
 def failure_data(error: HugeCTR2ONNXError) -> dict[str, object]:
-    """An error as data."""
+    """Return an error as data."""
     return {"kind": type(error).__name__, "message": error.describe(), "exit_code": error.exit_code}
 
 

@@ -13,7 +13,7 @@ SAY_EVERY = 0.2
 
 
 class RowPace:
-    """How many rows are done, how fast, and how long the rest takes; said at most five times a second."""
+    """Shows how many rows are done, how fast, and how long the rest takes, at most five times a second."""
 
     def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
         self._show, self._clock = show, clock
@@ -33,7 +33,7 @@ class RowPace:
 
 
 class Pace:
-    """How fast bytes are written, said at most five times a second."""
+    """Shows how fast bytes are written, at most five times a second."""
 
     def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
         self._show, self._clock = show, clock

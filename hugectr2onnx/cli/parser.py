@@ -19,7 +19,7 @@ start with: hugectr2onnx demo
 
 
 def make_parser(verbs: Mapping[str, str], wanted: Iterable[str]) -> argparse.ArgumentParser:
-    """The parser; only the verbs that are wanted get their own arguments, and so their modules imported."""
+    """Return the parser; only the verbs that are wanted get their own arguments, and so their modules imported."""
     parser = Parser(
         prog="hugectr2onnx",
         description="Compile trained NVIDIA HugeCTR models to verified ONNX models.",
@@ -40,13 +40,13 @@ def make_parser(verbs: Mapping[str, str], wanted: Iterable[str]) -> argparse.Arg
 
 
 def verb_parsers(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    """The parsers of the verbs by name."""
+    """Return the parsers of the verbs by name."""
     (choices,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     return dict(choices.choices)
 
 
 def add_messages(parser: argparse.ArgumentParser, default: object = argparse.SUPPRESS) -> None:
-    """The flags that every verb has. A parser below a verb's own has no default: it would undo what the verb was given."""
+    """Add the flags that every verb has. A parser below a verb's own has no default: it would undo the verb's own."""
     group = parser.add_argument_group("messages")
     flags = {
         ("-q", "--quiet"): "only errors; the exit code says the rest",
@@ -95,6 +95,6 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as a question, or nothing."""
+    """Return the nearest known name as a question, or nothing."""
     near = get_close_matches(name, list(known), 1)
     return f"did you mean {near[0]}?" if near else ""

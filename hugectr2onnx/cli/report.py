@@ -9,16 +9,17 @@ from hugectr2onnx.cli.bench import numbers, seconds
 from hugectr2onnx.cli.dataset_arguments import add_data_options, dataset_options, names
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
-
-DIFFERS = 5
-FORMATS = ("html", "md", "json")
+from hugectr2onnx.errors import ParityError
+from hugectr2onnx.reporting import REPORT_FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s MODEL.onnx [--against GRAPH --weights FOLDER] [--data DATA] -o report.html [options]"
     parser.add_argument("model", metavar="MODEL.onnx", help="the ONNX file")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the report: .html, .md or .json")
-    parser.add_argument("--format", dest="report_format", choices=FORMATS, help="default: as the ending of FILE says")
+    parser.add_argument(
+        "--format", dest="report_format", choices=REPORT_FORMATS, help="default: as the ending of FILE says"
+    )
     parser.add_argument("--against", metavar="GRAPH", help="the graph JSON that it came from: proves the file again")
     parser.add_argument(
         "--data", metavar="DATA", help="a labelled data set, as predict reads it: metrics, and latency on it"
@@ -68,4 +69,4 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         )
     output.say(made.verdict, {True: "good", False: "error", None: ""}[made.passed])
     output.say(f"{len(made.sections)} sections -> {arguments.output}")
-    return DIFFERS if made.passed is False else 0
+    return ParityError.exit_code if made.passed is False else 0

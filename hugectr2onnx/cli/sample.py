@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from hugectr2onnx.cli.entry import UsageError
 from hugectr2onnx.cli.output import Output
+from hugectr2onnx.datasets import HUGECTR_FORMATS
 from hugectr2onnx.errors import OutputError
 
 if TYPE_CHECKING:
     from hugectr2onnx.sample_models.catalog import SamplePaths
 
-WRITTEN_FORMATS = ("parquet", "norm", "raw")
 DEFAULT_SAMPLES = 10_000
 
 
@@ -54,9 +54,9 @@ def positive(text: str) -> int:
 def formats(text: str) -> tuple[str, ...]:
     """`parquet,raw` as two formats of data sets."""
     chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    unknown = [each for each in chosen if each not in WRITTEN_FORMATS]
+    unknown = [each for each in chosen if each not in HUGECTR_FORMATS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no format {unknown[0]!r}; there are {', '.join(WRITTEN_FORMATS)}")
+        raise argparse.ArgumentTypeError(f"there is no format {unknown[0]!r}; there are {', '.join(HUGECTR_FORMATS)}")
     return chosen
 
 
@@ -80,14 +80,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _reading(place: Path, kind: str) -> str:
-    """The flags that reading a data set in a folder takes."""
+    """Return the flags that reading a data set in a folder takes."""
     sizes = place / "slot_size_array.json"
     offsets = f" --slot-size-array {sizes}" if sizes.exists() else ""
     return offsets + (" --float-dense --int64-keys" if kind == "raw" else "")
 
 
 def _table_rows(arguments: argparse.Namespace) -> int | None:
-    """Rows of every table: --table-rows, or --rows where there is no data set that it could mean."""
+    """Return rows of every table: --table-rows, or --rows where there is no data set that it could mean."""
     if arguments.dataset is None and arguments.rows is not None and arguments.table_rows is not None:
         raise UsageError("--rows and --table-rows are the same without --dataset; give one of them")
     rows: int | None = arguments.table_rows if arguments.dataset or arguments.table_rows else arguments.rows
@@ -95,7 +95,7 @@ def _table_rows(arguments: argparse.Namespace) -> int | None:
 
 
 def _write_data_sets(arguments: argparse.Namespace, sample: SamplePaths, folder: Path) -> dict[str, str]:
-    """The data set in each format that was asked for; returns the places in the folder with their formats."""
+    """Return the data set in each format that was asked for; returns the places in the folder with their formats."""
     chosen = arguments.dataset or ()
     if not chosen:
         return {}

@@ -41,12 +41,12 @@ def reserved_stdout() -> Iterator[TextIO]:
 
 
 def open_null() -> TextIO:
-    """A stream to nowhere. Python has None for a stream that was closed before it started."""
+    """Return a stream to nowhere. Python has None for a stream that was closed before it started."""
     return open(os.devnull, "w", encoding="utf-8")
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that moves its cursor."""
+    """Tell whether a stream is a terminal that moves its cursor."""
     try:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
     except (OSError, ValueError):
@@ -54,12 +54,12 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def wants_colour() -> bool:
-    """Whether the user has not switched colours off (no-color.org)."""
+    """Tell whether the user has not switched colours off (no-color.org)."""
     return not os.environ.get("NO_COLOR")
 
 
 def width_of_terminal() -> int:
-    """The columns of the terminal: those of COLUMNS where it is set, 80 where nobody knows."""
+    """Return the columns of the terminal: those of COLUMNS where it is set, 80 where nobody knows."""
     return shutil.get_terminal_size((80, 24)).columns
 
 

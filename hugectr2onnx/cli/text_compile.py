@@ -1,4 +1,4 @@
-"""What `hugectr2onnx compile` says when it is done."""
+"""Print what `hugectr2onnx compile` has done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None:
-    """The file, its interface, its tables, and how it was proven."""
+    """Print the file, its interface, its tables, and how it was proven."""
     report = compiled.report
     for warning in report.warnings:
         output.warning(warning)
@@ -41,7 +41,7 @@ def tell(output: Output, name: str, count: int, compiled: CompiledModel) -> None
 
 
 def show_runtimes(output: Output, runtimes: Iterable[RunsOn]) -> None:
-    """Which runtimes can take the file, and why another cannot."""
+    """Print which runtimes can take the file, and why another cannot."""
     for each in runtimes:
         between = " " if each.verdict == "yes, if" else "; "
         output.say(f"runs on {each.runtime}: {each.verdict}{between}{each.reason}")
@@ -64,7 +64,7 @@ def _parity(report: Report) -> str:
 
 
 def _compared(report: Report) -> Iterator[str]:
-    """What the comparison covers; nothing where there was none."""
+    """Tell what the comparison covers; nothing where there was none."""
     if report.parity is None:
         return
     elements = sum(each.elements for each in report.parity.outputs)
@@ -103,7 +103,7 @@ def _show_tables(output: Output, report: Report) -> None:
 
 
 def _show_products(output: Output, report: Report) -> None:
-    """How each product is computed; what that costs, and what this machine is fit for."""
+    """Print how each product is computed, what that costs, and what this machine is fit for."""
     if not report.products:
         return
     output.table(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_folder(output: Output, summary: FolderSummary) -> None:
-    """The graph JSONs and the snapshots, and the command that goes on from here."""
+    """Print the graph JSONs and the snapshots, and the command that goes on from here."""
     if summary.graphs:
         output.title("graphs")
         output.table(("graph JSON", "layers"), list(summary.graphs.items()), right=("layers",))
@@ -38,7 +38,7 @@ def show_folder(output: Output, summary: FolderSummary) -> None:
 
 
 def show_table(output: Output, summary: TableSummary) -> None:
-    """A table in two lines."""
+    """Print a table in two lines."""
     keys = "" if summary.smallest_key is None else f", keys {summary.smallest_key} to {summary.largest_key}"
     slots = ", a slot for each row (Localized)" if summary.has_slot_ids else ""
     width = summary.width or 0
@@ -47,7 +47,7 @@ def show_table(output: Output, summary: TableSummary) -> None:
 
 
 def show_dense(output: Output, summary: DenseSummary) -> None:
-    """A dense file in two lines."""
+    """Print a dense file in two lines."""
     span = "" if summary.smallest is None else f", from {summary.smallest:.6g} to {summary.largest:.6g}"
     output.say(f"{summary.path}: read as the weights of the dense layers", "good")
     output.say(f"  {summary.floats:,} float32 numbers ({size(summary.bytes)}){span}")

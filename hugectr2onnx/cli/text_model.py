@@ -13,7 +13,7 @@ from hugectr2onnx.pages.numbers import size
 
 
 def show_layers(output: Output, report: CheckReport) -> None:
-    """Every layer with its bytes in the dense file, expected and found."""
+    """Print every layer with its bytes in the dense file, expected and found."""
     if not report.layers:
         return
     output.title("layers")
@@ -36,7 +36,7 @@ def show_layers(output: Output, report: CheckReport) -> None:
 
 
 def show_weights(output: Output, report: CheckReport) -> None:
-    """Every layer with what goes in, what comes out and its weights."""
+    """Print every layer with what goes in, what comes out and its weights."""
     if not report.layers:
         return
     output.title("layers")
@@ -66,7 +66,7 @@ def show_interface(output: Output, report: CheckReport) -> None:
 
 
 def show_files(output: Output, report: CheckReport, has_weights: bool) -> None:
-    """The files that hold the weights, or that should."""
+    """Print the files that hold the weights, or that should."""
     if report.dense is None:
         return
     output.title("files" if has_weights else "files that the model needs")
@@ -117,7 +117,7 @@ def _contents(table: TableCheck) -> tuple[object, ...]:
 
 
 def show_forecast(output: Output, report: CheckReport) -> None:
-    """What compiling will take."""
+    """Print what compiling will take."""
     expected = report.forecast
     if expected is None:
         return
@@ -140,7 +140,7 @@ def show_forecast(output: Output, report: CheckReport) -> None:
 
 
 def show_verdict(output: Output, report: CheckReport, name: str, has_weights: bool) -> None:
-    """What is wrong, all of it, and what else the reader should know."""
+    """Print all that is wrong, and what else the reader should know."""
     output.say()
     show_notes(output, report)
     if report.ok:
@@ -157,7 +157,7 @@ def show_verdict(output: Output, report: CheckReport, name: str, has_weights: bo
 
 
 def show_notes(output: Output, report: CheckReport) -> None:
-    """What was recovered, and what the reader should know."""
+    """Print what was recovered, and what the reader should know."""
     for note in report.recovered:
         output.say(f"recovered: {note}")
     for warning in report.warnings:
@@ -165,7 +165,7 @@ def show_notes(output: Output, report: CheckReport) -> None:
 
 
 def total(report: CheckReport) -> str:
-    """The size of a model in a line."""
+    """Return the size of a model in a line."""
     dense = report.dense.expected_bytes if report.dense else 0
     tables = sum(table.expected_bytes or 0 for table in report.tables)
     rows = sum(table.rows or 0 for table in report.tables)

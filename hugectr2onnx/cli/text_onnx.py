@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show(output: Output, summary: OnnxSummary) -> None:
-    """The whole summary."""
+    """Print the whole summary."""
     output.title("interface")
     rows = [("input", each.name, each.type) for each in summary.inputs]
     rows += [("output", each.name, each.type) for each in summary.outputs]

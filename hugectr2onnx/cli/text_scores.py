@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def show_run(done: Predictions, output: Output) -> None:
-    """How many samples, how fast, and where the predictions are."""
+    """Print how many samples, how fast, and where the predictions are."""
     rate = f", {done.rows / done.seconds:,.0f} rows/s" if done.seconds else ""
     place = f" -> {done.path}" if done.path else ""
     output.say(f"{done.rows:,} rows in {duration(done.seconds)}{rate}{place}")
 
 
 def show_scores(scores: Mapping[str, Mapping[str, float]], output: Output) -> None:
-    """One line a label, one column a metric."""
+    """Print one line a label, one column a metric."""
     if scores:
         names = tuple(next(iter(scores.values())))
         rows = [(label, *(f"{values[name]:.6f}" for name in names)) for label, values in scores.items()]
@@ -30,7 +30,7 @@ def show_scores(scores: Mapping[str, Mapping[str, float]], output: Output) -> No
 
 
 def show_comparison(comparison: PredictionComparison, output: Output) -> None:
-    """The verdict, and the rows that differ most."""
+    """Print the verdict, and the rows that differ most."""
     output.title(f"against {comparison.path}, {comparison.rows:,} rows")
     output.say(comparison.verdict, "good" if comparison.passed else "error")
     if not comparison.passed:

@@ -11,7 +11,7 @@ Cells = Sequence[Sequence[str]]
 
 
 def printable(text: str, newline: str = "\n") -> str:
-    """Text without control characters: names come from files, and must not drive the terminal."""
+    """Return text without control characters: names come from files, and must not drive the terminal."""
     return "".join(
         newline if c == "\n" else c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )
@@ -25,14 +25,14 @@ def duration(seconds: float) -> str:
 
 
 def cell(value: object) -> str:
-    """One value: a dash where there is none, numbers in groups of three digits."""
+    """Return one value: a dash where there is none, numbers in groups of three digits."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def wrapped(text: str, width: int | None) -> str:
-    """Text with its lines broken between words; further lines of a paragraph stand two columns to the right of it."""
+    """Return text with its lines broken between words; further lines of a paragraph stand two columns to the right of it."""
     if width is None:
         return text
     return "\n".join(part for line in text.split("\n") for part in _wrapped_line(line, width))
@@ -46,7 +46,7 @@ def _wrapped_line(line: str, width: int) -> list[str]:
 
 
 def _broken(text: str, width: int, first: str = "", further: str = "") -> list[str]:
-    """The lines of a text, broken between words only: one that is longer than the width stands out."""
+    """Return the lines of a text, broken between words only: one that is longer than the width stands out."""
     return textwrap.wrap(
         text,
         width,
@@ -58,7 +58,7 @@ def _broken(text: str, width: int, first: str = "", further: str = "") -> list[s
 
 
 def table_lines(columns: Sequence[str], cells: Cells, right: Sequence[str], width: int | None) -> list[str]:
-    """A table in aligned columns: its head first, which may hold several lines, then a line for each row.
+    """Return a table in aligned columns: its head first, which may hold several lines, then a line for each row.
 
     Where a row is wider than `width`, cells are wrapped between words. Where even that is too wide, each row becomes a
     list of its values, one to a line.
@@ -72,7 +72,7 @@ def table_lines(columns: Sequence[str], cells: Cells, right: Sequence[str], widt
 
 
 def _fitting(columns: Sequence[Sequence[str]], width: int | None) -> list[int] | None:
-    """The width of each column; None where the longest words alone are too wide together."""
+    """Return the width of each column; None where the longest words alone are too wide together."""
     whole = [max(map(len, column)) for column in columns]
     if width is None:
         return whole
@@ -89,7 +89,7 @@ def _fitting(columns: Sequence[Sequence[str]], width: int | None) -> list[int] |
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int], to_the_right: Sequence[bool]) -> Iterator[str]:
-    """The lines of one row."""
+    """Yield the lines of one row."""
     parts = [_broken(text, max(width, 1)) for text, width in zip(row, widths, strict=True)]
     for number in range(max(map(len, parts))):
         texts = [part[number] if number < len(part) else "" for part in parts]
@@ -101,7 +101,7 @@ def _aligned(row: Sequence[str], widths: Sequence[int], to_the_right: Sequence[b
 
 
 def _as_lists(columns: Sequence[str], cells: Cells, width: int) -> list[str]:
-    """Each row as `name value` lines under its first value; the head stays empty."""
+    """Return each row as `name value` lines under its first value; the head stays empty."""
     longest = max(map(len, columns[1:]), default=0)
     return ["", *("\n".join(_as_list(columns, row, longest, width)) for row in cells)]
 

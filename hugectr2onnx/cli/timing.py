@@ -1,4 +1,4 @@
-"""How long models take, measured in turn so that a busy machine is equally unfair to all of them."""
+"""Measure how long models take, in turn, so that a busy machine is equally unfair to all of them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 
 K = TypeVar("K")
 
-SECONDS = 1.0
+_SECONDS = 1.0
 MOST_ROUNDS = 500
-WARM_UP = 5
+_WARM_UP = 5
 
 
 def medians(sessions: Mapping[K, Any], feeds: Mapping[str, Any]) -> dict[K, float]:
-    """The median seconds of a run of each session, over rounds in which each runs once, for about a second in all."""
+    """Return the median seconds of a run of each session, over rounds in which each runs once, for about a second in all."""
     taken: dict[K, list[float]] = {key: [] for key in sessions}
     for session in sessions.values():
-        for _ in range(WARM_UP):
+        for _ in range(_WARM_UP):
             session.run(None, feeds)
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + _SECONDS
     for _ in range(MOST_ROUNDS):
         for key, session in sessions.items():
             start = time.perf_counter()

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def tolerance(text: str) -> float:
-    """A number from 0 on."""
+    """Return a number from 0 on."""
     try:
         value = float(text)
     except ValueError:
@@ -136,7 +136,7 @@ def _show_comparisons(output: Output, head: str, rows: list[tuple[str, str, Any]
 
 
 def compared(result: Verification) -> Iterator[str]:
-    """What the proof covers, a line for each kind."""
+    """Tell what the proof covers, a line for each kind."""
     covered, identity = result.coverage, result.identity
     if identity is None:
         yield "tables: a sample of the rows (--quick)"

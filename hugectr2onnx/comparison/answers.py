@@ -1,4 +1,4 @@
-"""What each side gives for some inputs: all the tensors that were asked for."""
+"""Run each side on some inputs and collect the tensors that were asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hugectr2onnx.ir.types import Array
 
 
 def run_file(artifact: Artifact, feeds: Mapping[str, Array], names: Collection[str]) -> dict[str, Array]:
-    """Tensors of an ONNX file by name, whether or not they are outputs of it."""
+    """Return tensors of an ONNX file by name, whether or not they are outputs of it."""
     model = onnx.ModelProto()
     model.CopyFrom(artifact.skeleton)
     public = {value.name for value in model.graph.output}

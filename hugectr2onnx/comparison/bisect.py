@@ -104,7 +104,7 @@ class Bisection:
         return f"level {self.level}: {self.runs} runs of passes changed the graph, and none the result ({self.feeds})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the graphs, as JSON-ready data."""
+        """Return everything but the graphs, as JSON-ready data."""
         fault = self.fault
         found = None
         if fault is not None:
@@ -188,7 +188,7 @@ class Watch:
         self.before = graph.clone()
 
     def change(self, graph: Graph) -> OutputChange | None:
-        """The output that is furthest from what it was, beyond the tolerance."""
+        """Return the output that is furthest from what it was, beyond the tolerance."""
         worst: OutputChange | None = None
         for name, found in evaluate(graph, self.feeds).items():
             reference = self.expected.reference[name]
@@ -205,7 +205,7 @@ class Watch:
 
 
 def _narrowed(watch: Watch, level: int, error: PassError) -> Fault:
-    """The single fire of the pass that failed."""
+    """Return the single fire of the pass that failed."""
     before, feeds = watch.before, watch.feeds
     if not watch.failed:
         name = str(error).split(" failed:")[0].removeprefix("pass ")
@@ -232,7 +232,7 @@ def _narrowed(watch: Watch, level: int, error: PassError) -> Fault:
 
 
 def _fired(each: Pass, before: Graph, fires: int | None) -> tuple[Graph, Counter[str]]:
-    """A copy of the graph after the first fires of a pass (None: all of them)."""
+    """Return a copy of the graph after the first fires of a pass (None: all of them)."""
     copy = before.clone()
     copy.fires_left = fires
     counted = each(copy)
@@ -243,7 +243,7 @@ def _fired(each: Pass, before: Graph, fires: int | None) -> tuple[Graph, Counter
 def _written(
     graph: Any, weights: Any, options: Options, feeds: Mapping[str, Array], progress: Progress | None
 ) -> FirstDifference | None:
-    """The first layer at which the ONNX model departs from the graph."""
+    """Return the first layer at which the ONNX model departs from the graph."""
     try:
         compiled = compile(graph, weights, options=options.changed(check=False, dump=None, validate=False))
         result = compare(graph, compiled, weights=weights, data=feeds, options=options, quick=True, progress=progress)

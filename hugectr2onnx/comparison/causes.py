@@ -1,4 +1,4 @@
-"""Why a tensor departs, each likely cause tried: the one that gives what was found, with the layer that is at fault."""
+"""Try each likely cause of a departing tensor: the one that gives what was found is named, with the layer at fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hugectr2onnx.ir.expectation import Expectation
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.verification.causes import ModelSource, find_causes
-from hugectr2onnx.verification.mixed_precision import _HALF_MARGIN, evaluate_in_half
+from hugectr2onnx.verification.mixed_precision import HALF_MARGIN, evaluate_in_half
 from hugectr2onnx.verification.verify_file import stored_options
 
 MEANINGS = ("slot_size_array", "n_gpus", "default_embedding", "layer_attrs", "padding_key", "embedding", "keep_keys")
@@ -53,7 +53,7 @@ class Departure:
         return self.expected.feeds
 
     def explained_by(self, answer: Array) -> bool:
-        """Whether an answer is what was found."""
+        """Tell whether an answer is what was found."""
         found, tolerance = self.found[self.tensor], self.tolerances[self.tensor]
         if answer.shape != found.shape:
             return False
@@ -72,7 +72,7 @@ class Explanation:
 
 
 def explain(departure: Departure) -> Explanation:
-    """The first cause that explains what was found."""
+    """Return the first cause that explains what was found."""
     last = departure.layers[-1]
     for layer, text in _causes(departure):
         return Explanation(layer or last, text)
@@ -117,7 +117,7 @@ def _of_the_whole_model(departure: Departure) -> Iterator[tuple[str, str]]:
 
 
 def _with_target(departure: Departure) -> tuple[ModelSource, dict[str, Array]]:
-    """The source with the tensor among its outputs, and what was found of these."""
+    """Return the source with the tensor among its outputs, and what was found of these."""
     source, name = departure.source, departure.tensor
     usual = [output for output in source.loaded.graph.outputs if output in departure.found]
     try:
@@ -140,7 +140,7 @@ def _distance(a: Array, b: Array) -> float:
 
 
 def _of_options(departure: Departure) -> Iterator[tuple[str, str]]:
-    """The file was compiled with other options than those that the source is read with."""
+    """Yield the file was compiled with other options than those that the source is read with."""
     if not isinstance(departure.other, FileSide):
         return
     if not departure.other.is_ours:
@@ -194,7 +194,7 @@ def _of_foreign_constants(departure: Departure) -> Iterator[tuple[str, str]]:
 
 
 def _of_half_precision(departure: Departure) -> Iterator[tuple[str, str]]:
-    """Whether halves wherever HugeCTR stores one explain every tensor that departs."""
+    """Tell whether halves wherever HugeCTR stores one explain every tensor that departs."""
     if not isinstance(departure.other, Recording | FileSide):
         return
     loaded = departure.source.loaded
@@ -206,7 +206,7 @@ def _of_half_precision(departure: Departure) -> Iterator[tuple[str, str]]:
         noise = float(np.abs(half - reference).max(initial=0.0))
         with np.errstate(all="ignore"):
             error = np.abs(found - reference)
-        if not (error <= departure.tolerances[name] + _HALF_MARGIN * noise).all():
+        if not (error <= departure.tolerances[name] + HALF_MARGIN * noise).all():
             return
         worst = max(worst, noise)
     yield (

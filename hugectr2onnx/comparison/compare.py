@@ -11,7 +11,7 @@ import numpy as np
 from hugectr2onnx.comparison.answers import run_file
 from hugectr2onnx.comparison.causes import Departure, explain
 from hugectr2onnx.comparison.constants import ConstantDifference, of_file, of_graphs
-from hugectr2onnx.comparison.feeds import _DRAWN_ROWS, choose_feeds
+from hugectr2onnx.comparison.feeds import DRAWN_ROWS, choose_feeds
 from hugectr2onnx.comparison.folded_weights import behind
 from hugectr2onnx.comparison.fused_constants import refined
 from hugectr2onnx.comparison.fusion import is_other_tensor, part_inside_the_compiler
@@ -45,7 +45,7 @@ def compare(
     options: Options | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    rows: int = _DRAWN_ROWS,
+    rows: int = DRAWN_ROWS,
     seed: int = 0,
     quick: bool = False,
     progress: Progress | None = None,
@@ -74,7 +74,7 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """What both sides gave for some inputs, by the names of the reference."""
+    """The tensors that both sides gave for some inputs, by the names of the reference."""
 
     feeds: Feeds
     reference: Mapping[str, Array]
@@ -247,7 +247,7 @@ class _Job:
         return FirstDifference(layer, tensor.name, cause, layers)
 
     def _unreached(self, pairing: Pairing, differences: Sequence[ConstantDifference]) -> FirstDifference | None:
-        """Where every tensor agrees and a constant does not: no input reaches it."""
+        """Tell where every tensor agrees and a constant does not: no input reaches it."""
         order = {tensor.layer: place for place, tensor in enumerate(pairing.outline.tensors)}
         found = list(refined(differences, pairing.outline))
         if isinstance(self.reference, ModelSide) and isinstance(self.other, FileSide):
@@ -266,7 +266,7 @@ class _Job:
 
 
 def _of_side(side: Side, feeds: Feeds, names: Mapping[str, str]) -> dict[str, Array]:
-    """Tensors by the names of the reference; `names` gives those of the side."""
+    """Return tensors by the names of the reference; `names` gives those of the side."""
     if isinstance(side, FileSide):
         answers = run_file(side.artifact, feeds, sorted(set(names.values())))
     elif isinstance(side, Recording):
@@ -280,7 +280,7 @@ def _of_side(side: Side, feeds: Feeds, names: Mapping[str, str]) -> dict[str, Ar
 
 
 def _chosen(pairing: Pairing, wanted: Sequence[str] | None) -> Pairing:
-    """The pairing of the tensors that were asked for. Raises OptionError for a name that there is not."""
+    """Return the pairing of the tensors that were asked for. Raises OptionError for a name that there is not."""
     if wanted is None:
         return pairing
     known = {tensor.name for tensor in pairing.outline.tensors}

@@ -1,4 +1,4 @@
-"""Which weights differ, where and by how much: the constants of the reference against those of the other side."""
+"""Tell which weights differ, where and by how much: the constants of the reference against those of the other side."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ConstantDifference:
 
 
 def difference(name: str, layers: tuple[str, ...], expected: Array, found: Array) -> ConstantDifference | None:
-    """What differs between two arrays of one shape, beyond rounding."""
+    """Tell what differs between two arrays of one shape, beyond rounding."""
     a, b = np.atleast_1d(expected).astype(np.float64), np.atleast_1d(found).astype(np.float64)
     with np.errstate(all="ignore"):
         error = np.abs(a - b)
@@ -60,7 +60,7 @@ def _where(a: Array, b: Array, error: Array, wrong: Array) -> str:
 
 
 def _kind(name: str, layers: tuple[str, ...], a: Array, b: Array) -> str:
-    """How a sentence about the constant begins."""
+    """Tell how a sentence about the constant begins."""
     layer, _, weight = name.rpartition(".")
     if weight in _STATISTICS:
         return f"BatchNorm by other statistics: {name}"
@@ -128,7 +128,7 @@ def _read(chunk: Array) -> Array:
 
 
 def rows_text(table: str, keys: Array, total: int) -> str:
-    """A sentence about keys whose rows differ."""
+    """Return a sentence about keys whose rows differ."""
     listed = ", ".join(str(int(key)) for key in keys[:_MAX_SHOWN_KEYS]) + (
         ", ..." if len(keys) > _MAX_SHOWN_KEYS else ""
     )
@@ -162,7 +162,7 @@ def _of_artifacts(expected: Artifact, found: Artifact, tables: set[str]) -> Iter
 
 
 def layers_of_constants(graph: onnx.GraphProto) -> Mapping[str, tuple[str, ...]]:
-    """The layers of the nodes that read each constant."""
+    """Return the layers of the nodes that read each constant."""
     found: dict[str, dict[str, None]] = {}
     for node in graph.node:
         layers = [each for each in layer_of_node(node).split(", ") if each]
@@ -177,7 +177,7 @@ def layers_of_constants(graph: onnx.GraphProto) -> Mapping[str, tuple[str, ...]]
 def of_foreign_file(
     reference: Graph, layers: tuple[str, ...], file: Artifact, between: set[str]
 ) -> Iterator[ConstantDifference]:
-    """Weights of some layers against the constants that the file reads there, each with the one that is nearest to it."""
+    """Yield weights of some layers against the constants that the file reads there, each with the one that is nearest to it."""
     candidates = {}
     for tensor in file.skeleton.graph.initializer:
         if tensor.name in between and tensor.data_type == onnx.TensorProto.FLOAT:
@@ -201,7 +201,7 @@ def of_foreign_file(
 
 
 def _alike(array: Array, other: Array) -> Iterator[Array]:
-    """The other constant in the shape of this one, as it is and transposed."""
+    """Yield the other constant in the shape of this one, as it is and transposed."""
     if other.size != array.size:
         return
     yield other.reshape(array.shape)

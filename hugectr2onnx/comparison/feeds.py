@@ -21,7 +21,7 @@ from hugectr2onnx.ir.types import Array
 if TYPE_CHECKING:
     import onnx
 
-_DRAWN_ROWS = 64
+DRAWN_ROWS = 64
 """Samples of random inputs."""
 MAX_COMPARED_ROWS = 1024
 """Samples at once: the float64 values of all layers are in memory together."""
@@ -36,8 +36,8 @@ class Batches:
     batches: Iterable[Feeds]
 
 
-def choose_feeds(a: Side, b: Side, data: Any, rows: int = _DRAWN_ROWS, seed: int = 0) -> Batches:
-    """The inputs for both sides. Raises FeedError where a recording has none and none are given."""
+def choose_feeds(a: Side, b: Side, data: Any, rows: int = DRAWN_ROWS, seed: int = 0) -> Batches:
+    """Return the inputs for both sides. Raises FeedError where a recording has none and none are given."""
     sides = (a, b)
     if data is not None:
         return _given(sides, data)
@@ -55,7 +55,7 @@ def choose_feeds(a: Side, b: Side, data: Any, rows: int = _DRAWN_ROWS, seed: int
 
 
 def _inputs(sides: Sequence[Side]) -> dict[str, InputForm]:
-    """The inputs that a side needs; none where both are recordings."""
+    """Return the inputs that a side needs; none where both are recordings."""
     found: dict[str, InputForm] = {}
     for side in sides:
         if isinstance(side, ModelSide):
@@ -68,7 +68,7 @@ def _inputs(sides: Sequence[Side]) -> dict[str, InputForm]:
 
 
 def form_of(entry: onnx.ValueInfoProto) -> InputForm:
-    """What an input of a file takes."""
+    """Tell what an input of a file takes."""
     from onnx import helper
 
     tensor = entry.type.tensor_type
@@ -110,7 +110,7 @@ def _normalized(name: str, forms: Mapping[str, InputForm], arrays: Mapping[str, 
 
 
 def _pieces(feeds: Feeds, sides: Sequence[Side]) -> list[Feeds]:
-    """Batches that fit into memory; a recording was made of all samples at once."""
+    """Return batches that fit into memory; a recording was made of all samples at once."""
     lengths = {len(array) for array in feeds.values()}
     rows = max(lengths, default=0)
     if rows <= MAX_COMPARED_ROWS or len(lengths) > 1 or any(isinstance(side, Recording) for side in sides):
@@ -132,13 +132,13 @@ def _random(sides: Sequence[Side], rows: int, seed: int) -> Feeds:
 
 
 def random_feeds(graph: Graph, rows: int, seed: int = 0, *, only_known: bool = False) -> dict[str, Array]:
-    """Random inputs of a graph."""
+    """Return random inputs of a graph."""
     unit = smallest_batch(graph)
     return feeds_for(graph, unit * max(1, -(-rows // unit)), seed, only_known=only_known)
 
 
 def _as_wide(feeds: dict[str, Array], files: Sequence[FileSide]) -> dict[str, Array]:
-    """Keys in the width that a file fixes, cut or padded: ours take any, those of other converters the declared one."""
+    """Return keys in the width that a file fixes, cut or padded: ours take any, those of other converters the declared one."""
     for side in files:
         for entry in side.artifact.skeleton.graph.input:
             width = form_of(entry).shape[-1:]
@@ -150,7 +150,7 @@ def _as_wide(feeds: dict[str, Array], files: Sequence[FileSide]) -> dict[str, Ar
 
 
 def random_feeds_of_file(model: onnx.ModelProto, rows: int, seed: int = 0) -> dict[str, Array]:
-    """Random inputs of an ONNX file: normal numbers, and keys that its LabelEncoders know."""
+    """Return random inputs of an ONNX file: normal numbers, and keys that its LabelEncoders know."""
     generator = np.random.default_rng(seed)
     keys, constants = _known_keys(model), {tensor.name for tensor in model.graph.initializer}
     feeds = {}
@@ -178,7 +178,7 @@ def _known_keys(model: onnx.ModelProto) -> Array:
 
 
 def _fewest_rows(model: onnx.ModelProto) -> int:
-    """Rows that every table has: a key below finds one in each that is looked up directly."""
+    """Return rows that every table has: a key below finds one in each that is looked up directly."""
     rows = {tensor.name: int(tensor.dims[0]) for tensor in model.graph.initializer if len(tensor.dims) == 2}
     tables = [rows[node.input[0]] for node in model.graph.node if node.op_type == "Gather" and node.input[0] in rows]
     return min([*tables, DEFAULT_KEYS])

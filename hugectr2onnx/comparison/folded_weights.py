@@ -1,4 +1,4 @@
-"""Which weight is behind constants that hold several layers' weights: each is changed in the source and compiled again.
+"""Find the weight behind constants that hold several layers' weights: change each in the source and compile again.
 
 A weight can be at fault if changing it changes the constants that differ, no others, and every element that differs. Where a
 constant has an element for each of the weight's, the change itself is worked out, and believed if compiling with it gives what
@@ -31,7 +31,7 @@ from hugectr2onnx.verification.stored_table import tensor_of
 
 MAX_WEIGHTS = 32
 """Weights that are tried; each takes a run of the passes."""
-STEPS = 5
+_NEWTON_STEPS = 5
 SCALE = 1e-2
 CLOSE = 1e-5
 MAX_NAMED = 4
@@ -139,7 +139,7 @@ def _suspects(
 
 
 def _weights(graph: Graph, layers: set[str]) -> list[Node]:
-    """The dense weights of some layers, the smallest first: those are folded into others."""
+    """Return the dense weights of some layers, the smallest first: those are folded into others."""
     tables = {value.node for node in graph if isinstance(node.op, Lookup) for value in node.inputs[1:]}
     own = [
         node
@@ -154,7 +154,7 @@ def _weights(graph: Graph, layers: set[str]) -> list[Node]:
 
 
 def _constants(graph: Graph, options: Options, changes: Mapping[Node, Array]) -> dict[str, Array]:
-    """The float constants of the model that a graph with other weights is compiled to, by name."""
+    """Return the float constants of the model that a graph with other weights is compiled to, by name."""
     copy = graph.clone()
     copies = dict(zip(graph, copy, strict=True))
     for node, array in changes.items():
@@ -195,7 +195,7 @@ def _in_step(
     base: Mapping[str, Array],
     found: Mapping[str, ConstantDifference],
 ) -> str | None:
-    """The constant that has an element for each of the weight's: changing some elements changes those alone."""
+    """Return the constant that has an element for each of the weight's: changing some elements changes those alone."""
     array = np.asarray(node.op.array, np.float64)  # type: ignore[attr-defined]
     names = [name for name, each in found.items() if each.expected.size == array.size]
     if not names or not array.size:
@@ -215,11 +215,11 @@ def _solved(
     found: Mapping[str, ConstantDifference],
     name: str,
 ) -> Array | None:
-    """The change of a weight that gives what was found, by Newton's method element by element; None where there is none."""
+    """Return the change of a weight that gives what was found, by Newton's method element by element; or None."""
     array = np.asarray(node.op.array, np.float64)  # type: ignore[attr-defined]
     wanted, at, change = found[name].found.reshape(array.shape), base[name].reshape(array.shape), np.zeros(array.shape)
     whole = {**base, **{each: difference.found for each, difference in found.items()}}
-    for _ in range(STEPS):
+    for _ in range(_NEWTON_STEPS):
         after = _constants(graph, options, {node: array + change + step})[name].reshape(array.shape)
         away = np.abs(wanted - at) > RELATIVE * np.abs(wanted).max(initial=0.0)
         with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""Which of the layers that share a constant is at fault: folding BatchNorm into a product scales the product's columns."""
+"""Tell which of the layers that share a constant is at fault: folding BatchNorm into a product scales its columns."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def _column_factor(difference: ConstantDifference) -> str | None:
 
 
 def _with_weights(difference: ConstantDifference, types: dict[str, str]) -> str:
-    """The first layer that has weights at all."""
+    """Return the first layer that has weights at all."""
     plain = ("ReLU", "Sigmoid", "ELU", "Reshape", "Concat", "Slice", "Dropout", "Softmax", "Add")
     return next((layer for layer in difference.layers if types.get(layer) not in plain), difference.layers[0])

@@ -1,4 +1,4 @@
-"""What fusion does to a comparison: names that outlive their meaning, and layers that only compiling again can show."""
+"""Compare across fusion: names may outlive their meaning, and only compiling again can show some layers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Answers(Protocol):
 
 
 def is_other_tensor(reference: Side, other: Side, departing: Sequence[str], batch: Answers | None) -> dict[str, str]:
-    """Tensors that depart in the source compiled again too, though its outputs do not: a reason for each."""
+    """Return tensors that depart in the source compiled again too, though its outputs do not: a reason for each."""
     if not departing or not isinstance(other, FileSide):
         return {}
     if isinstance(reference, FileSide):

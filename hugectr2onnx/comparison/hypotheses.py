@@ -41,7 +41,7 @@ class Hypothesis:
     new: Callable[[Graph, Copied], Value]
 
     def answer(self, target: Value, feeds: Feeds) -> Array:
-        """The target's values in the changed copy."""
+        """Return the target's values in the changed copy."""
         graph = target.graph
         copy = graph.clone()
         copies = dict(zip(graph, copy, strict=True))
@@ -55,7 +55,7 @@ class Hypothesis:
 
 
 def hypotheses(graph: Graph, layers: Collection[str], feeds: Feeds) -> Iterator[Hypothesis]:
-    """Those about some layers, the simplest first."""
+    """Yield those about some layers, the simplest first."""
     nodes = list(graph)
     own = nodes_of(nodes, layers)
     for node in own:
@@ -71,7 +71,7 @@ def hypotheses(graph: Graph, layers: Collection[str], feeds: Feeds) -> Iterator[
 
 
 def layer_of(node: Node, layers: Collection[str]) -> str:
-    """The layer among some that a node came from."""
+    """Return the layer among some that a node came from."""
     return next((each for each in (*node.sources, node.name) if each in layers), node.name)
 
 
@@ -116,7 +116,7 @@ def _of_batch_norm(node: Node, layer: str, feeds: Feeds) -> Iterator[Hypothesis]
 
 
 def _rebuilt(node: Node, layer: str, text: str, op: Op, constants: Mapping[int, Array]) -> Hypothesis:
-    """The node with another op, and with other constants in some of its slots."""
+    """Return the node with another op, and with other constants in some of its slots."""
 
     def build(graph: Graph, at: Copied) -> Value:
         new = {slot: graph.const(np.asarray(array, np.float32)) for slot, array in constants.items()}

@@ -28,7 +28,7 @@ class Measure:
     """a * b, a * a and b * b, of the finite elements."""
 
     def add(self, a: Array, b: Array, error: Array, tolerance: Array) -> None:
-        """One batch: both sides in one shape, with the error and the tolerance of each element."""
+        """Take in one batch: both sides in one shape, with the error and the tolerance of each element."""
         self.shape = a.shape
         self.elements += a.size
         self.exceeding += int(np.count_nonzero(error > tolerance))
@@ -47,7 +47,7 @@ class Measure:
         return self.exceeding > 0
 
     def row(self, tensor: NamedTensor) -> TensorComparison:
-        """The row of the table."""
+        """Return the row of the table."""
         verdict: Verdict = "differs" if self.differs else "same"
         relative = self.max_error / self.largest if self.largest else (0.0 if not self.max_error else math.inf)
         return TensorComparison(

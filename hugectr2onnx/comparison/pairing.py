@@ -1,4 +1,4 @@
-"""Which tensors of two sides are the same, by name, and why the others cannot be paired."""
+"""Pair the tensors of two sides by name, and say why the others cannot be paired."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def _with_model(reference: ModelSide, other: Side, available: Collection[str]) -
 
 
 def _copied(value: Value) -> Value:
-    """What a value is a copy of."""
+    """Tell what a value is a copy of."""
     while isinstance(value.op, Identity) or (isinstance(value.op, Slice) and value.type == value.inputs[0].type):
         value = value.inputs[0]
     return value
 
 
 def _only_outputs(reference: ModelSide, other: Side, names: Collection[str]) -> dict[str, str]:
-    """The one output of each side, whatever it is called."""
+    """Return the one output of each side, whatever it is called."""
     ours = list(reference.source.loaded.graph.outputs)
     if not isinstance(other, FileSide) or len(ours) != 1 or len(other.outputs) != 1 or ours[0] in names:
         return {}
@@ -85,7 +85,7 @@ def _reason(tensor: NamedTensor, other: Side) -> str:
 
 
 def _holding(layer: str, file: FileSide) -> Iterable[str]:
-    """The tensors of nodes that hold a layer."""
+    """Yield the tensors of nodes that hold a layer."""
     for node in file.artifact.skeleton.graph.node:
         if layer in layer_of_node(node).split(", "):
             yield from (name for name in node.output if "/" not in name)

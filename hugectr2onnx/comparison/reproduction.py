@@ -23,7 +23,7 @@ from hugectr2onnx.ir.types import Array
 MAX_REPRODUCTION_BYTES = 1 << 20
 KEPT = 4096
 """Elements of a constant up to which it is written as it is, unless names and weights are to go."""
-OPSET = 17
+_OPSET = 17
 SURVIVES = 0.1
 """Of the difference must be left where weights are replaced."""
 _SCRIPT = '''"""{title}
@@ -57,7 +57,7 @@ sys.exit(int(difference > {threshold!r}))
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What was written: the files' bytes in all, and whether weights and names could be replaced."""
+    """The reproduction that was written: its bytes in all, and whether weights and names could be replaced."""
 
     folder: str
     bytes: int
@@ -114,7 +114,7 @@ class _Pair:
             return float(np.nan_to_num(np.abs(expected - found), nan=np.inf).max(initial=0.0))
 
     def renamed(self) -> _Pair:
-        """The same with inputs x0, x1, ..., the output y and no other name."""
+        """Return the same with inputs x0, x1, ..., the output y and no other name."""
         names = {value.node.name: f"x{number}" for number, value in enumerate(self.before.inputs)}
         before, after = (_copied(side, names, "y") for side in (self.before, self.after))
         return _Pair(before, after, {names[name]: array for name, array in self.feeds.items() if name in names})
@@ -124,7 +124,7 @@ class _Pair:
 
 
 def _cut(fault: Fault) -> _Pair:
-    """The graphs from the last values that they have in common to the first that differs."""
+    """Return the graphs from the last values that they have in common to the first that differs."""
     before, after = fault.before, fault.after
     ours, theirs = _evaluated(before, fault.feeds), _evaluated(after, fault.feeds)
     common = {name for name in ours.keys() & theirs.keys() if _alike(ours[name], theirs[name])}
@@ -144,7 +144,7 @@ def _cut(fault: Fault) -> _Pair:
 
 
 def _evaluated(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, tuple[Value, Array]]:
-    """The values of named nodes of one result, operands before users."""
+    """Return the values of named nodes of one result, operands before users."""
     nodes = [n for n in graph if n.name and len(n.types) == 1 and not isinstance(n.op, Outputs | Const)]
     seen: dict[str, Value] = {}
     for node in nodes:
@@ -162,7 +162,7 @@ def _alike(a: tuple[Value, Array], b: tuple[Value, Array]) -> bool:
 
 
 def _part(end: Value, inputs: Mapping[str, object], output: str) -> set[str]:
-    """The inputs that a value is made of."""
+    """Return the inputs that a value is made of."""
     found: set[str] = set()
     stack, met = [end], set[Value]()
     while stack:
@@ -202,7 +202,7 @@ def _part_graph(end: Value, inputs: Mapping[str, tuple[Value, Array]], used: lis
 
 
 def _copied(graph: Graph, names: Mapping[str, str], output: str) -> Graph:
-    """A copy without names."""
+    """Return a copy without names."""
     copy = Graph("reproduction")
     copies: dict[Value, Value] = {}
     for node in graph:
@@ -217,7 +217,7 @@ def _copied(graph: Graph, names: Mapping[str, str], output: str) -> Graph:
 
 
 def _with_random_weights(pair: _Pair, kept: int) -> _Pair:
-    """Constants of more than `kept` elements replaced: the same ones by the same numbers on both sides."""
+    """Return constants of more than `kept` elements replaced: the same ones by the same numbers on both sides."""
     made: dict[bytes, Array] = {}
 
     def other(array: Array) -> Array:
@@ -246,7 +246,7 @@ def _files(fault: Fault, pair: _Pair, anonymize: bool) -> Iterator[tuple[str, by
     expected, found = pair.answers
     for name, graph in (("before", pair.before), ("after", pair.after)):
         yield f"{name}.txt", f"{graph}\n".encode()
-        artifact = emitter.emit(graph, graph_name="reproduction", opset=OPSET, version="", metadata={})
+        artifact = emitter.emit(graph, graph_name="reproduction", opset=_OPSET, version="", metadata={})
         yield f"{name}.onnx", artifact.inline().SerializeToString(deterministic=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, expected=expected, found=found, **pair.feeds)  # type: ignore[arg-type]

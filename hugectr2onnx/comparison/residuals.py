@@ -1,4 +1,4 @@
-"""What the difference of one tensor itself says: which weight of a linear layer, which keys of a table, another scale."""
+"""Read the cause out of one tensor's difference: a weight of a linear layer, keys of a table, another scale."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _of_product(node: Node, layer: str, feeds: Feeds, residual: Array, tolerance
 
 
 def _one_weight(x: Array, residual: Array, tolerance: Array) -> tuple[int | None, float] | None:
-    """The row of the one weight, None for the bias, that explains the residual of a column, and by how much it differs."""
+    """Return the row of the weight (None: the bias) that explains a column's residual, and by how much it differs."""
     shift = float(residual.mean())
     if (np.abs(residual - shift) <= tolerance).all():
         return None, shift
@@ -98,7 +98,7 @@ def _of_scale(node: Node, reference: Array, found: Array, tolerance: Array) -> I
 
 
 def _of_keys(node: Node, feeds: Feeds, residual: Array, tolerance: Array) -> Iterator[str]:
-    """Keys in whose every slot the vectors differ."""
+    """Yield keys in whose every slot the vectors differ."""
     keys = evaluate_values(node.graph, [node.inputs[0]], feeds)[0]
     if residual.ndim != 3 or keys.ndim != 3 or residual.shape[:2] != keys.shape[:2]:
         return

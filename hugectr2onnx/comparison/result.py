@@ -7,7 +7,19 @@ from html import escape
 from typing import Any, Literal
 
 Verdict = Literal["same", "differs", "not compared"]
-COLUMNS = ("tensor", "layer", "shape", "max error", "mean error", "relative", "cosine", "out", "NaN", "Inf", "verdict")
+TENSOR_COLUMNS = (
+    "tensor",
+    "layer",
+    "shape",
+    "max error",
+    "mean error",
+    "relative",
+    "cosine",
+    "out",
+    "NaN",
+    "Inf",
+    "verdict",
+)
 """The heads of the table; `out` is the share of elements out of tolerance, `relative` the error by the largest number."""
 
 
@@ -35,7 +47,7 @@ class TensorComparison:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row of the table, under COLUMNS."""
+        """The row of the table, under TENSOR_COLUMNS."""
         numbers = (self.max_error, self.mean_error, self.relative_error)
         shown = ["-" if number is None else f"{number:.3g}" for number in numbers]
         cosine = "-" if self.cosine is None else f"{self.cosine:.6f}"
@@ -87,7 +99,7 @@ class ModelComparison:
         return f"{self.a} and {self.b}: {verdict}; {compared} of {len(self.tensors)} tensors compared on {self.rows} samples"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         plain = asdict(self)
         return {"passed": self.passed, **plain}
 
@@ -95,13 +107,13 @@ class ModelComparison:
         return self.head_html() + self.table_html() + self.notes_html()
 
     def head_html(self) -> str:
-        """The summary, and the first difference."""
+        """Return the summary, and the first difference."""
         found = f'<p class="bad"><strong>{escape(self.first.text)}</strong></p>' if self.first is not None else ""
         return f"<p>{escape(self.summary)}; inputs: {escape(self.feeds)}</p>{found}"
 
     def table_html(self) -> str:
-        """The table, a class for each verdict."""
-        head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+        """Return the table, a class for each verdict."""
+        head = "".join(f'<th scope="col">{name}</th>' for name in TENSOR_COLUMNS)
         rows = (
             f'<tr class="{each.verdict.replace(" ", "-")}">'
             + "".join(f"<td>{escape(cell)}</td>" for cell in each.cells)
@@ -111,5 +123,5 @@ class ModelComparison:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
     def notes_html(self) -> str:
-        """The notes, as a list."""
+        """Return the notes, as a list."""
         return "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in self.notes) + "</ul>" if self.notes else ""

@@ -118,7 +118,7 @@ def _arrays(given: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _folder(path: Path) -> dict[str, Array]:
-    """The arrays of `fc1.npy`, `relu1.npy`, ... by name. Raises FeedError."""
+    """Return the arrays of `fc1.npy`, `relu1.npy`, ... by name. Raises FeedError."""
     found = {}
     for file in sorted(path.glob("*.npy")):
         with open_regular(file, FeedError, "a recorded tensor") as opened:

@@ -43,11 +43,11 @@ class StructureDifference:
         return not self.changes
 
     def of(self, part: str) -> tuple[Change, ...]:
-        """The changes of one part."""
+        """Return the changes of one part."""
         return tuple(change for change in self.changes if change.part == part)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         return {"same": self.same, **asdict(self)}
 
     def _repr_html_(self) -> str:
@@ -60,7 +60,7 @@ class StructureDifference:
 
 
 def diff(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> StructureDifference:
-    """How two ONNX files differ: interface, operators, layers, weights, key maps, options and sizes.
+    """Tell how two ONNX files differ: interface, operators, layers, weights, key maps, options and sizes.
 
     Nothing is run and no data is needed. Weights are compared by name: type, shape, and contents bit for bit, which are read
     in pieces. Raises FeedError for a file that is not an ONNX file.
@@ -100,7 +100,7 @@ def _interface(summary: OnnxSummary) -> dict[str, str]:
 
 
 def _layers(artifact: Artifact) -> dict[str, str]:
-    """The operators that each layer, or group of fused layers, became."""
+    """Return the operators that each layer, or group of fused layers, became."""
     found: dict[str, list[str]] = {}
     for node in artifact.skeleton.graph.node:
         layers = layer_of_node(node)
@@ -110,7 +110,7 @@ def _layers(artifact: Artifact) -> dict[str, str]:
 
 
 def _weights(a: OnnxSummary, b: OnnxSummary, artifacts: tuple[Artifact, Artifact]) -> Iterator[Change]:
-    """Constants by name: those of other types and sizes, then those of other contents."""
+    """Yield constants by name: those of other types and sizes, then those of other contents."""
     types = [{tensor.name: tensor.type for tensor in summary.tensors} for summary in (a, b)]
     yield from _changes("weights", types[0], types[1])
     for name, type in types[0].items():
@@ -138,7 +138,7 @@ def _key_maps(summary: OnnxSummary) -> dict[str, str]:
 
 
 def _metadata(summary: OnnxSummary) -> dict[str, str]:
-    """The metadata, the options one by one."""
+    """Return the metadata, the options one by one."""
     found: dict[str, str] = {}
     for key, text in summary.metadata.items():
         name = key.removeprefix("hugectr2onnx.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NamedTensor:
-    """What a layer gives: `name` is its top, or the name of an output; `layer` the layer's first top."""
+    """A tensor that a layer gives: `name` is its top, or the name of an output; `layer` the layer's first top."""
 
     name: str
     layer: str
@@ -38,7 +38,7 @@ class Outline:
         return {tensor.name: tensor.layer for tensor in self.tensors}
 
     def stretch(self, layer: str, compared: Collection[str]) -> tuple[str, ...]:
-        """The layers that may be at fault for a layer's output: itself, and those before it that nobody looked into."""
+        """Return the layers that may be at fault for a layer's output: itself, and those before it that nobody looked into."""
         layer_of, found, stack = self.layer_of, {layer}, [layer]
         while stack:
             for name in self.bottoms.get(stack.pop(), ()):
@@ -54,7 +54,7 @@ class Outline:
 
 
 def values_of(loaded: Loaded) -> dict[str, Value]:
-    """The value of each tensor that HugeCTR names and of each output, inputs left out."""
+    """Return the value of each tensor that HugeCTR names and of each output, inputs left out."""
     graph = loaded.graph
     named = {node.name: node.results[0] for node in graph if node.name and node.types}
     values = {**loaded.values, **graph.outputs}
@@ -64,7 +64,7 @@ def values_of(loaded: Loaded) -> dict[str, Value]:
 
 
 def outline_of(loaded: Loaded) -> Outline:
-    """The tensors of a HugeCTR model: embeddings first, then layers as they stand in the JSON, each with its tops."""
+    """Return the tensors of a HugeCTR model: embeddings first, then layers as they stand in the JSON, each with its tops."""
     values = values_of(loaded)
     tensors = [NamedTensor(e.top, e.top, e.type) for e in loaded.clauses.embeddings if e.top in values]
     bottoms: dict[str, tuple[str, ...]] = {e.top: (e.bottom,) for e in loaded.clauses.embeddings}
@@ -86,14 +86,14 @@ def outline_of(loaded: Loaded) -> Outline:
 
 
 def _prediction(bottoms: Sequence[str], layer: str, loaded: Loaded) -> str | None:
-    """The output that a loss gives: named after its label, or a copy of it, or its own top."""
+    """Return the output that a loss gives: named after its label, or a copy of it, or its own top."""
     label = bottoms[1] if len(bottoms) > 1 else layer
     names = (loaded.clauses.label_of.get(label, label), label, layer)
     return next((name for name in names if name in loaded.graph.outputs), None)
 
 
 def nodes_of(nodes: Sequence[Node], layers: Collection[str]) -> list[Node]:
-    """The nodes that came from some layers."""
+    """Return the nodes that came from some layers."""
     return [node for node in nodes if not {*node.sources, node.name}.isdisjoint(layers)]
 
 
@@ -101,7 +101,7 @@ def nodes_of(nodes: Sequence[Node], layers: Collection[str]) -> list[Node]:
 
 
 def outline_of_file(graph: onnx.GraphProto, names: Collection[str]) -> Outline:
-    """Some tensors of an ONNX file in the order of its nodes; a layer is what the file says of a node, else its output."""
+    """Return tensors of an ONNX file in the order of its nodes; a layer is what the file says of a node, else its output."""
     makers = {output: node for node in graph.node for output in node.output if output}
     tensors = [
         NamedTensor(name, layer_of_node(makers[name]) or name, makers[name].op_type) for name in makers if name in names
@@ -113,12 +113,12 @@ def outline_of_file(graph: onnx.GraphProto, names: Collection[str]) -> Outline:
 
 
 def layer_of_node(node: onnx.NodeProto) -> str:
-    """The HugeCTR layers that a node holds, `fc1, relu1`; nothing in a file of another converter."""
+    """Return the HugeCTR layers that a node holds, `fc1, relu1`; nothing in a file of another converter."""
     return ", ".join(layers_of(node))
 
 
 def _nearest(name: str, makers: Mapping[str, onnx.NodeProto], names: Collection[str]) -> tuple[str, ...]:
-    """The named tensors that a tensor is made of, with nothing named in between."""
+    """Return the named tensors that a tensor is made of, with nothing named in between."""
     found: dict[str, None] = {}
     stack, seen = list(makers[name].input), set[str]()
     while stack:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pyarrow() -> Any:
-    """The pyarrow module. Raises UnsupportedError where it is not installed."""
+    """Return the pyarrow module. Raises UnsupportedError where it is not installed."""
     try:
         import pyarrow as module
     except ImportError:
@@ -84,7 +84,7 @@ class PieceReader:
         return out
 
     def keys(self, names: Sequence[str]) -> Keys:
-        """The columns where each holds one key a row, else the lists of each slot."""
+        """Return the columns where each holds one key a row, else the lists of each slot."""
         arrays = [self._whole(name) for name in names]
         if not arrays or any(self.kinds.is_list(name) for name in names):
             return tuple(self._lists(name, array) for name, array in zip(names, arrays, strict=True))
@@ -127,7 +127,7 @@ class PieceReader:
         return numbers
 
     def _whole(self, name: str) -> Any:
-        """A column; FeedError where it has a null."""
+        """Return a column; FeedError where it has a null."""
         array = self.columns[name]
         if array.null_count:
             row = self.first + int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
@@ -146,7 +146,7 @@ class PieceReader:
 
 
 def _signed(values: Array) -> Array:
-    """Keys as numbers of at most 64 bits with a sign: uint64 by its bits, as HugeCTR's own files hold them."""
+    """Return keys as numbers of at most 64 bits with a sign: uint64 by its bits, as HugeCTR's own files hold them."""
     return values.view(np.int64) if values.dtype == np.uint64 else values
 
 

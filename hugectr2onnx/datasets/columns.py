@@ -1,4 +1,4 @@
-"""Which columns of a table are labels, dense values and keys: by `_metadata.json`, by the caller's word, or by their names."""
+"""Assign the columns of a table to labels, dense values and keys: by `_metadata.json`, the caller's word, or their names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def parse_columns(text: str) -> Columns:
 
 
 def columns_of(given: str | Columns | Mapping[str, Sequence[str]]) -> Columns:
-    """Columns from text, or from a mapping with the keys labels, dense, keys and ids."""
+    """Return columns from text, or from a mapping with the keys labels, dense, keys and ids."""
     if isinstance(given, Columns):
         return given
     if isinstance(given, str):
@@ -68,7 +68,7 @@ def _expanded(name: str) -> Iterator[str]:
 
 
 def by_name(names: Sequence[str], kinds: Mapping[str, str], schema: Schema) -> Columns:
-    """The columns of a table without `_metadata.json`.
+    """Return the columns of a table without `_metadata.json`.
 
     Names are tried first: labels by the names of the model's outputs or `label...`, dense values `I1, I2, ...`, keys
     `C1, C2, ...`. Then types: float columns are labels and dense values in the order of the table, integer columns are
@@ -109,7 +109,7 @@ def _by_kinds(names: Sequence[str], kinds: Mapping[str, str], schema: Schema) ->
 
 
 def _labels(names: Sequence[str], schema: Schema) -> tuple[str, ...]:
-    """Columns named as the model's outputs, or `label`, `label0`, ...; none where their number is another."""
+    """Return columns named as the model's outputs, or `label`, `label0`, ...; none where their number is another."""
     own = tuple(label.name for label in schema.labels if label.name in names)
     if len(own) == len(schema.labels) and all(label.columns == 1 for label in schema.labels):
         return own

@@ -31,7 +31,7 @@ BATCHES_AHEAD = 3
 
 
 class Source(Protocol):
-    """Where samples come from. `rows` is None where only reading tells."""
+    """A source of samples. `rows` is None where only reading tells."""
 
     @property
     def rows(self) -> int | None: ...
@@ -64,7 +64,7 @@ class Dataset:
         return min(known, self.limit)
 
     def __len__(self) -> int:
-        """The number of samples. Raises TypeError where only reading tells."""
+        """Return the number of samples. Raises TypeError where only reading tells."""
         if self.rows is None:
             raise TypeError(f"the number of samples of {self.name} is not known before it is read")
         return self.rows
@@ -74,7 +74,7 @@ class Dataset:
             yield batch.inputs, batch.labels
 
     def batches(self, batch_size: int | None = None) -> Iterator[RowBatch]:
-        """The batches, read in a thread beside the caller; the last one may be smaller.
+        """Return the batches, read in a thread beside the caller; the last one may be smaller.
 
         Raises FeedError where the data is damaged, after the batches before the damage.
         """
@@ -84,7 +84,7 @@ class Dataset:
         return self._assembled(_ahead(in_batches(self.source.pieces(size), size, self.limit)))
 
     def _assembled(self, pieces: Iterator[Rows | RowBatch]) -> Iterator[RowBatch]:
-        """The inputs of each batch, put together in the caller's thread while the next samples are decoded."""
+        """Yield the inputs of each batch, put together in the caller's thread while the next samples are decoded."""
         for piece in pieces:
             yield to_batch(piece, self.schema) if isinstance(piece, Rows) else as_fed(piece, self.schema)
 
@@ -176,7 +176,7 @@ def _require_columns(kind: str, schema: Schema) -> None:
 
 
 def format_of(files: DataFiles, schema: Schema, layout: RawFormat) -> DataFormat:
-    """The format of data files, from the content of the first. Raises FeedError where it fits none."""
+    """Return the format of data files, from the content of the first. Raises FeedError where it fits none."""
     path = files.paths[0]
     start = head(path)
     for magic, kind in _MAGIC:
@@ -216,7 +216,7 @@ def _fits_raw(path: Path, schema: Schema, layout: RawFormat) -> bool:
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:
-    """The same batches, read in a thread a few of them ahead of the caller."""
+    """Yield the same batches, read in a thread a few of them ahead of the caller."""
     ready: queue.Queue[Any] = queue.Queue(BATCHES_AHEAD)
     stopped = threading.Event()
 
@@ -250,6 +250,6 @@ def _ahead(batches: Iterator[T]) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class _Failed:
-    """What went wrong in the reading thread, raised where the batches are used."""
+    """An error of the reading thread, raised where the batches are used."""
 
     error: BaseException

@@ -28,7 +28,7 @@ class DataFiles:
 
 
 def find_files(data: str | os.PathLike[str]) -> DataFiles:
-    """The files that DATA names. Raises FeedError where there are none, and for a list that names a missing file."""
+    """Return the files that DATA names. Raises FeedError where there are none, and for a list that names a missing file."""
     name = os.fspath(data)
     if "\0" in name:
         raise FeedError(f"{name!r} is not the path of a data set")
@@ -54,12 +54,12 @@ def require_regular(path: Path) -> None:
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """A key that sorts 2.parquet before 10.parquet."""
+    """Return a key that sorts 2.parquet before 10.parquet."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in _NUMBERS.split(str(path)) if part]
 
 
 def is_file_list(path: Path) -> bool:
-    """Whether the first line is a count and the second is text that could be a path."""
+    """Tell whether the first line is a count and the second is text that could be a path."""
     lines = head(path).split(b"\n", 2)
     count = lines[0].strip()
     second = lines[1].strip() if len(lines) > 1 else b""
@@ -68,7 +68,7 @@ def is_file_list(path: Path) -> bool:
 
 
 def head(path: Path) -> bytes:
-    """The first bytes of a file. Raises FeedError for one that cannot be read."""
+    """Return the first bytes of a file. Raises FeedError for one that cannot be read."""
     with open_regular(path, FeedError, "a data file") as file:
         return file.read(_HEAD_BYTES)
 
@@ -82,7 +82,7 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _of_folder(folder: Path) -> DataFiles:
-    """The file list of a folder where it has exactly one, else its data files in natural order."""
+    """Return the file list of a folder where it has exactly one, else its data files in natural order."""
     entries = sorted((each for each in folder.iterdir() if each.is_file()), key=natural)
     lists = [each for each in entries if each.suffix == ".txt" and is_file_list(each)]
     if len(lists) == 1:
@@ -102,7 +102,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _of_list(path: Path) -> DataFiles:
-    """The files that a list names, absolute, or relative to the working folder or to the list."""
+    """Return the files that a list names, absolute, or relative to the working folder or to the list."""
     try:
         content = read_regular(path, FeedError, "a file list", max_bytes=MAX_LIST_BYTES)
         count, *lines = content.decode("utf-8").splitlines()
@@ -127,7 +127,7 @@ def _listed(name: str, path: Path) -> Path:
 
 
 def _places(name: str, path: Path) -> Iterator[Path]:
-    """The path as it stands, then below the folder of the list; last its bare name there, for a set that was moved."""
+    """Yield the path as it stands, then below the folder of the list; last its bare name there, for a set that was moved."""
     yield Path(name)
     if not os.path.isabs(name):
         yield path.parent / name

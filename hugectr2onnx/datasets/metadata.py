@@ -26,7 +26,7 @@ class Metadata:
     keys: tuple[tuple[str, int], ...]
 
     def columns(self, schema: Sequence[str]) -> Columns:
-        """The columns of a file whose Parquet schema has these names.
+        """Return the columns of a file whose Parquet schema has these names.
 
         HugeCTR goes by the index, not by the name, and sorts each group by it. Raises FeedError for an index that the
         file does not have.
@@ -60,7 +60,7 @@ class Metadata:
 
 
 def read_metadata(folder: Path) -> Metadata | None:
-    """The `_metadata.json` of a folder, None where there is none. Raises FeedError for one that cannot be read."""
+    """Return the `_metadata.json` of a folder, None where there is none. Raises FeedError for one that cannot be read."""
     path = folder / METADATA_NAME
     if not path.exists():
         return None

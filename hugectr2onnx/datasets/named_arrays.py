@@ -35,7 +35,7 @@ class ArraySource:
         return sum(self.counts)
 
     def pieces(self, size: int) -> Iterator[RowBatch]:
-        """The samples in order, `size` at a time; an array is never held as a whole."""
+        """Yield the samples in order, `size` at a time; an array is never held as a whole."""
         for path in self.paths:
             with ExitStack() as stack:
                 members = _opened(path, stack)
@@ -69,7 +69,7 @@ def open_npz(paths: Sequence[Path], schema: Schema) -> ArraySource:
 
 
 def _opened(path: Path, stack: ExitStack) -> dict[str, Member]:
-    """The arrays of an archive by name, only their headers read."""
+    """Return the arrays of an archive by name, only their headers read."""
     try:
         file = stack.enter_context(open_regular(path, FeedError, "an .npz archive"))
         archive = stack.enter_context(zipfile.ZipFile(file))
@@ -134,7 +134,7 @@ class IterableSource:
     warnings: tuple[str, ...] = ()
 
     def pieces(self, size: int) -> Iterator[RowBatch]:
-        """The samples in order, as they come."""
+        """Yield the samples in order, as they come."""
         for number, given in enumerate(self.batches):
             where = f"batch {number}"
             if not isinstance(given, Mapping):
@@ -158,7 +158,7 @@ def _as_arrays(given: Mapping[str, Any], where: str) -> dict[str, Array]:
 
 
 def shaped(batch: RowBatch, schema: Schema, where: str) -> RowBatch:
-    """The batch in the types and ranks that the model takes: float32 values, int64 keys, [n, columns] labels.
+    """Return the batch in the types and ranks that the model takes: float32 values, int64 keys, [n, columns] labels.
 
     Keys [n, slots] stand for [n, slots, 1]. Raises FeedError for arrays that do not fit.
     """

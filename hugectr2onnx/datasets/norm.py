@@ -21,7 +21,7 @@ HEADER_BYTES = 64
 WRAPPED_BYTES = 4 + HEADER_BYTES + 1
 BLOCK_BYTES = 2 << 20
 """What stays in a processor's cache while the slots are gone through one after the other."""
-MAX_RECORD_BYTES = 128 << 20
+_MAX_SAMPLE_BYTES = 128 << 20
 WORD = 4
 MAX_KEYS_PER_SLOT = 1 << 20
 
@@ -43,7 +43,7 @@ class NormHeader:
 
 
 def read_header(head: bytes) -> NormHeader | None:
-    """The header that a file begins with; None where these bytes are none. Raises FeedError for a wrong check sum."""
+    """Return the header that a file begins with; None where these bytes are none. Raises FeedError for a wrong check sum."""
     wrapped = len(head) >= WRAPPED_BYTES and struct.unpack_from("<i", head)[0] == HEADER_BYTES
     payload = head[4 : 4 + HEADER_BYTES] if wrapped else head[:HEADER_BYTES]
     if len(payload) < HEADER_BYTES:
@@ -72,7 +72,7 @@ class NormSource:
         return sum(header.records for header in self.headers)
 
     def pieces(self, size: int) -> Iterator[Rows]:
-        """The samples in order, a block of the file at a time."""
+        """Yield the samples in order, a block of the file at a time."""
         for path, header in zip(self.paths, self.headers, strict=True):
             try:
                 with open_regular(path, FeedError, "a Norm file") as file:
@@ -170,7 +170,7 @@ class _NormFile:
             )
 
     def _one_key_each(self, data: Array, left: int, done: int) -> tuple[Rows, int] | None:
-        """The samples of a block and its bytes, where every slot has one key: records of one length, read where they lie."""
+        """Return the samples of a block and its bytes, if every slot has one key: records of one length, read in place."""
         record = self._plain_record
         count = min(left, len(data) // record.itemsize)
         used = count * record.itemsize
@@ -202,7 +202,7 @@ class _NormFile:
         return "<i8" if self.key_bytes == 8 else "<u4"
 
     def _of_lists(self, data: Array, left: int, done: int) -> tuple[Rows, int] | None:
-        """The samples of a block and its bytes, whatever number of keys its slots have."""
+        """Return the samples of a block and its bytes, whatever number of keys its slots have."""
         starts, ends, used = self._records(data, left, done)
         return (self._rows(data, starts, ends, done), used) if len(starts) else None
 
@@ -227,7 +227,7 @@ class _NormFile:
             if length < least:
                 raise FeedError(f"{self.path}: record {done + len(starts)} has the impossible length {length}")
             if at + 4 + length + 1 > len(raw):
-                if length > MAX_RECORD_BYTES:
+                if length > _MAX_SAMPLE_BYTES:
                     raise FeedError(f"{self.path}: record {done + len(starts)} has the impossible length {length}")
                 break
             starts.append(at + 4)
@@ -305,7 +305,7 @@ class _NormFile:
                 raise FeedError(f"{self.path}: record {done + record} has a {what} that is NaN")
 
     def _keys(self, data: Array, at: Array, ends: Array, done: int) -> tuple[Lists, ...]:
-        """Each slot's lists; `at` is where the first slot of every record begins, `ends` where the record ends."""
+        """Return each slot's lists; `at` is where the first slot of every record begins, `ends` where the record ends."""
         slots = []
         for _ in range(self.header.slots):
             self._require(at + WORD <= ends, done)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BUFFER_BYTES = 1 << 20
-PIECE_ROWS = 1 << 15
+_PIECE_ROWS = 1 << 15
 """Rows that are decoded at once where a batch is smaller: what each piece costs is then shared by several batches."""
 _KEY_TYPES = ("int32", "uint32", "int64", "uint64")
 
@@ -63,7 +63,7 @@ class TableSource:
         return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
 
     def pieces(self, size: int) -> Iterator[Rows]:
-        """The samples in order, about `size` at a time."""
+        """Yield the samples in order, about `size` at a time."""
         for table in self.tables:
             first = 0
             try:
@@ -79,7 +79,7 @@ class TableSource:
                 raise FeedError(f"{table.where}: holds {first} rows, and its footer states {table.rows}: it is damaged")
 
     def rows_of(self, piece: pa.RecordBatch, table: Table, first: int) -> Rows:
-        """The samples of one record batch; `first` is the number of its first row, for messages."""
+        """Return the samples of one record batch; `first` is the number of its first row, for messages."""
         columns, schema = self.columns, self.schema
         reader = PieceReader(piece, table.kinds, table.where, first, self.converted)
         labels = reader.floats(columns.labels, schema.label_columns) if columns.labels else None
@@ -101,7 +101,7 @@ def open_parquet(paths: Sequence[Path], schema: Schema, columns: Columns | None)
 
 
 def table_rows(path: str) -> int:
-    """The number of rows of a Parquet file."""
+    """Return the number of rows of a Parquet file."""
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
@@ -132,8 +132,8 @@ def _parquet_table(path: Path) -> Table:
     def read(columns: Sequence[str], size: int) -> Pieces:
         # use_threads: two decoding threads beside the session cost more than they give on two cores.
         with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as opened:
-            for groups in _runs(opened.metadata, max(size, PIECE_ROWS)):
-                yield from opened.iter_batches(max(size, PIECE_ROWS), groups, list(columns), use_threads=False)
+            for groups in _runs(opened.metadata, max(size, _PIECE_ROWS)):
+                yield from opened.iter_batches(max(size, _PIECE_ROWS), groups, list(columns), use_threads=False)
 
     return Table(str(path), names, rows, read)
 
@@ -187,7 +187,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _check_table(table: Table, columns: Columns) -> Mapping[str, int]:
-    """The lengths of fixed-size list columns. Raises FeedError for a column that is missing or of an unusable type."""
+    """Return the lengths of fixed-size list columns. Raises FeedError for a column that is missing or of an unusable type."""
     missing = [name for name in columns.all if name not in table.schema.names]
     if missing:
         raise FeedError(

@@ -21,7 +21,7 @@ SAMPLED_RECORDS = 1000
 
 @dataclass(frozen=True)
 class RawFormat:
-    """How a record is laid out: labels, dense values, then `hotness[s]` keys of each slot.
+    """The layout of a record: labels, dense values, then `hotness[s]` keys of each slot.
 
     `float_dense`: dense values are float32 as they are; otherwise int32 counts, of which HugeCTR feeds log(1 + x).
     `float_labels`: None where the first records tell. `key_bytes`: 4 (uint32) or 8 (int64).
@@ -49,7 +49,7 @@ class RawSource:
         return sum(self.counts)
 
     def pieces(self, size: int) -> Iterator[Rows]:
-        """The samples in order, `size` at a time."""
+        """Yield the samples in order, `size` at a time."""
         for path, count in zip(self.paths, self.counts, strict=True):
             done = 0
             with open_regular(path, FeedError, "a Raw file") as file:
@@ -154,7 +154,7 @@ def _with_told_labels(layout: RawFormat, schema: Schema, paths: Sequence[Path], 
 
 
 def _doubts(paths: Sequence[Path], layout: RawFormat, record: np.dtype[np.void]) -> Iterator[str]:
-    """A warning where dense values look like the other type."""
+    """Yield a warning where dense values look like the other type."""
     dense = _sampled(paths, record)["dense"]
     if not dense.size:
         return

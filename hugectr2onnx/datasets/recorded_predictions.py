@@ -38,7 +38,7 @@ class Samples:
     predictions: Mapping[str, Array]
 
     def shaped(self, name: str, shape: tuple[int, ...]) -> Array:
-        """The predictions for an output in its shape; raises FeedError where their number differs."""
+        """Return the predictions for an output in its shape; raises FeedError where their number differs."""
         array = self.predictions[name]
         if array.size != math.prod(shape):
             raise FeedError(f"{self.path}: {name} has the shape {list(array.shape)}; the model gives {list(shape)}")
@@ -46,7 +46,7 @@ class Samples:
 
 
 def read_samples(path: str | os.PathLike[str], session: Any) -> Samples:
-    """The samples for a model. Raises FeedError, naming the array, for what is missing, unknown or of another kind."""
+    """Return the samples for a model. Raises FeedError, naming the array, for what is missing, unknown or of another kind."""
     name = os.fspath(path)
     arrays = load_arrays(name)
     inputs = {each.name: each for each in session.get_inputs()}
@@ -59,7 +59,7 @@ def read_samples(path: str | os.PathLike[str], session: Any) -> Samples:
 
 
 def load_arrays(path: str) -> dict[str, Array]:
-    """The arrays of an .npz file by name; raises FeedError for a file that is none."""
+    """Return the arrays of an .npz file by name; raises FeedError for a file that is none."""
     try:
         # Opened here, because numpy forgets to close a file that it cannot read.
         with open_regular(path, FeedError, "recorded samples") as file:

@@ -15,7 +15,7 @@ from hugectr2onnx.ir.types import Array
 
 
 def as_fed(batch: RowBatch, schema: Schema) -> RowBatch:
-    """The inputs of a batch, which are in the padded form, in the form that the model takes."""
+    """Return the inputs of a batch, which are in the padded form, in the form that the model takes."""
     if schema.is_padded:
         return batch
     inputs = dict(batch.inputs)

@@ -12,7 +12,7 @@ from hugectr2onnx.ir.types import Array
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """What a model is fed with: `inputs` and `labels` by the names of the model's inputs and outputs.
+    """A batch that a model is fed with: `inputs` and `labels` by the names of the model's inputs and outputs.
 
     `rows` is given where the inputs do not have one row a sample.
     """

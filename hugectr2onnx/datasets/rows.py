@@ -68,7 +68,7 @@ class OneKeyEach:
         return sum(map(_samples, self.blocks))
 
     def lists(self) -> tuple[Lists, ...]:
-        """The keys slot by slot."""
+        """Return the keys slot by slot."""
         offsets = np.arange(len(self) + 1)
         slots = zip(*(block if isinstance(block, tuple) else block.T for block in self.blocks), strict=True)
         return tuple(Lists(np.concatenate(each), offsets) for each in slots)
@@ -146,7 +146,7 @@ T = TypeVar("T")
 
 
 def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iterator[D]:
-    """The same samples in pieces of `size`, the last one smaller; at most `limit` samples.
+    """Yield the same samples in pieces of `size`, the last one smaller; at most `limit` samples.
 
     Where reading fails, the samples before come first.
     """
@@ -177,7 +177,7 @@ def in_batches(pieces: Iterable[D], size: int, limit: int | None = None) -> Iter
 
 
 def up_to_damage(pieces: Iterable[T], failure: list[FeedError]) -> Iterator[T]:
-    """What comes before damage, whose error goes to `failure`: the caller may want to keep what it gives."""
+    """Tell what comes before damage, whose error goes to `failure`: the caller may want to keep what it gives."""
     try:
         yield from pieces
     except FeedError as error:
@@ -185,7 +185,7 @@ def up_to_damage(pieces: Iterable[T], failure: list[FeedError]) -> Iterator[T]:
 
 
 def to_batch(rows: Rows, schema: Schema) -> RowBatch:
-    """Offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width."""
+    """Return offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width."""
     inputs: dict[str, Array] = {}
     if schema.dense is not None and schema.feeds_dense:
         inputs[schema.dense] = rows.dense

@@ -52,7 +52,7 @@ class KeyInput:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a model takes and predicts.
+    """The columns that a model takes and the labels that it predicts.
 
     `offsets` are added to the keys of each slot on the way in, as HugeCTR's reader does (formats 4.1); none where the
     model adds them itself or the keys need none. `padding` fills the places of a slot that has fewer keys than others.
@@ -99,7 +99,7 @@ class Schema:
 def schema_of(
     model: str | os.PathLike[str] | HasArtifact | Schema, slot_size_array: Sequence[int] | None = None
 ) -> Schema:
-    """The columns that a model takes: an ONNX file, a `CompiledModel`, or a schema as it is.
+    """Return the columns that a model takes: an ONNX file, a `CompiledModel`, or a schema as it is.
 
     `slot_size_array` is the list of HugeCTR's Parquet reader, whose running sums are added to the keys (formats 4.1). A
     model that was compiled with one adds the offsets itself. Raises FeedError for a list that does not fit the model.
@@ -117,7 +117,7 @@ def schema_of(
 
 
 def _in_columns(interface: Schema, data: DataClause, form: object) -> Schema:
-    """The same in columns and slots, for a model that takes them as the vectors of another form of the interface."""
+    """Return the same in columns and slots, for a model that takes them as the vectors of another form of the interface."""
     if form not in (CSR, HUGECTR):
         return interface
     if form == CSR:
@@ -136,7 +136,7 @@ def _in_columns(interface: Schema, data: DataClause, form: object) -> Schema:
 
 
 def _as_recorded(interface: Schema, data: DataClause) -> Schema:
-    """The columns of the model's data set, and which of them the model takes."""
+    """Return the columns of the model's data set, and which of them the model takes."""
     taken = {each.name: each for each in interface.sparse}
     sparse = []
     for clause in data.sparse:
@@ -167,7 +167,7 @@ def _skeleton(model: str | os.PathLike[str] | HasArtifact) -> onnx.ModelProto:
 
 
 def _stated(skeleton: onnx.ModelProto) -> Mapping[str, Any]:
-    """The options that the model says it was compiled with; empty for files of other converters."""
+    """Return the options that the model says it was compiled with; empty for files of other converters."""
     text = _entry(skeleton, METADATA_KEY)
     try:
         stated = json.loads(text or "{}")

@@ -31,7 +31,7 @@ def open_arrow(paths: Sequence[Path], schema: Schema, columns: Columns | None) -
 
 
 def open_frame(frame: Any, schema: Schema, columns: Columns | None) -> TableSource:
-    """A pandas or polars frame, an Arrow table, or anything with the Arrow stream interface."""
+    """Yield a pandas or polars frame, an Arrow table, or anything with the Arrow stream interface."""
     table = _as_arrow(frame)
 
     def read(names: Sequence[str], size: int) -> Pieces:
@@ -42,7 +42,7 @@ def open_frame(frame: Any, schema: Schema, columns: Columns | None) -> TableSour
 
 
 def is_frame(data: object) -> bool:
-    """Whether a value is a table in memory."""
+    """Tell whether a value is a table in memory."""
     return hasattr(data, "__arrow_c_stream__") or type(data).__module__.startswith("pandas")
 
 
@@ -57,7 +57,7 @@ def _as_arrow(frame: Any) -> Any:
 
 
 def csv_delimiter(start: bytes) -> str | None:
-    """What stands between the names in the first line of a CSV file; None where its first bytes are no line of names."""
+    """Tell what stands between the names in the first line of a CSV file; None where its first bytes are no line of names."""
     if b"\0" in start:
         return None
     try:
@@ -119,7 +119,7 @@ def _arrow_reader(file: Any, is_stream: bool) -> Any:
 
 
 def _record_batches(reader: Any) -> Pieces:
-    """The record batches of a stream, which iterates, or of a file, which gives them by number."""
+    """Yield the record batches of a stream, which iterates, or of a file, which gives them by number."""
     if hasattr(reader, "num_record_batches"):
         yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
     else:

@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Diagram:
-    """What is drawn; the order of the boxes is one in which they can be computed."""
+    """A drawing's boxes, groups and edges; the order of the boxes is one in which they can be computed."""
 
     title: str
     boxes: tuple[Box, ...]
@@ -74,7 +74,7 @@ class Diagram:
 
 
 def groups_of(boxes: Iterable[Box], types: dict[str, str] | None = None) -> tuple[Group, ...]:
-    """A group for each set of layers; `types` gives the type of a layer by its top. Boxes of no layer stand alone."""
+    """Return a group for each set of layers; `types` gives the type of a layer by its top. Boxes of no layer stand alone."""
     members: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for box in boxes:
         if box.layers:

@@ -11,7 +11,7 @@ POINTS_PER_INCH = 72.0
 
 
 def dot_text(diagram: Diagram) -> str:
-    """The diagram as DOT: a cluster for each group, colours by kind, types on the edges."""
+    """Return the diagram as DOT: a cluster for each group, colours by kind, types on the edges."""
     return "\n".join([f"// {DRAWING_MARK}", "digraph model {", *_statements(diagram), "}"]) + "\n"
 
 

@@ -33,7 +33,7 @@ class Drawing:
     notes: tuple[str, ...] = ()
 
     def text(self, format: str) -> str:
-        """The drawing as `svg`, `html`, `dot` or `mmd`; the last two draw one diagram alone."""
+        """Return the drawing as `svg`, `html`, `dot` or `mmd`; the last two draw one diagram alone."""
         return _WRITERS[format](self)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -69,7 +69,7 @@ _WRITERS: Mapping[str, Callable[[Drawing], str]] = {
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """The format that the name of a file asks for. Raises OptionError."""
+    """Return the format that the name of a file asks for. Raises OptionError."""
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in _WRITERS:
         raise OptionError(
@@ -153,7 +153,7 @@ def _notes(done: Sequence[passes.PassRun]) -> list[str]:
 
 
 def layer_types_of(clauses: GraphClauses) -> dict[str, str]:
-    """The type of each layer, by its first top."""
+    """Return the type of each layer, by its first top."""
     embeddings = {clause.top: clause.type for clause in clauses.embeddings}
     return embeddings | {clause.tops[0]: clause.type for clause in clauses.layers if clause.tops}
 

@@ -36,7 +36,7 @@ KIND_OF_MODULE: Mapping[str, Kind] = {
 
 
 def diagram_of_graph(graph: Graph, title: str, types: Mapping[str, str], *, has_tables: bool = True) -> Diagram:
-    """The diagram; `types` gives each layer's type by its top. Without tables their numbers of rows are not told."""
+    """Return the diagram; `types` gives each layer's type by its top. Without tables their numbers of rows are not told."""
     names, boxes, edges = Names(), [], []
     for node in graph:
         if isinstance(node.op, Const):
@@ -72,7 +72,7 @@ def _box(node: Node, name: str, *, shows_constants: bool) -> Box:
 
 
 def _table(node: Node, name: str, has_tables: bool) -> Box | None:
-    """The constants of a look-up: keys and rows."""
+    """Return the constants of a look-up: keys and rows."""
     if not isinstance(node.op, Lookup):
         return None
     constants = [value for value in node.inputs if value.const is not None]

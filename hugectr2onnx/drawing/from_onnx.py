@@ -27,13 +27,13 @@ KIND_OF_OPERATOR: Mapping[str, Kind] = {name: kind for kind, names in _KINDS.ite
 
 
 def diagram_of_file(path: str | os.PathLike[str]) -> Diagram:
-    """The diagram of an ONNX file; its data files are not read. Raises FeedError where it is no ONNX file."""
+    """Return the diagram of an ONNX file; its data files are not read. Raises FeedError where it is no ONNX file."""
     model = read_model(path)
     return diagram_of_model(model, os.path.basename(os.fspath(path)))
 
 
 def diagram_of_model(model: onnx.ModelProto, title: str) -> Diagram:
-    """The diagram of an ONNX model in memory."""
+    """Return the diagram of an ONNX model in memory."""
     graph, boxes, edges = model.graph, [], []
     constants = {tensor.name: tensor for tensor in graph.initializer}
     shapes = {each.name: _shape(each) for each in (*graph.input, *graph.value_info, *graph.output)}
@@ -62,7 +62,7 @@ def diagram_of_model(model: onnx.ModelProto, title: str) -> Diagram:
 
 
 def _reads_rows(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a node takes rows of a constant by numbers that the model computes."""
+    """Tell whether a node takes rows of a constant by numbers that the model computes."""
     return node.op_type == "Gather" and node.input[0] in constants and node.input[1] not in constants
 
 

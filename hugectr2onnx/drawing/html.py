@@ -9,7 +9,7 @@ from hugectr2onnx.drawing.diagram import DRAWING_MARK, Diagram
 from hugectr2onnx.drawing.svg import svg_text
 from hugectr2onnx.pages.shell import page
 
-STYLE = """
+_STYLE = """
 body { max-width: none; padding: 0; }
 header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; padding: .5rem 1rem; }
 h1 { font-size: 1.1rem; margin: 0; }
@@ -57,7 +57,7 @@ document.getElementById("search").oninput = event => {
 
 
 def html_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
-    """A page with the drawing of one diagram, or of several side by side."""
+    """Return a page with the drawing of one diagram, or of several side by side."""
     title = diagrams[0].title
     body = f"""<header><h1>{escape(title)}</h1>
 <span><button id="smaller" type="button" aria-label="smaller">-</button>
@@ -67,4 +67,4 @@ def html_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
 <main><div id="drawing" tabindex="0" role="region" aria-label="drawing">
 {svg_text(diagrams, notes)}</div>
 <section id="details" aria-label="details" aria-live="polite">Choose a box to see what it holds.</section></main>"""
-    return page(title, body, mark=DRAWING_MARK, style=STYLE, script=SCRIPT)
+    return page(title, body, mark=DRAWING_MARK, style=_STYLE, script=SCRIPT)

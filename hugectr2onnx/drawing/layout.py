@@ -1,4 +1,4 @@
-"""Where boxes, groups and edges go: by Graphviz if `dot` is on the path, else by networkx, which comes with the package."""
+"""Lay out boxes, groups and edges: by Graphviz if `dot` is on the path, else by networkx, which the package brings."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _edge_place(edge: Mapping[str, Any], total: float) -> Curve:
 
 
 def _by_networkx(diagram: Diagram) -> PageLayout:
-    """Groups in rows by their distance from the inputs; the boxes of a group one below the other."""
+    """Return groups in rows by their distance from the inputs; the boxes of a group one below the other."""
     import networkx as nx
 
     units = _units(diagram)

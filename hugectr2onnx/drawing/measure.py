@@ -1,4 +1,4 @@
-"""How large a box must be for its text, in points; the layout and the SVG agree on it here."""
+"""Measure how large a box must be for its text, in points; the layout and the SVG agree on it here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_LINES, MAX_CHARACTERS = 7, 52
 
 
 def shown_lines(box: Box) -> list[str]:
-    """The lines that a box shows; what is left out is in its tooltip."""
+    """Return the lines that a box shows; what is left out is in its tooltip."""
     lines = [line if len(line) <= MAX_CHARACTERS else f"{line[: MAX_CHARACTERS - 1]}…" for line in box.lines]
     left_out = len(lines) - MAX_LINES
     return lines if left_out <= 0 else [*lines[: MAX_LINES - 1], f"… and {left_out + 1} more"]

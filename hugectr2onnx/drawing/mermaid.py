@@ -8,7 +8,7 @@ from hugectr2onnx.drawing.diagram import BOX_KINDS, DRAWING_MARK, Diagram
 
 
 def mermaid_text(diagram: Diagram) -> str:
-    """The diagram as a Mermaid flow chart, a subgraph for each group."""
+    """Return the diagram as a Mermaid flow chart, a subgraph for each group."""
     return "\n".join(_lines(diagram)) + "\n"
 
 

@@ -10,7 +10,7 @@ from hugectr2onnx.drawing.layout import HEADING, Curve, PageLayout, Rectangle, l
 from hugectr2onnx.drawing.measure import LINE_HEIGHT, LINE_POINTS, MARGIN, TITLE_POINTS, shown_lines, text_width
 from hugectr2onnx.pages.numbers import size
 
-STYLE = """
+_STYLE = """
 text { font-family: Helvetica, Arial, sans-serif; fill: #111; }
 .box rect, .box path { stroke: #444; stroke-width: 1; }
 .group rect { fill: #fff; stroke: #888; stroke-dasharray: 4 3; }
@@ -22,7 +22,7 @@ LEGEND_HEIGHT, TITLE_HEIGHT = 20.0, 28.0
 
 
 def svg_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
-    """One drawing, or several side by side, under a legend of the colours; notes stand in a column on the right."""
+    """Return one drawing, or several side by side, under a legend of the colours; notes stand in a column on the right."""
     layouts = [lay_out(diagram) for diagram in diagrams]
     kinds = [kind for kind in BOX_KINDS if any(kind in diagram.kinds for diagram in diagrams)]
     legend = TITLE_HEIGHT + LEGEND_HEIGHT * len(kinds)
@@ -34,7 +34,7 @@ def svg_text(diagrams: Sequence[Diagram], notes: Sequence[str] = ()) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label={quoteattr(_summary(diagrams))}>',
         f"<!-- {DRAWING_MARK} -->",
-        f"<style>{STYLE}</style>",
+        f"<style>{_STYLE}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
@@ -92,7 +92,7 @@ def _box(box: Box, place: Rectangle) -> str:
 
 
 def _details(box: Box) -> str:
-    """All that is known of a box; browsers show it when the mouse is over it."""
+    """Return all that is known of a box; browsers show it when the mouse is over it."""
     layers = f"layers: {', '.join(box.layers)}" if box.layers else ""
     held = f"constants: {size(box.bytes)}" if box.bytes else ""
     return "\n".join(line for line in (box.title, *box.lines, layers, held) if line)

@@ -1,4 +1,4 @@
-"""Whether graphs that differ in an assumption compute the same, judged by evaluating them on random numbers."""
+"""Tell whether graphs that differ in an assumption compute the same, by evaluating them on random numbers."""
 
 from __future__ import annotations
 

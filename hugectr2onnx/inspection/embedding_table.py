@@ -20,7 +20,7 @@ from hugectr2onnx.frontend.weights.snapshot import Weights, resolve
 from hugectr2onnx.frontend.weights.sparse_table import open_table
 from hugectr2onnx.ir.types import Array
 
-PIECE_ROWS = 1 << 16
+_PIECE_ROWS = 1 << 16
 UNKNOWN_TYPE = LOCALIZED
 """A table folder does not say of which type it is; this one has a slot_id file, which is read where there is one."""
 
@@ -48,14 +48,14 @@ class EmbeddingTable:
         """Return the row of each key, None for a key that the table lacks; of a key that stands twice, the first row."""
         wanted = np.asarray(list(keys), np.int64)
         found: dict[int, Array | None] = dict.fromkeys(wanted.tolist())
-        for start in range(0, len(self), PIECE_ROWS):
-            part = np.asarray(self.keys[start : start + PIECE_ROWS])
+        for start in range(0, len(self), _PIECE_ROWS):
+            part = np.asarray(self.keys[start : start + _PIECE_ROWS])
             for place in np.flatnonzero(np.isin(part, wanted)).tolist():
                 if found[int(part[place])] is None:
                     found[int(part[place])] = np.array(self.rows[start + place])
         return found
 
-    def pieces(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Array]]:
+    def pieces(self, rows: int = _PIECE_ROWS) -> Iterator[dict[str, Array]]:
         """Yield columns `key`, `vector` and, where there are any, `slot_id`, some rows at a time."""
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)

@@ -58,7 +58,7 @@ def expect(
     batch: int,
     given: Mapping[Value, Array] = MappingProxyType({}),
 ) -> Expectation:
-    """The answers of a graph, which must not change afterwards, for some of its values by name; `given` are known already."""
+    """Return a graph's answers for some values by name; the graph must not change afterwards; `given` are known."""
     wanted, active = list(values.values()), dict[str, Array]()
     exact = evaluate_values(graph, wanted, feeds, adjust=watch(rectified(graph), active), given=given)
     rounded = evaluate_values(graph, wanted, feeds, precision=np.float32, given=given)

@@ -1,4 +1,4 @@
-"""Whether two files compute the same: their outputs on the same inputs, before anybody compares how long they take."""
+"""Compare the outputs of files on the same inputs, before anybody compares how long they take."""
 
 from __future__ import annotations
 

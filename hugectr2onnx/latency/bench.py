@@ -33,7 +33,7 @@ from hugectr2onnx.latency.result import BenchedFile, Benchmark, FileLatency, Flo
 from hugectr2onnx.options import Progress
 
 BATCHES, THREADS = (1, 64, 1024), (1,)
-SECONDS = 2.0
+BENCH_SECONDS = 2.0
 MAX_ROUNDS, MIN_ROUNDS = 15, 3
 OPENINGS = 2
 """How often everything is opened anew, in another order: where weights happen to lie in memory makes the same model several
@@ -51,7 +51,7 @@ def bench(
     batch: int | Sequence[int] = BATCHES,
     threads: int | Sequence[int] = THREADS,
     data: Any = None,
-    seconds: float = SECONDS,
+    seconds: float = BENCH_SECONDS,
     operators: bool = True,
     floor: bool = False,
     time_different: bool = False,
@@ -98,7 +98,7 @@ def _numbers(given: int | Sequence[int], name: str) -> list[int]:
 
 
 def _titles(given: Sequence[Any]) -> list[str]:
-    """The names of the files, without their folders where that tells them apart."""
+    """Return the names of the files, without their folders where that tells them apart."""
     paths = ["the compiled model" if hasattr(each, "artifact") else os.fspath(each) for each in given]
     short = [os.path.basename(path) for path in paths]
     chosen = short if len(set(short)) == len(short) else paths
@@ -141,7 +141,7 @@ class _File:
         return wanted_inputs(self.session(Settings(optimization="none").options()), self.name)
 
     def adapted(self, feed: Feed) -> Feed:
-        """A feed of the first file under the names and in the types of this one. Raises FeedError."""
+        """Return a feed of the first file under the names and in the types of this one. Raises FeedError."""
         return adapt(self.wanted, match(self.wanted, feed, self.name), feed)
 
     def answers(self, feed: Feed, threads: int = 1) -> dict[str, Array]:
@@ -203,7 +203,7 @@ class _Job:
             self.progress(stage, share)
 
     def _differences(self, *batches: int) -> dict[str, tuple[OutputDifference, ...]]:
-        """The differences of each file's outputs from those of the first, at the batch where they are largest."""
+        """Return the differences of each file's outputs from those of the first, at the batch where they are largest."""
         found: dict[str, tuple[OutputDifference, ...]] = {file.name: () for file in self.files}
         for batch in dict.fromkeys(batches):
             feed = self.source.feeds(batch)[0]
@@ -230,7 +230,7 @@ class _Case:
         return Settings(self.threads)
 
     def measure(self, operators: bool) -> tuple[list[FileLatency], FloorLatency | None]:
-        """The figures of every file, and of the floor where there is a probe."""
+        """Return the figures of every file, and of the floor where there is a probe."""
         floor = self.probe.look(self.feeds) if self.probe is not None else None
         measured: dict[str, turns.Rounds] = {}
         slowest = sum(self._seconds_of_a_call(file) for file in self.files)
@@ -256,7 +256,7 @@ class _Case:
         return time.perf_counter() - start
 
     def _opened(self, number: int, call: float, floor: tuple[FloorParts, Any] | None) -> dict[str, turns.Rounds]:
-        """A share of the rounds, everything freshly opened; fewer rounds and feeds where calls are slow."""
+        """Return a share of the rounds, everything freshly opened; fewer rounds and feeds where calls are slow."""
         place = number % len(self.files)
         ordered = [*self.files[place:], *self.files[:place]]
         seconds = self.seconds / OPENINGS

@@ -30,7 +30,7 @@ class Settings:
     optimization: str = "all"
 
     def options(self, **entries: str) -> Any:
-        """A new `SessionOptions`; `entries` are further configuration entries of a candidate."""
+        """Return a new `SessionOptions`; `entries` are further configuration entries of a candidate."""
         options = quiet_options()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = self.inter_threads
@@ -45,7 +45,7 @@ class Settings:
         return options
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that all cases share; the threads are part of the case."""
+        """Return the settings that all cases share; the threads are part of the case."""
         chosen = {name: value for name, value in asdict(self).items() if name != "threads"}
         return {**chosen, "calls": "run_with_iobinding, inputs and outputs bound beforehand", "execution": "CPU"}
 
@@ -62,7 +62,7 @@ class BoundCalls:
         self._bindings = [self._bind(feed) for feed in feeds]
 
     def calls(self) -> list[Callable[[], None]]:
-        """A call for each feed."""
+        """Return a call for each feed."""
         run = self._session.run_with_iobinding
         return [_call(run, binding) for binding in self._bindings]
 

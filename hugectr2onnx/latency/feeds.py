@@ -24,14 +24,14 @@ from hugectr2onnx.latency.bound_calls import Feed
 from hugectr2onnx.latency.known_keys import KeySource, KnownKeys, known_keys
 
 MAX_FEEDS = 8
-MAX_SAMPLES = 8192
+_MAX_SAMPLES = 8192
 """Samples of all feeds of a batch together: those of a large one are fewer, for their keys differ enough among themselves."""
 _DIM = re.compile(r"([1-9][0-9]*)?N(?:/([1-9][0-9]*))?")
 
 
 def feed_count(batch: int) -> int:
-    """How many feeds of a batch take turns."""
-    return max(1, min(MAX_FEEDS, MAX_SAMPLES // batch))
+    """Tell how many feeds of a batch take turns."""
+    return max(1, min(MAX_FEEDS, _MAX_SAMPLES // batch))
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FileInput:
     dims: tuple[int | str, ...]
 
     def shape(self, batch: int, width: int = 1) -> tuple[int, ...]:
-        """The shape at a batch; other free dimensions get `width`. Raises FeedError for a batch that the file refuses."""
+        """Return the shape at a batch; other free dimensions get `width`. Raises FeedError for a batch the file refuses."""
         first = self.dims[0] if self.dims else None
         if isinstance(first, int) and first != batch and len(self.dims) > 1:
             raise FeedError(f"input {self.name} takes batches of {first} alone: measure that batch")
@@ -60,7 +60,7 @@ def _length(dim: int | str, axis: int, batch: int, width: int) -> int:
 
 
 def entries_of(artifact: Artifact) -> list[FileInput]:
-    """The inputs of a file; old ones list their constants among them."""
+    """Return the inputs of a file; old ones list their constants among them."""
     graph = artifact.skeleton.graph
     constants = {tensor.name for tensor in graph.initializer}
     found = []
@@ -107,7 +107,7 @@ class DrawnFeeds:
         )
 
     def feed(self, batch: int, seed: int = 0) -> dict[str, Array]:
-        """One feed. Raises FeedError for a batch that the file does not take."""
+        """Return one feed. Raises FeedError for a batch that the file does not take."""
         generator = np.random.default_rng([self.seed, batch, seed])
         feed: dict[str, Array] = {}
         for source, known in self._known:
@@ -126,7 +126,7 @@ class DrawnFeeds:
         return {name: feed[name] for name in self.entries}
 
     def feeds(self, batch: int) -> list[dict[str, Array]]:
-        """Feeds of a batch that take turns."""
+        """Return feeds of a batch that take turns."""
         return [self.feed(batch, seed) for seed in range(feed_count(batch))]
 
     # Keys
@@ -210,7 +210,7 @@ def _sparse_rows(top: str) -> Any:
 
 
 def _compressed(keys: Array, sent: Array) -> tuple[Array, Array]:
-    """The keys that are sent, slot by slot, and where each slot begins."""
+    """Return the keys that are sent, slot by slot, and where each slot begins."""
     counts = sent.sum(axis=-1).reshape(-1)
     return keys[sent], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
@@ -253,7 +253,7 @@ class DatasetFeeds:
         raise FeedError(f"{name}: holds no samples")
 
     def feeds(self, batch: int) -> list[dict[str, Array]]:
-        """Feeds of a batch that take turns, one behind the other in the data."""
+        """Return feeds of a batch that take turns, one behind the other in the data."""
         starts = (batch * number for number in range(feed_count(batch)))
         places = [np.arange(start, start + batch) % self.rows for start in starts]
         return [{name: array[each] for name, array in self.inputs.items()} for each in places]

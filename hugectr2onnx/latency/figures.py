@@ -32,7 +32,7 @@ class Ratio:
 
 
 def latency(rounds: Sequence[Sequence[float]]) -> Latency:
-    """The figures of all calls together."""
+    """Return the figures of all calls together."""
     every = np.fromiter(chain.from_iterable(rounds), np.float64)
     p99 = float(np.percentile(every, 99)) if len(every) >= P99_RUNS else None
     return Latency(len(every), float(np.median(every)), float(every.min()), p99)
@@ -50,7 +50,7 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """The mean that makes twice as fast and half as fast cancel out; raises ValueError without values."""
+    """Return the mean that makes twice as fast and half as fast cancel out; raises ValueError without values."""
     logs = np.log(np.fromiter(values, np.float64))
     if not len(logs):
         raise ValueError("no values")

@@ -81,7 +81,7 @@ Seconds = Sequence[float]
 
 
 def floor_of(call: Seconds, parts: Mapping[str, Seconds], counts: Mapping[str, int]) -> list[float]:
-    """The floor of each round, from the empty call and the parts; a part is never less than nothing."""
+    """Return the floor of each round, from the empty call and the parts; a part is never less than nothing."""
     empty = np.array(call, np.float64)
     beyond = [counts[name] * np.maximum(np.asarray(taken, np.float64) - empty, 0) for name, taken in parts.items()]
     return [float(each) for each in empty + sum(beyond)]

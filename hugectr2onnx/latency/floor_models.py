@@ -17,13 +17,13 @@ from hugectr2onnx.latency.floor import CALL, MatrixProduct, Part
 from hugectr2onnx.latency.floor_parts import Probe
 
 Calls = list[Callable[[], None]]
-OPSET = 17
+FLOOR_OPSET = 17
 
 
 def floor_calls(
     probe: Probe, parts: Mapping[Part, int], indices: Sequence[Mapping[str, Array]], settings: Settings
 ) -> dict[str, Calls]:
-    """The calls of every part by its text, and of a model that does nothing under CALL."""
+    """Return the calls of every part by its text, and of a model that does nothing under CALL."""
     calls: dict[str, Calls] = {}
     for part in parts:
         if isinstance(part, MatrixProduct):
@@ -76,7 +76,7 @@ def _open(nodes: list[Any], inputs: Mapping[str, Array], weights: Mapping[str, A
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph(nodes, "part", entries, outputs, constants)
-    imports = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    imports = [helper.make_opsetid("", FLOOR_OPSET), helper.make_opsetid("com.microsoft", 1)]
     return session(
         Artifact(helper.make_model(graph, opset_imports=imports, ir_version=8), {}), options=settings.options()
     )

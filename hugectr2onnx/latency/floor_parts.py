@@ -41,7 +41,7 @@ class Probe:
         )
 
     def look(self, feeds: Sequence[Feed]) -> tuple[FloorParts, list[dict[str, Array]]]:
-        """The parts at the batch of these feeds, and for each feed the indices of every gather."""
+        """Return the parts at the batch of these feeds, and for each feed the indices of every gather."""
         seen = [self._run(feed) for feed in feeds]
         shapes = {name: array.shape for name, array in seen[0].items()}
         shapes |= {name: tuple(tensor.dims) for name, tensor in self._initializers.items()}
@@ -54,7 +54,7 @@ class Probe:
         return FloorParts(dict(counts), self._uncounted), indices
 
     def table(self, name: str) -> Array:
-        """The rows of a table."""
+        """Return the rows of a table."""
         if name in self._tensors:
             return self._tensors[name].materialise()
         return numpy_helper.to_array(self._initializers[name])
@@ -64,7 +64,7 @@ class Probe:
         return {**feed, **(sessions.run(self._session, feed, self._watched) if self._watched else {})}
 
     def _counts(self, node: onnx.NodeProto) -> bool:
-        """Whether no rewriting removes the product: it depends on the inputs and multiplies with real weights."""
+        """Tell whether no rewriting removes the product: it depends on the inputs and multiplies with real weights."""
         operands = list(node.input[:2])
         if all(name in self._constants for name in operands):
             return False
@@ -92,7 +92,7 @@ def _constant_names(nodes: Sequence[onnx.NodeProto], initializers: Mapping[str, 
 
 
 def _exposing(artifact: Artifact, names: Sequence[str]) -> Artifact:
-    """The same model with further outputs."""
+    """Return the same model with further outputs."""
     model = onnx.ModelProto()
     model.CopyFrom(artifact.skeleton)
     present = {output.name for output in model.graph.output}
@@ -113,7 +113,7 @@ def _parts_of(
 
 
 def _gru_products(x: tuple[int, ...], w: tuple[int, ...], r: tuple[int, ...]) -> Iterator[MatrixProduct]:
-    """All steps against w at once, then each step's state against r."""
+    """Yield all steps against w at once, then each step's state against r."""
     steps, rows, width = x
     yield MatrixProduct((steps * rows, width), (width, w[1]))
     for _ in range(steps):

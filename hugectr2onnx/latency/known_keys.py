@@ -14,17 +14,17 @@ from hugectr2onnx.backend.onnx.artifact import Artifact
 from hugectr2onnx.backend.runtime.touched_rows import rows_of
 from hugectr2onnx.errors import HugeCTR2ONNXError
 from hugectr2onnx.ir.types import Array
+from hugectr2onnx.tables.key_index import MAX_KEY
 from hugectr2onnx.verification.row_finder import Feeder, RowFinder
 from hugectr2onnx.verification.table_gathers import TableGathers
 
-CANDIDATES = 1 << 14
+DRAWN_CANDIDATES = 1 << 14
 """Keys that are tried of each constant that may hold some; fewer where a model has many slots."""
 MAX_LOOKUPS = 1 << 23
 """Look-ups that all tries of one input may take together."""
 MAX_SCALARS = 16
-UNKNOWN = (1 << 62) - 1
+_UNKNOWN = (1 << 62) - 1
 """A key that no table of HugeCTR holds; still one where an offset is added to it."""
-MAX_KEY = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class KnownKeys:
 
 
 def known_keys(artifact: Artifact, source: KeySource, seed: int = 0) -> KnownKeys:
-    """Some keys for each slot of a source: those that find a row where the file can be asked, else likely ones."""
+    """Return some keys for each slot of a source: those that find a row where the file can be asked, else likely ones."""
     generator = np.random.default_rng(seed)
     indices = TableGathers(artifact).indices_of(source.inputs)
     if not indices:
@@ -56,7 +56,7 @@ def known_keys(artifact: Artifact, source: KeySource, seed: int = 0) -> KnownKey
         rows = np.arange(_fewest_rows(artifact, source.inputs[0]))
         return KnownKeys((rows,) * source.slots, asked=True)
     part = rows_of(artifact, [index for index in indices if index not in source.inputs])
-    limit = max(64, min(CANDIDATES, MAX_LOOKUPS // (2 * source.slots * source.slots * source.width)))
+    limit = max(64, min(DRAWN_CANDIDATES, MAX_LOOKUPS // (2 * source.slots * source.slots * source.width)))
     likely = _sample(np.unique(np.concatenate(list(_likely(artifact, part, limit, generator)))), 2 * limit, generator)
     try:
         finder = RowFinder(artifact, source.inputs, (1, source.slots, source.width), indices, source.feed)
@@ -68,8 +68,8 @@ def known_keys(artifact: Artifact, source: KeySource, seed: int = 0) -> KnownKey
 
 
 def _known(finder: RowFinder, source: KeySource, slot: int, keys: Array) -> Array:
-    """The keys that find another row in a slot than a key that the table lacks; all other slots hold none."""
-    tried = np.full((len(keys), source.slots, source.width), UNKNOWN, np.int64)
+    """Return the keys that find another row in a slot than a key that the table lacks; all other slots hold none."""
+    tried = np.full((len(keys), source.slots, source.width), _UNKNOWN, np.int64)
     strange = finder.rows(tried[:1].reshape(1, -1))
     tried[:, slot, 0] = keys
     rows = finder.rows(tried.reshape(len(keys), -1))
@@ -79,7 +79,7 @@ def _known(finder: RowFinder, source: KeySource, slot: int, keys: Array) -> Arra
 
 
 def _likely(artifact: Artifact, part: Artifact, limit: int, generator: np.random.Generator) -> Iterator[Array]:
-    """Keys that encoders and hashes hold, and the numbers of as many rows as tables have, from every bound on."""
+    """Yield keys that encoders and hashes hold, and the numbers of as many rows as tables have, from every bound on."""
     yield np.arange(min(limit, _most_rows(artifact)))
     yield generator.integers(0, max(1, _most_rows(artifact)), limit)
     yield from (_sample(keys, limit, generator) for keys in _encoded(part))
@@ -109,22 +109,22 @@ def _encoded(part: Artifact) -> Iterator[Array]:
 
 
 def _sure(part: Artifact, likely: Array) -> Array:
-    """The keys of encoders, where there are any."""
+    """Return the keys of encoders, where there are any."""
     encoded = list(_encoded(part))
     return np.concatenate(encoded) if encoded else likely[:1]
 
 
 def _by_slot(part: Artifact, source: KeySource, likely: Array) -> Iterator[Array]:
-    """The likely keys of each slot: as the table holds them, and less what the slot adds to its keys."""
+    """Yield the likely keys of each slot: as the table holds them, and less what the slot adds to its keys."""
     columns = [column for column in _columns(part, source.slots) if (np.abs(column) < 1 << 61).all()]
     for slot in range(source.slots):
         moved = [likely - column[slot] for column in columns]
         keys = np.unique(np.concatenate([likely, *moved]))
-        yield keys[(keys >= 0) & (keys < UNKNOWN)]
+        yield keys[(keys >= 0) & (keys < _UNKNOWN)]
 
 
 def _columns(part: Artifact, slots: int) -> Iterator[Array]:
-    """Constants with a number for each slot: offsets, or the largest keys to which they can be added."""
+    """Yield constants with a number for each slot: offsets, or the largest keys to which they can be added."""
     for tensor in part.skeleton.graph.initializer:
         if tensor.data_type == onnx.TensorProto.INT64 and math.prod(tensor.dims) == slots > 1:
             column = (
@@ -141,7 +141,7 @@ def _most_rows(artifact: Artifact) -> int:
 
 
 def _fewest_rows(artifact: Artifact, index: str) -> int:
-    """Rows that every table has which is gathered from by an input itself."""
+    """Return rows that every table has which is gathered from by an input itself."""
     rows = {each.name: int(each.dims[0]) for each in artifact.skeleton.graph.initializer if each.dims}
     tables = [n.input[0] for n in artifact.skeleton.graph.node if n.op_type == "Gather" and index in n.input]
     return min((rows[name] for name in tables if name in rows), default=1)

@@ -44,7 +44,7 @@ def _version(name: str) -> str | None:
 
 
 def caption(machine: Mapping[str, Any]) -> str:
-    """One line for below a plot: processor, cores, onnxruntime and date."""
+    """Return one line for below a plot: processor, cores, onnxruntime and date."""
     runtime = machine["versions"].get("onnxruntime")
     parts = [
         machine["cpu"],

@@ -35,7 +35,7 @@ class Wanted:
 
 
 def wanted_inputs(session: Any, file: str) -> list[Wanted]:
-    """The inputs of a session; raises FeedError for a type that no HugeCTR model has."""
+    """Return the inputs of a session; raises FeedError for a type that no HugeCTR model has."""
     entries = session.get_inputs()
     strange = [f"{entry.name} {entry.type}" for entry in entries if entry.type not in _FED_TYPES]
     if strange:
@@ -66,7 +66,7 @@ def match(wanted: Sequence[Wanted], feed: Feed, file: str) -> dict[str, str]:
 
 
 def adapt(wanted: Sequence[Wanted], matched: dict[str, str], feed: Feed) -> dict[str, Array]:
-    """A feed of the other file: our arrays under its names, in its types and shapes."""
+    """Return a feed of the other file: our arrays under its names, in its types and shapes."""
     rows = max((len(array) for array in feed.values()), default=1)
     return {
         each.name: _empty(each, rows) if each.is_empty else _adapted(each, feed[matched[each.name]]) for each in wanted
@@ -105,7 +105,7 @@ def _same_shape(wanted: Wanted, array: Array) -> bool:
 
 
 def _same_elements(wanted: Wanted, array: Array) -> bool:
-    """Whether a sample has as many numbers there as here; at most one dimension of a sample may be free."""
+    """Tell whether a sample has as many numbers there as here; at most one dimension of a sample may be free."""
     rest = wanted.shape[1:]
     known = math.prod(dim for dim in rest if dim is not None)
     mine = math.prod(array.shape[1:])

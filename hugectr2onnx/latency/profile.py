@@ -55,7 +55,7 @@ def profile(open_session: Callable[[Any], Any], feeds: Sequence[Feed], settings:
 
 
 def summarise(events: Iterable[Mapping[str, Any]], runs: int) -> Profile:
-    """The profile of the last `runs` runs; those before them warmed up."""
+    """Return the profile of the last `runs` runs; those before them warmed up."""
     times: dict[tuple[str, str], list[float]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):

@@ -10,7 +10,7 @@ from typing import Any
 from hugectr2onnx.latency.answers import OutputDifference, all_same
 from hugectr2onnx.latency.figures import Ratio
 
-COLUMNS = (
+_COLUMNS = (
     "file",
     "batch",
     "threads",
@@ -23,7 +23,7 @@ COLUMNS = (
     "time by operator",
 )
 """The heads of the table; `speed` is the first file's time by this one's: above 1 is faster than the first."""
-NUMBERS = ("batch", "threads", "median µs", "p99 µs", "samples/s", "speed", "spread", "x floor")
+NUMBER_COLUMNS = ("batch", "threads", "median µs", "p99 µs", "samples/s", "speed", "spread", "x floor")
 """The columns that hold numbers."""
 SHOWN_OPERATORS = 4
 
@@ -69,7 +69,7 @@ class FileLatency:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row of the table, under COLUMNS."""
+        """The row of the table, under _COLUMNS."""
         shares = list(self.operators.items())[:SHOWN_OPERATORS]
         return (
             self.file,
@@ -87,7 +87,7 @@ class FileLatency:
 
 @dataclass(frozen=True)
 class FloorLatency:
-    """What the first file's products and gathers take alone (see `latency.floor`), in microseconds of a call."""
+    """The time that the first file's products and gathers take alone (see `latency.floor`), in microseconds of a call."""
 
     batch: int
     threads: int
@@ -113,7 +113,7 @@ class Benchmark:
         return all(file.same for file in self.files)
 
     def timing(self, file: str, batch: int, threads: int) -> FileLatency | None:
-        """The figures of one file in one case; None where it was not measured."""
+        """Return the figures of one file in one case; None where it was not measured."""
         case = (file, batch, threads)
         return next((each for each in self.timings if (each.file, each.batch, each.threads) == case), None)
 
@@ -123,16 +123,16 @@ class Benchmark:
         hidden = {"x floor"} if not self.floor else set()
         hidden |= {"speed", "spread"} if len(self.files) == 1 else set()
         hidden |= {"time by operator"} if not any(each.operators for each in self.timings) else set()
-        return tuple(name for name in COLUMNS if name not in hidden)
+        return tuple(name for name in _COLUMNS if name not in hidden)
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """The table under `columns`."""
-        places = [COLUMNS.index(name) for name in self.columns]
+        places = [_COLUMNS.index(name) for name in self.columns]
         return [tuple(each.cells[place] for place in places) for each in self.timings]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         return {"same": self.same, **asdict(self), "machine": dict(self.machine)}
 
     def _repr_html_(self) -> str:

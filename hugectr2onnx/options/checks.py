@@ -15,7 +15,7 @@ from hugectr2onnx.frontend.graph_json.names import name_fault
 _BATCH_SYMBOL = "N"
 LARGEST_DIM = 1 << 31
 INTERFACES = ("padded", "csr", "hugectr")
-MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
+_MAX_FLOAT32 = (2 - 2**-23) * 2.0**127
 MAX_INPUT_ELEMENTS = 1 << 26
 """Numbers of one sample in one tensor: parity holds some of them in float64."""
 
@@ -190,14 +190,14 @@ def key_maps(value: object, name: str) -> str | dict[str, str]:
 
 
 def precisions(value: object, name: str) -> str | dict[str, str]:
-    """How products are computed, or {layer: how}."""
+    """Tell how products are computed, or {layer: how}."""
     from hugectr2onnx.passes.precision.quantize_products import PRECISIONS
 
     return _per_table(value, name, PRECISIONS, "it must be")
 
 
 def cpu(value: object, name: str) -> str:
-    """The processors that a model is for."""
+    """Return the processors that a model is for."""
     from hugectr2onnx.passes.precision.weight_bytes import CPUS
 
     if value in CPUS:
@@ -236,7 +236,7 @@ def default_vectors(value: object, name: str) -> float | dict[str, float] | tupl
 def _float32(value: object, name: str) -> float:
     """Return a number that float32 holds."""
     number = Fields({name: value}, "the options", OptionError).number(name)
-    if not abs(number) <= MAX_FLOAT32:
+    if not abs(number) <= _MAX_FLOAT32:
         raise OptionError(f"{name} is {shown(value)}; it must be a number that float32 holds")
     return number
 

@@ -1,4 +1,4 @@
-"""What a document is made of: sections of paragraphs, tables and texts. One source for HTML, Markdown and data.
+"""The blocks of a document: sections of paragraphs, tables and texts. One source for HTML, Markdown and data.
 
 Cells hold the numbers themselves; `Column.show` says how a reader gets them. HTML has the number too, as `data-value`.
 """
@@ -32,7 +32,7 @@ class Column:
         return self.kind != "text"
 
     def show(self, cell: Cell) -> str:
-        """A cell for a reader."""
+        """Return a cell for a reader."""
         if cell is None or isinstance(cell, str):
             return cell if cell is not None else "-"
         return _SHOWN[self.kind](cell)

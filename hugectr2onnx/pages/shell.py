@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-STYLE = """
+_STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1b1b1f; --line: #767680; --soft: #f1f1f5; --muted: #4a4a55;
   --bad: #a1150d; --good: #14592f; --link: #0b4fb3; --bar: #3d6fb5; }
 @media (prefers-color-scheme: dark) { :root { --page: #15161a; --text: #e6e6ea; --line: #6f7078; --soft: #24262c;
@@ -42,13 +42,13 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def page(title: str, body: str, *, mark: str, style: str = "", script: str = "") -> str:
-    """A whole document. `mark` tells what wrote it; `body` brings its own landmarks; `script` is run at its end."""
+    """Return a whole document. `mark` tells what wrote it; `body` brings its own landmarks; `script` is run at its end."""
     policy = f"{POLICY}; script-src 'unsafe-inline'" if script else POLICY
     return (
         f'{_head(mark)}\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n{body}\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n{body}\n"
         + (f"<script>{script}</script>\n" if script else "")
         + "</body>\n</html>\n"
     )
@@ -59,11 +59,11 @@ def _head(mark: str) -> str:
 
 
 def begins_as(mark: str, start: bytes) -> bool:
-    """Whether a file begins as the pages of this mark: nothing else is overwritten."""
+    """Tell whether a file begins as the pages of this mark: nothing else is overwritten."""
     return start.startswith(_head(mark).encode())
 
 
 def scrolled(label: str, table: str, *, narrow: bool = False) -> str:
-    """A table that scrolls by itself where it is wider than the page, by keyboard too; `narrow`: one of few columns."""
+    """Return a table that scrolls by itself where it is wider than the page, by keyboard too; `narrow`: one of few columns."""
     kind = "scroll narrow" if narrow else "scroll"
     return f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(label)}">{table}</div>'

@@ -159,5 +159,5 @@ def is_worth_stacking(multiplications: int, heads: int, values: int) -> bool:
 
 
 def is_worth_int8(rows: int, columns: int) -> bool:
-    """Whether a product with a weight of this shape is faster in bytes, at a batch of one and above."""
+    """Tell whether a product with a weight of this shape is faster in bytes, at a batch of one and above."""
     return rows * columns >= MIN_INT8_WEIGHTS.value and columns >= MIN_INT8_COLUMNS.value

@@ -1,4 +1,4 @@
-"""How much worse a model may become by smaller formats."""
+"""The budget: how much worse a model may become by smaller formats."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.quantization.metrics import Quality
 
 SHARES = ("auc", "logloss", "rank", "calibration")
-NUMBERS = ("max", "mean")
+_NUMBERS = ("max", "mean")
 BY_LABELS = ("auc", "logloss")
 _LIMIT = re.compile(
-    rf"(?:({'|'.join(SHARES)}):(\d{{1,3}}(?:\.\d{{1,9}})?)%|({'|'.join(NUMBERS)}):(\d{{0,9}}\.?\d{{1,12}}(?:e-?\d{{1,2}})?))"
+    rf"(?:({'|'.join(SHARES)}):(\d{{1,3}}(?:\.\d{{1,9}})?)%|({'|'.join(_NUMBERS)}):(\d{{0,9}}\.?\d{{1,12}}(?:e-?\d{{1,2}})?))"
 )
 
 
@@ -31,7 +31,7 @@ class Limit:
     value: float
 
     def used(self, before: Quality, after: Quality) -> float:
-        """The share of the limit that is used up: beyond 1 it is exceeded; nan where it is not defined."""
+        """Return the share of the limit that is used up: beyond 1 it is exceeded; nan where it is not defined."""
         lost, allowed = self._lost(before, after)
         if lost != lost:
             return float("nan")
@@ -91,11 +91,11 @@ class Budget:
         return any(limit.measure not in BY_LABELS for limit in self.limits)
 
     def allows(self, before: Mapping[str, Quality], after: Mapping[str, Quality]) -> bool:
-        """Whether every label is within the budget."""
+        """Tell whether every label is within the budget."""
         return all(limit.allows(one, other) for limit, one, other in self._pairs(before, after))
 
     def used(self, before: Mapping[str, Quality], after: Mapping[str, Quality]) -> float:
-        """The largest share of a limit that is used up; what is not defined is beyond all."""
+        """Return the largest share of a limit that is used up; what is not defined is beyond all."""
         shares = [limit.used(one, other) for limit, one, other in self._pairs(before, after)]
         return max((math.inf if share != share else share for share in shares), default=0.0)
 

@@ -12,12 +12,12 @@ TITLE = b"<title>hugectr2onnx: formats that were tried</title>"
 
 
 def is_frontier(head: bytes) -> bool:
-    """Whether a file begins as one of these pictures."""
+    """Tell whether a file begins as one of these pictures."""
     return TITLE in head
 
 
 def on_frontier(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Those that no other beats in time and in loss at once, the fastest first."""
+    """Return those that no other beats in time and in loss at once, the fastest first."""
     best: list[Trial] = []
     timed = [trial for trial in trials if trial.microseconds is not None and trial.quality]
     for trial in sorted(timed, key=lambda each: (each.microseconds or 0.0, loss(each.quality, trials[0].quality))):
@@ -27,13 +27,13 @@ def on_frontier(trials: Sequence[Trial]) -> tuple[Trial, ...]:
 
 
 def loss(quality: Mapping[str, Quality], before: Mapping[str, Quality]) -> float:
-    """What the worst label lost of its AUC; the mean change of its predictions where there are no labels."""
+    """Tell what the worst label lost of its AUC; the mean change of its predictions where there are no labels."""
     lost = [before[label].auc - each.auc for label, each in quality.items() if each.auc == each.auc]
     return max(lost, default=max((each.mean_change for each in quality.values()), default=0.0))
 
 
 def draw_frontier(trials: Sequence[Trial]) -> str:
-    """An SVG; choices beyond the budget are hollow, and a line joins those that no other beats."""
+    """Return an SVG; choices beyond the budget are hollow, and a line joins those that no other beats."""
     timed = [trial for trial in trials if trial.microseconds is not None and trial.quality]
     before = trials[0].quality if trials else {}
     points = [(trial.microseconds or 0.0, loss(trial.quality, before)) for trial in timed]

@@ -1,4 +1,4 @@
-"""What a model's predictions are worth on samples: AUC and log-loss by labels, and how far they moved; by numpy alone."""
+"""Measure a model's predictions on samples: AUC and log-loss by labels, and how far they moved; by numpy alone."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ class Trial:
 
 
 def _without_nan(quality: Quality) -> dict[str, Any]:
-    """What is not defined has no number in JSON; AUC and log-loss are there in any case."""
+    """Tell what is not defined has no number in JSON; AUC and log-loss are there in any case."""
     return {name: value for name, value in asdict(quality).items() if value == value or name in ("auc", "log_loss")}
 
 
 def auc(predictions: Array, labels: Array) -> float:
-    """The share of pairs (positive, negative) in the right order, ties counting half: by ranks, in n log n.
+    """Return the share of pairs (positive, negative) in the right order, ties counting half: by ranks, in n log n.
 
     (sum of the ranks of the positives - P (P + 1) / 2) / (P * Q), ranks from 1, the mean rank among equals.
     """
@@ -186,7 +186,7 @@ def answer_samples(
 
 
 def first_inputs(compiled: Predictor, samples: Samples, rows: int) -> dict[str, Array]:
-    """The inputs of the first samples, as the model takes them; keys that are not padded cannot be cut and come all."""
+    """Return the inputs of the first samples, as the model takes them; keys that are not padded cannot be cut and come all."""
     inputs, _ = next(_batches(compiled, samples, rows)[1])
     forms = {value.node.name: InputForm.of_type(value.type) for value in compiled.ir.inputs}
     arrays = normalize_feeds(forms, inputs)
@@ -195,7 +195,7 @@ def first_inputs(compiled: Predictor, samples: Samples, rows: int) -> dict[str, 
 
 
 def judge(answers: SampleAnswers, before: SampleAnswers | None = None) -> Iterator[Quality]:
-    """The quality of each column of each output."""
+    """Yield the quality of each column of each output."""
     for label, predictions in answers.predictions.items():
         truth = answers.labels.get(label)
         if truth is not None:
@@ -274,7 +274,7 @@ def _read(samples: object) -> tuple[str, dict[str, Array]]:
 
 
 def _rows(name: str, arrays: Mapping[str, Array]) -> int:
-    """The number of samples, the same for all arrays."""
+    """Return the number of samples, the same for all arrays."""
     counts = {each: len(array) if array.ndim else 0 for each, array in arrays.items()}
     if len(set(counts.values())) > 1 or not min(counts.values()):
         listed = ", ".join(f"{each} {count}" for each, count in counts.items())

@@ -15,7 +15,7 @@ from hugectr2onnx.passes.precision.quantize_products import BYTES, EXACT, OTHERS
 from hugectr2onnx.quantization.budget import Budget
 from hugectr2onnx.quantization.metrics import Formats, Quality, Trial
 
-MAX_SECONDS = 25.0
+MAX_SEARCH_SECONDS = 25.0
 """After so long nothing new is tried."""
 
 
@@ -43,7 +43,7 @@ class ProductSearch:
 
     def run(self) -> Formats:
         """Search; the choice that is taken. `trials` then has them all, the one without any rounding first."""
-        end = self.clock() + MAX_SECONDS
+        end = self.clock() + MAX_SEARCH_SECONDS
         before = self._try(EXACT)
         self.budget.check(before.quality)
         everything = self._try(self._without(()))
@@ -63,7 +63,7 @@ class ProductSearch:
                 return
 
     def _sensitivities(self, layers: Mapping[str, int], end: float) -> Iterator[tuple[str, float]]:
-        """How much of the budget each layer uses up alone; for those that there is no time for, nobody knows."""
+        """Tell how much of the budget each layer uses up alone; for those that there is no time for, nobody knows."""
         for layer in layers:
             if self.clock() > end:
                 yield layer, float("inf")
@@ -92,13 +92,13 @@ class ProductSearch:
         return {layer: each for layer, each in given.items() if layer != OTHERS and each != SEARCHED}
 
     def _without(self, layers: Sequence[str]) -> Formats:
-        """All in bytes but some layers, and but those that the caller gave."""
+        """Return all in bytes but some layers, and but those that the caller gave."""
         exact = {**self._pinned, **dict.fromkeys(layers, EXACT)}
         return {OTHERS: BYTES, **exact} if exact else BYTES
 
 
 def _layers(products: Sequence[ProductPrecision], pinned: Mapping[str, str]) -> dict[str, int]:
-    """The layers in bytes, each by the last that it computes, with their multiplications for a row."""
+    """Return the layers in bytes, each by the last that it computes, with their multiplications for a row."""
     found: dict[str, int] = {}
     for each in products:
         if each.precision == BYTES and each.layers and not pinned.keys() & set(each.layers):

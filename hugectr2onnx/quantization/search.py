@@ -1,4 +1,4 @@
-"""How much worse a model may become by smaller row formats, and the smallest format that stays within it."""
+"""Find the smallest row formats that keep a model's quality within a budget."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _is_exact(formats: Formats) -> bool:
 
 
 def _stored_as(asked: Formats, tables: Sequence[TableStorage]) -> Formats:
-    """The formats that the tables have: rows that one format for all makes no smaller have a more exact one."""
+    """Return the formats that the tables have: rows that one format for all makes no smaller have a more exact one."""
     if not isinstance(asked, str) or all(table.format == asked for table in tables):
         return asked
     found = {table.format for table in tables}
@@ -213,14 +213,14 @@ def _stored_as(asked: Formats, tables: Sequence[TableStorage]) -> Formats:
 
 
 def _larger(formats: Formats) -> Formats:
-    """The next larger format for every table."""
+    """Return the next larger format for every table."""
     if isinstance(formats, str):
         return FORMATS_BY_NAME[formats].more_exact.name
     return {table: FORMATS_BY_NAME[each].more_exact.name for table, each in formats.items()}
 
 
 def _by_top(formats: Formats, tables: Iterable[TableStorage]) -> dict[str, str]:
-    """The format of each look-up's rows, where one was given for all of them."""
+    """Return the format of each look-up's rows, where one was given for all of them."""
     if not isinstance(formats, str):
         return dict(formats)
     return {top: FORMATS_BY_NAME[formats].at_width(table.width).name for table in tables for top in table.tops}

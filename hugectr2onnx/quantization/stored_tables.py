@@ -1,4 +1,4 @@
-"""How the tables of a model are stored, and what that costs and saves: an entry of the report for each."""
+"""Report how each table of a model is stored, and what that costs and saves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TableStorage:
 
 
 def stored_tables(graph: Graph) -> Iterator[TableStorage]:
-    """The tables of a graph that no pass has touched, in the order of their look-ups.
+    """Yield the tables of a graph that no pass has touched, in the order of their look-ups.
 
     Reads a table once where it is not stored as it is. Raises FormatRefusedError for a format that cannot hold its numbers.
     """
@@ -76,7 +76,7 @@ def format_warnings(tables: Iterable[tuple[str, str, int]], asked: str | Mapping
 
 
 def with_fillers(tables: Iterable[TableStorage], key_maps: Iterable[Choice]) -> tuple[TableStorage, ...]:
-    """The same with the rows that their key maps add, which are chosen later."""
+    """Return the same with the rows that their key maps add, which are chosen later."""
     added = {choice.table: choice.filler_rows for choice in key_maps}
     return tuple(_filled(table, added.get(table.table, 0)) for table in tables)
 

@@ -1,4 +1,4 @@
-"""What a file says of itself: its interface, the layers that its nodes came from, tables, sizes, versions."""
+"""Sections on what a file says of itself: its interface, its nodes' layers, tables, sizes, versions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _python_name(text: str) -> str:
 
 
 def layers(artifact: Artifact, types: Mapping[str, str]) -> Section:
-    """Each layer of the source, where it is at hand, and the nodes that it became."""
+    """Return each layer of the source, where it is at hand, and the nodes that it became."""
     nodes = [(node.op_type, layers_of(node)) for node in artifact.skeleton.graph.node]
     seen = list(dict.fromkeys(layer for _, own in nodes for layer in own))
     names = list(types) or seen
@@ -85,7 +85,7 @@ def layers(artifact: Artifact, types: Mapping[str, str]) -> Section:
 
 
 def tables(artifact: Artifact) -> TableBlock:
-    """The tensors that rows are gathered from."""
+    """Return the tensors that rows are gathered from."""
     gathers = TableGathers(artifact)
     names = list(dict.fromkeys(node.input[0] for node in gathers.nodes))
     columns = (
@@ -106,7 +106,7 @@ def tables(artifact: Artifact) -> TableBlock:
 
 
 def key_maps(summary: OnnxSummary) -> TableBlock | None:
-    """The encoders of the file; direct maps and hashes are made of other operators."""
+    """Return the encoders of the file; direct maps and hashes are made of other operators."""
     if not summary.tables:
         return None
     columns = (
@@ -121,7 +121,7 @@ def key_maps(summary: OnnxSummary) -> TableBlock | None:
 
 
 def sizes(summary: OnnxSummary) -> Section:
-    """The files, and the largest constants."""
+    """Return the files, and the largest constants."""
     files = [(summary.path, summary.bytes), *((each.path, each.found_bytes) for each in summary.data_files)]
     named = tuple((os.path.basename(path), count) for path, count in files)
     largest = sorted(summary.tensors, key=lambda each: -each.bytes)[:LARGEST_TENSORS]

@@ -1,4 +1,4 @@
-"""What is known with the HugeCTR model at hand: passes, parity, coverage, tables row by row."""
+"""Sections that need the HugeCTR model: passes, parity, coverage, tables row by row."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _histograms(expected: Sequence[parity.Expectation], found: Sequence[Mapping[
 
 
 def passes(proof: Proof) -> Section:
-    """Each pass that changed something, its rules, and the lines of IR that it changed."""
+    """Return each pass that changed something, its rules, and the lines of IR that it changed."""
     columns = (
         Column("pass"),
         Column("rules that fired"),
@@ -157,7 +157,7 @@ def parity_section(proof: Proof) -> Section:
 
 
 def coverage(proof: Proof) -> Section:
-    """What the proof reached."""
+    """Tell what the proof reached."""
     covered, identity = proof.verification.coverage, proof.verification.identity
     facts: list[tuple[str, int | str]] = [
         ("layers", covered.layers),

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.saving.overwrite_guard import refuse_foreign_file
@@ -30,16 +30,14 @@ from hugectr2onnx.pages.blocks import (
     document_markdown,
 )
 from hugectr2onnx.pages.shell import begins_as, page
-from hugectr2onnx.reporting import file_sections, proof_sections
+from hugectr2onnx.reporting import REPORT_FORMATS, ReportFormat, file_sections, proof_sections
 from hugectr2onnx.reporting.proof_sections import Proof, prove
 from hugectr2onnx.scoring.metrics import DEFAULT_METRICS
 from hugectr2onnx.scoring.predict import Predictions, predict
 from hugectr2onnx.version import __version__
 
-Format = Literal["html", "md", "json"]
-FORMATS: tuple[Format, ...] = ("html", "md", "json")
-MARK = "written by hugectr2onnx report"
-SECONDS = 1.0
+REPORT_MARK = "written by hugectr2onnx report"
+_SECONDS = 1.0
 LEVEL0 = "level 0"
 PARITY_KEY = "hugectr2onnx.parity"
 
@@ -58,18 +56,18 @@ class ModelReport:
         return f"Written by hugectr2onnx {__version__}."
 
     def html(self) -> str:
-        """One file that asks nothing of any network."""
-        return page(self.title, document_html(self.title, self.sections, self.footer), mark=MARK)
+        """Return one file that asks nothing of any network."""
+        return page(self.title, document_html(self.title, self.sections, self.footer), mark=REPORT_MARK)
 
     def markdown(self) -> str:
-        """The same as Markdown."""
-        return f"<!-- {MARK} -->\n\n{document_markdown(self.title, self.sections, self.footer)}"
+        """Return the same as Markdown."""
+        return f"<!-- {REPORT_MARK} -->\n\n{document_markdown(self.title, self.sections, self.footer)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON-ready data; `passed` is None where nothing was proven again."""
+        """Return the same as JSON-ready data; `passed` is None where nothing was proven again."""
         sections = [section.data() for section in self.sections]
         return {
-            "written_by": MARK,
+            "written_by": REPORT_MARK,
             "title": self.title,
             "verdict": self.verdict,
             "passed": self.passed,
@@ -77,8 +75,8 @@ class ModelReport:
             "sections": sections,
         }
 
-    def text(self, format: Format) -> str:
-        """The report in one of the formats."""
+    def text(self, format: ReportFormat) -> str:
+        """Return the report in one of the formats."""
         if format == "json":
             return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         return self.html() if format == "html" else self.markdown()
@@ -94,13 +92,13 @@ def write_report(
     against: Any = None,
     weights: Any = None,
     data: Any = None,
-    format: Format | None = None,
+    format: ReportFormat | None = None,
     data_format: str | None = None,
     options: Options | None = None,
     latency: bool = True,
     batch: Sequence[int] = BATCHES,
     threads: Sequence[int] = (1,),
-    seconds: float = SECONDS,
+    seconds: float = _SECONDS,
     metrics: Sequence[str] = DEFAULT_METRICS,
     force: bool = False,
     progress: Progress | None = None,
@@ -130,15 +128,15 @@ def write_report(
 
 
 def is_report(start: bytes) -> bool:
-    """Whether a file begins as one of the three formats of a report."""
-    is_data = start.startswith(f'{{\n  "written_by": "{MARK}"'.encode())
-    return begins_as(MARK, start) or start.startswith(f"<!-- {MARK} -->".encode()) or is_data
+    """Tell whether a file begins as one of the three formats of a report."""
+    is_data = start.startswith(f'{{\n  "written_by": "{REPORT_MARK}"'.encode())
+    return begins_as(REPORT_MARK, start) or start.startswith(f"<!-- {REPORT_MARK} -->".encode()) or is_data
 
 
-def _format(out: str | os.PathLike[str] | None, format: Format | None) -> Format:
+def _format(out: str | os.PathLike[str] | None, format: ReportFormat | None) -> ReportFormat:
     ending = Path(out).suffix.lower().removeprefix(".") if out is not None else "html"
     chosen = format or {"htm": "html", "markdown": "md"}.get(ending, ending)
-    if chosen not in FORMATS:
+    if chosen not in REPORT_FORMATS:
         raise OptionError(f"{out}: a report ends in .html, .md or .json, or give its format", option="format")
     return chosen
 
@@ -214,7 +212,7 @@ class _Job:
         )
 
     def _missing(self, summary: OnnxSummary, batches: tuple[int, ...]) -> list[str]:
-        """What is not in the report, why, and how to get it."""
+        """Tell what is not in the report, why, and how to get it."""
         missing = []
         if self.graph is None:
             recorded = summary.metadata.get(PARITY_KEY)

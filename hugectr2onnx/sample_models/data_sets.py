@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from hugectr2onnx.datasets import HUGECTR_FORMATS, HugeCTRFormat
 from hugectr2onnx.errors import OutputError, UnsupportedError
 from hugectr2onnx.frontend.graph_json import reader
 from hugectr2onnx.frontend.graph_json.clauses import DataClause
@@ -22,8 +23,6 @@ from hugectr2onnx.ir.types import Array
 from hugectr2onnx.sample_models.catalog import SamplePaths
 from hugectr2onnx.sample_models.feeds import sample_feeds
 
-WrittenFormat = Literal["parquet", "norm", "raw"]
-WRITTEN_FORMATS: tuple[WrittenFormat, ...] = ("parquet", "norm", "raw")
 FILES = 2
 """Files of train/ and of val/ each."""
 VALIDATION = 0.2
@@ -42,7 +41,7 @@ class DrawnSamples:
 
 
 def write_data_set(
-    sample: SamplePaths, folder: str | os.PathLike[str], *, rows: int, format: WrittenFormat = "parquet", seed: int = 0
+    sample: SamplePaths, folder: str | os.PathLike[str], *, rows: int, format: HugeCTRFormat = "parquet", seed: int = 0
 ) -> tuple[Path, Path]:
     """Write FOLDER/train and FOLDER/val, four fifths and one fifth of `rows` samples; returns their file lists.
 
@@ -53,8 +52,8 @@ def write_data_set(
 
     Raises UnsupportedError for Raw where slots have several keys, and OutputError for a folder that has train/ or val/.
     """
-    if format not in WRITTEN_FORMATS:
-        raise UnsupportedError(f"there is no format {format!r} of data sets; there are {', '.join(WRITTEN_FORMATS)}")
+    if format not in HUGECTR_FORMATS:
+        raise UnsupportedError(f"there is no format {format!r} of data sets; there are {', '.join(HUGECTR_FORMATS)}")
     if rows < 2 * FILES:
         raise UnsupportedError(f"a data set of {rows} samples is too small for {FILES} files of train and val each")
     data = reader.read(sample.graph, REGISTRY.keys()).data
@@ -128,7 +127,7 @@ def _write_part(
     folder: Path,
     rows: int,
     seed: int,
-    format: WrittenFormat,
+    format: HugeCTRFormat,
     data: DataClause,
     sizes: Sequence[int] | None,
     planted: _Planted,

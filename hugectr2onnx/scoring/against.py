@@ -83,7 +83,7 @@ def _parquet(file: Path, labels: Sequence[LabelColumns]) -> dict[str, Array]:
 
 
 def _has_names(text: str) -> bool:
-    """Whether the first line holds names, as that of a CSV file does, and not numbers."""
+    """Tell whether the first line holds names, as that of a CSV file does, and not numbers."""
     first = next(iter(text[:4096].replace(",", " ").splitlines()), "").split()
     return any(not _is_number(word) for word in first)
 
@@ -106,7 +106,7 @@ def _csv(file: Path, labels: Sequence[LabelColumns]) -> dict[str, Array]:
 
 
 def _chosen(file: Path, names: Sequence[str], labels: Sequence[LabelColumns]) -> list[str]:
-    """The columns of predictions in a table; one column alone is one, whatever its name."""
+    """Return the columns of predictions in a table; one column alone is one, whatever its name."""
     known = prediction_names([label.name for label in labels])
     wanted = [name for name in names if name in known.values() or name in known]
     if not wanted and len(names) == len(labels) == 1:
@@ -141,7 +141,7 @@ def _by_label(arrays: Mapping[str, Array], labels: Sequence[LabelColumns], where
 
 
 def _split(array: Array, labels: Sequence[LabelColumns], where: str) -> dict[str, Array]:
-    """The columns of all labels, sample by sample, as HugeCTR lays them out."""
+    """Return the columns of all labels, sample by sample, as HugeCTR lays them out."""
     columns = _rows_of(array, sum(label.columns for label in labels), where)
     found, at = {}, 0
     for label in labels:
@@ -207,7 +207,7 @@ class Comparer:
     _differences: dict[str, DifferenceCounter] = field(default_factory=dict)
 
     def add(self, predictions: Mapping[str, Array]) -> None:
-        """One batch; samples behind the last recorded one are not compared."""
+        """Compare one batch; samples behind the last recorded one are not compared."""
         count = len(next(iter(predictions.values())))
         take = min(count, self.recorded.rows - self.rows)
         if take > 0:
@@ -246,7 +246,7 @@ class Comparer:
                     heapq.heappop(self._worst)
 
     def result(self) -> PredictionComparison:
-        """The verdict. Raises FeedError where no row was compared."""
+        """Return the verdict. Raises FeedError where no row was compared."""
         if not self.elements:
             raise FeedError(f"{self.recorded.path}: no row was compared: the data set is empty")
         passed = self.exceeding == 0 and self.rows == self.recorded.rows

@@ -1,4 +1,4 @@
-"""What a picture of predictions beside recorded ones is drawn from: a histogram of differences, and some pairs to plot."""
+"""Collect a histogram of differences between predictions and recorded ones, and some pairs to plot."""
 
 from __future__ import annotations
 

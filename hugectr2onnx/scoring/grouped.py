@@ -25,7 +25,7 @@ class GroupedCounter:
         self._seen: set[object] = set()
 
     def add(self, predictions: Array, labels: Array, groups: Array | None) -> None:
-        """One batch. Raises FeedError without groups, and for a group that comes a second time."""
+        """Take in one batch. Raises FeedError without groups, and for a group that comes a second time."""
         if groups is None:
             raise FeedError(
                 "hitrate and ndcg need the group of each sample: name an id column as group (--group COLUMN)"
@@ -59,13 +59,13 @@ class GroupedCounter:
             self.sums[name] += measure(predictions, labels, k)
 
     def scores(self) -> dict[str, float]:
-        """The mean over the groups; NaN without any."""
+        """Return the mean over the groups; NaN without any."""
         self._close()
         return {name: total / self.groups if self.groups else float("nan") for name, total in self.sums.items()}
 
 
 def hit_rate(predictions: Array, labels: Array, k: int) -> float:
-    """The chance that a positive is among the k largest predictions, equals in random order."""
+    """Return the chance that a positive is among the k largest predictions, equals in random order."""
     positive = labels > 0.5
     if len(labels) <= k:
         return 1.0

@@ -1,4 +1,4 @@
-"""What predictions are worth on labelled data, label by label, worked out batch by batch."""
+"""Metrics of predictions on labelled data, label by label, worked out batch by batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Scores = Mapping[str, Mapping[str, float]]
 
 
 def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of metrics, `hitrate@10` and `ndcg@10` with a rank. Raises FeedError for one that does not exist."""
+    """Return the names of metrics, `hitrate@10` and `ndcg@10` with a rank. Raises FeedError for one that does not exist."""
     for name in names:
         kind, at, rank = name.partition("@")
         ranked = kind in ("hitrate", "ndcg")
@@ -51,7 +51,7 @@ class Metrics:
     _labels: dict[str, _LabelCounter] = field(default_factory=dict)
 
     def add(self, predictions: Mapping[str, Array], labels: Mapping[str, Array], groups: Array | None = None) -> None:
-        """One batch. Raises FeedError for labels that are not 0 or 1, or that have other columns than the predictions."""
+        """Take in one batch. Raises FeedError for labels that are not 0 or 1, or of other columns than the predictions."""
         for name, truth in labels.items():
             given = predictions[name].reshape(len(truth), -1)
             if truth.shape[1] != given.shape[1]:

@@ -33,7 +33,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run over a data set gave.
+    """The result of a run over a data set.
 
     `columns`: ids, labels and predictions by name where no file was asked for. `scores`: {label: {metric: value}}.
     """
@@ -47,7 +47,7 @@ class Predictions:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the columns, as JSON-ready data."""
+        """Return everything but the columns, as JSON-ready data."""
         return {
             "rows": self.rows,
             "seconds": self.seconds,
@@ -122,7 +122,7 @@ def _run(
     threads: int,
     dataset_options: Mapping[str, Any],
 ) -> _Run:
-    """The job on this machine, or on a cluster; checked, not started."""
+    """Return the job on this machine, or on a cluster; checked, not started."""
     if engine == "local":
         dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
         return _LocalRun(dataset, Scorer(model), batch_size or dataset.batch_size, threads)
@@ -138,7 +138,7 @@ def evaluate(
     metrics: Sequence[str] = DEFAULT_METRICS,
     **options: Any,
 ) -> dict[str, dict[str, float]]:
-    """The metrics of a model on a labelled data set: {label: {metric: value}}. Options are those of `predict`.
+    """Return the metrics of a model on a labelled data set: {label: {metric: value}}. Options are those of `predict`.
 
     Raises FeedError where the data has no labels.
     """
@@ -153,7 +153,7 @@ def _cores() -> int:
 
 
 class _Run(Protocol):
-    """Where predictions come from."""
+    """A run over a data set: the batches, and the scorer that answers them."""
 
     @property
     def name(self) -> str: ...
@@ -189,7 +189,7 @@ class _LocalRun:
         return self.dataset.rows
 
     def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
-        """Batches with their predictions, in order."""
+        """Yield batches with their predictions, in order."""
         waiting: deque[tuple[RowBatch, Future[dict[str, Array]]]] = deque()
         _ = self.scorer.session
         failure: list[FeedError] = []
@@ -241,7 +241,7 @@ class _RunOnCluster:
 
 @dataclass
 class _Sinks:
-    """Where predictions go: a writer, metrics, a comparison."""
+    """The sinks of predictions: a writer, metrics, a comparison."""
 
     metrics: Metrics | None
     group: str | None

@@ -26,7 +26,7 @@ PREDICTION = "prediction"
 def prediction_columns(
     labels: Mapping[str, Array], predictions: Mapping[str, Array], ids: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """The columns of a file: ids and labels under their names, `prediction`, or `prediction_LABEL` of several labels.
+    """Return the columns of a file: ids and labels under their names, `prediction`, or `prediction_LABEL` of several labels.
 
     One column of a label is [n], several are [n, columns].
     """
@@ -37,7 +37,7 @@ def prediction_columns(
 
 
 def prediction_names(outputs: Sequence[str]) -> dict[str, str]:
-    """The name of the column of each output."""
+    """Return the name of the column of each output."""
     return {name: PREDICTION if len(outputs) == 1 else f"{PREDICTION}_{name}" for name in outputs}
 
 
@@ -53,7 +53,7 @@ class Writer(Protocol):
 
 
 def check_path(path: str | os.PathLike[str], *, force: bool, others: Sequence[str | os.PathLike[str]] = ()) -> Path:
-    """The path of a new file of predictions. Raises OutputError for one that must not be written.
+    """Return the path of a new file of predictions. Raises OutputError for one that must not be written.
 
     `others` are files that are being read: they are refused even with `force`.
     """
@@ -73,7 +73,7 @@ def check_path(path: str | os.PathLike[str], *, force: bool, others: Sequence[st
 
 @contextmanager
 def writing(target: Path, *, partial: bool) -> Iterator[Writer]:
-    """A writer whose file takes the place of `target` when the block ends well; `partial`: also when it does not."""
+    """Open a writer whose file takes the place of `target` when the block ends well; `partial`: also when it does not."""
     try:
         handle, scratch = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
     except OSError as error:
@@ -140,7 +140,7 @@ class ParquetWriter:
 
 
 def arrow_table(columns: Mapping[str, Array]) -> Any:
-    """Columns as an Arrow table; [n, columns] becomes lists."""
+    """Return columns as an Arrow table; [n, columns] becomes lists."""
     module = pyarrow()
     return module.table({name: _arrow_column(array) for name, array in columns.items()})
 
@@ -182,7 +182,7 @@ def _flattened(columns: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
 
 
 def _shortest(column: Array) -> list[Any]:
-    """Values as text that reads back to the same bits: a float32 needs 9 digits at most, not a float64's 17."""
+    """Return values as text that reads back to the same bits: a float32 needs 9 digits at most, not a float64's 17."""
     return column.astype(str).tolist() if column.dtype == np.float32 else list(column.tolist())
 
 

@@ -45,7 +45,7 @@ class RankingCounter:
     _files: list[IO[Any]] = field(default_factory=list)
 
     def add(self, predictions: Array, labels: Array) -> None:
-        """One batch: predictions as float32 or float64 [n], labels [n], a label above 0.5 being positive."""
+        """Take in one batch: predictions as float32 or float64 [n], labels [n], a label above 0.5 being positive."""
         positive = labels > 0.5
         count = int(positive.sum())
         self.positives += count
@@ -57,7 +57,7 @@ class RankingCounter:
             self._spill()
 
     def result(self) -> Ranking:
-        """The ranking; temporary files are closed, and with that gone."""
+        """Return the ranking; temporary files are closed, and with that gone."""
         runs = [*self._runs, self._sorted()]
         try:
             area, precision = self._scan(_ranges(runs, self.run_samples))
@@ -81,7 +81,7 @@ class RankingCounter:
         return values
 
     def _scan(self, ranges: Iterator[Array]) -> tuple[float, float]:
-        """Values ascending: pairs in the right order count once, ties half; precision at each distinct threshold."""
+        """Return values ascending: pairs in the right order count once, ties half; precision at each distinct threshold."""
         if self.has_nan or not self.positives:
             return float("nan"), float("nan")
         twice_pairs, precision = 0, 0.0
@@ -114,7 +114,7 @@ def _packed(predictions: Array, positive: Array) -> Array:
 
 
 def _ranges(runs: list[Array], samples: int) -> Iterator[Array]:
-    """All samples ascending, in pieces that no value straddles; a piece is larger than `samples` for equal values alone."""
+    """Yield all samples ascending, in pieces that no value straddles; only equal values make a piece above `samples`."""
     runs = [run for run in runs if len(run)]
     starts = [0] * len(runs)
     while any(start < len(run) for start, run in zip(starts, runs, strict=True)):

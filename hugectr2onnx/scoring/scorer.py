@@ -38,7 +38,7 @@ class Scorer:
         self._mappers: dict[str, KeyMapper] = {}
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """The outputs for one batch. Raises FeedError for inputs that are missing or do not fit."""
+        """Return the outputs for one batch. Raises FeedError for inputs that are missing or do not fit."""
         from hugectr2onnx.backend.runtime import sessions
 
         session = self.session
@@ -74,7 +74,7 @@ class Scorer:
 
 
 def _mappers(path: str, session: Any) -> dict[str, KeyMapper]:
-    """The key maps of inputs that take rows."""
+    """Return the key maps of inputs that take rows."""
     from hugectr2onnx.backend.saving.key_file import KEYS_METADATA, KeyMapper
 
     named = session.get_modelmeta().custom_metadata_map

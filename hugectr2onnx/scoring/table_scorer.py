@@ -62,7 +62,7 @@ def _nothing(_: Sequence[str], __: int) -> Any:
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What an engine runs: files in their order and the scorer of their tables."""
+    """The job that an engine runs: files in their order and the scorer of their tables."""
 
     paths: tuple[str, ...]
     scorer: TableScorer

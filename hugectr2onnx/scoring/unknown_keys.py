@@ -28,7 +28,7 @@ PLAUSIBLE = 0.5
 """Share of unknown keys up to which a slot is taken for data with new keys."""
 CERTAIN = 0.99
 """Share of unknown keys of a whole input from which on its offsets are certainly those of another model."""
-UNKNOWN = 1 << 62
+_UNKNOWN = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class KeyCounter:
         self._finders: dict[tuple[str, int], RowFinder] = {}
 
     def count(self, inputs: Mapping[str, Array]) -> list[SlotKeys]:
-        """The keys of the first samples of a batch; inputs that take rows in the place of keys, or no padding, are left out."""
+        """Count the keys of a batch's first samples; inputs that take rows in place of keys, or no padding, are left out."""
         found: list[SlotKeys] = []
         for sparse, indices in self._indices.items():
             keys = inputs[sparse.name][:SAMPLED_ROWS]
@@ -124,17 +124,17 @@ def _feeder(name: str) -> Feeder:
 
 
 def _map_bytes(artifact: Artifact) -> int:
-    """Bytes of the model file itself: keys of encoders are in it, rows of large tables are not."""
+    """Return bytes of the model file itself: keys of encoders are in it, rows of large tables are not."""
     return int(artifact.skeleton.ByteSize())
 
 
 def _by_slot(finder: RowFinder, sparse: KeyInput, keys: Array, padding: int) -> Iterator[SlotKeys]:
-    """Each slot alone, the others padded: its keys are known where they do not lead to the row of an unknown key."""
+    """Yield each slot alone, the others padded: its keys are known where they do not lead to the row of an unknown key."""
     for slot in range(keys.shape[1]):
         alone = np.full(keys.shape, padding, np.int64)
         alone[:, slot] = keys[:, slot]
         strange = np.full(keys.shape, padding, np.int64)
-        strange[:, slot] = np.where(keys[:, slot] == padding, padding, UNKNOWN)
+        strange[:, slot] = np.where(keys[:, slot] == padding, padding, _UNKNOWN)
         known = finder.rows(alone.reshape(len(keys), -1)) != finder.rows(strange.reshape(len(keys), -1))
         # A key that several look-ups read is at several places.
         readers = max(1, int(known.any(axis=0).sum()) // keys.shape[2])

@@ -1,4 +1,4 @@
-"""What a server costs: its rate and latencies beside those of a session in this process."""
+"""Measure what a server costs: its rate and latencies beside those of a session in this process."""
 
 from __future__ import annotations
 

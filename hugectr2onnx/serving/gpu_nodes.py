@@ -16,6 +16,6 @@ STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
 
 def nodes_on_the_cpu(path: str | os.PathLike[str]) -> dict[str, int]:
-    """How many nodes of each such operator a model has; operators of com.microsoft are not looked at."""
+    """Tell how many nodes of each such operator a model has; operators of com.microsoft are not looked at."""
     nodes = [node for node in read_model(path).graph.node if node.domain in STANDARD]
     return dict(Counter(node.op_type for node in nodes if node.op_type in WITHOUT_CUDA))

@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on: bytes of one request, seconds until it has come in, requests at work and waiting."""
+    """The limits of a server: bytes of one request, seconds until it has come in, requests at work and waiting."""
 
     max_request_bytes: int = 16 << 20
     max_request_seconds: float = 30.0
@@ -109,7 +109,7 @@ class _Inference:
 
 
 def create_app(model: ServedModel, limits: Limits | None = None) -> Starlette:
-    """The application: health, metadata, infer and metrics of one model, which is opened and warmed up here.
+    """Return the application: health, metadata, infer and metrics of one model, which is opened and warmed up here.
 
     Its state has the `monitor`, which wants to be closed in the end.
     """
@@ -178,7 +178,7 @@ def _check_model(model: ServedModel, request: Request) -> None:
 
 
 def _errors(monitor: Monitor) -> dict[Any, Any]:
-    """Every error is JSON `{"error": message}`; what is no fault of the client's says nothing about the inside."""
+    """Answer every error with JSON `{"error": message}`; a fault of the server's own says nothing about the inside."""
 
     async def invalid(_: Request, error: Exception) -> Response:
         monitor.refused("invalid")

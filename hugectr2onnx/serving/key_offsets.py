@@ -20,7 +20,7 @@ def check_samples(schema: Schema, arrays: Mapping[str, Array]) -> None:
 
 
 def _check_each(schema: Schema, arrays: Mapping[str, Array]) -> None:
-    """The interface csr: keys and offsets of each sparse top."""
+    """Check keys and offsets of each sparse top, for the interface csr."""
     samples = {name: len(array) for name, array in arrays.items() if array.ndim > 1}
     for sparse in schema.sparse:
         name = f"{sparse.name}{OFFSETS}"
@@ -31,7 +31,7 @@ def _check_each(schema: Schema, arrays: Mapping[str, Array]) -> None:
 
 
 def _check_shared(schema: Schema, arrays: Mapping[str, Array]) -> None:
-    """The interface hugectr: the offsets of all sparse tops one after the other, from 0 on for each."""
+    """Check the offsets of all sparse tops one after the other, from 0 on for each, for the interface hugectr."""
     fed = [each for each in schema.sparse if each.is_fed] or list(schema.sparse)
     offsets = arrays[ALL_OFFSETS]
     count = _samples(ALL_OFFSETS, len(offsets) - len(fed), sum(each.slots for each in fed), "offsets after the first")
@@ -45,7 +45,7 @@ def _check_shared(schema: Schema, arrays: Mapping[str, Array]) -> None:
 
 
 def _check_stretch(offsets: Array, fed: list[KeyInput], place: int, samples: int) -> int:
-    """The number of keys of one sparse top."""
+    """Return the number of keys of one sparse top."""
     start = sum(samples * each.slots + 1 for each in fed[:place])
     own = offsets[start : start + samples * fed[place].slots + 1]
     check_offsets(f"{ALL_OFFSETS} (part of {fed[place].name})", own, int(own[-1]), ALL_KEYS)

@@ -29,7 +29,7 @@ def known_keys(path: str | os.PathLike[str]) -> Array:
 
 
 def warm_up_feeds(path: str | os.PathLike[str], forms: Sequence[TensorForm], rows: int = 1) -> dict[str, Array]:
-    """Inputs that fit the model: one key of its own for each slot, zeros elsewhere."""
+    """Return inputs that fit the model: one key of its own for each slot, zeros elsewhere."""
     keys = known_keys(path)
     lengths = {form.name for form in forms if len(form.shape) == 1}
     made = _vectors(path, keys, rows) if lengths else {}
@@ -43,7 +43,7 @@ def _padded(form: TensorForm, keys: Array, rows: int) -> Array:
 
 
 def _vectors(path: str | os.PathLike[str], keys: Array, rows: int) -> dict[str, Array]:
-    """The inputs of the interfaces csr and hugectr."""
+    """Return the inputs of the interfaces csr and hugectr."""
     schema = schema_of(path)
     slots = {each.name: each.slots * rows for each in schema.sparse}
     made = {name: np.resize(keys, count) for name, count in slots.items()}

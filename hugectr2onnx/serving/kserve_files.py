@@ -15,7 +15,7 @@ from hugectr2onnx.serving.model_files import copy_model, new_folder
 from hugectr2onnx.serving.served_model import ServedModel
 from hugectr2onnx.version import __version__
 
-FORMAT = PRODUCER
+_FORMAT = PRODUCER
 PORT = 8080
 _KUBERNETES_NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 MOUNTED = "/mnt/models"
@@ -71,18 +71,18 @@ def export_kserve(
 
 
 def serving_runtime(options: KServeOptions) -> str:
-    """How KServe starts the server: once for a namespace."""
+    """Tell how KServe starts the server: once for a namespace."""
     return f"""\
 apiVersion: serving.kserve.io/v1alpha1
 kind: ServingRuntime
 metadata:
-  name: {FORMAT}
+  name: {_FORMAT}
 spec:
   annotations:
     prometheus.kserve.io/port: "{PORT}"
     prometheus.kserve.io/path: /metrics
   supportedModelFormats:
-    - name: {FORMAT}
+    - name: {_FORMAT}
       version: "1"
       autoSelect: true
   protocolVersions:
@@ -127,7 +127,7 @@ spec:
 
 
 def inference_service(name: str, options: KServeOptions) -> str:
-    """The model that KServe deploys."""
+    """Return the model that KServe deploys."""
     storage = options.storage or f"pvc://models/{name}"
     return f"""\
 apiVersion: serving.kserve.io/v1beta1
@@ -140,10 +140,10 @@ spec:
     maxReplicas: {options.max_replicas}
     model:
       modelFormat:
-        name: {FORMAT}
+        name: {_FORMAT}
         version: "1"
       protocolVersion: v2
-      runtime: {FORMAT}
+      runtime: {_FORMAT}
       storageUri: {json.dumps(storage)}
 """
 

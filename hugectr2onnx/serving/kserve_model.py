@@ -21,7 +21,7 @@ from hugectr2onnx.serving.tensor_forms import datatype_of
 
 
 class KServeModel(Model):
-    """What KServe's server calls. Metrics go to the registry that the server shows at /metrics."""
+    """The model that KServe's server calls. Metrics go to the registry that the server shows at /metrics."""
 
     def __init__(self, served: ServedModel) -> None:
         super().__init__(served.name)

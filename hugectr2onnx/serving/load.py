@@ -16,8 +16,8 @@ from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.serving.tensor_forms import TensorForm, datatype_of
 
-TIMEOUT = 30.0
-MAX_SECONDS = 3600.0
+_TIMEOUT = 30.0
+MAX_LOAD_SECONDS = 3600.0
 MAX_REQUESTS = 10_000_000
 HEADER_OF_LENGTH = "Inference-Header-Content-Length"
 
@@ -39,10 +39,10 @@ class Target:
         return cls(parts.hostname, parts.port or 80, parts.path.rstrip("/"))
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT)
+        return http.client.HTTPConnection(self.host, self.port, timeout=_TIMEOUT)
 
     def inputs(self) -> tuple[TensorForm, ...]:
-        """The inputs that the server's metadata name. Raises FeedError where no such server answers."""
+        """Return the inputs that the server's metadata name. Raises FeedError where no such server answers."""
         connection = self.connect()
         try:
             connection.request("GET", self.path)
@@ -57,7 +57,7 @@ class Target:
 
 @dataclass
 class ClientLog:
-    """What clients saw: seconds of each answered request, and how many got an error or nothing."""
+    """The log of clients: seconds of each answered request, and how many got an error or nothing."""
 
     seconds: list[float] = field(default_factory=list)
     errors: int = 0
@@ -77,7 +77,7 @@ class LoadFigures:
 
 
 def binary_request(arrays: Mapping[str, Array]) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of a request whose tensors, and those of its answer, are bytes."""
+    """Return the body and the headers of a request whose tensors, and those of its answer, are bytes."""
     parts = {name: np.ascontiguousarray(array).tobytes() for name, array in arrays.items()}
     inputs = [
         {
@@ -107,7 +107,7 @@ def measure_server(
     """
     target = Target.of(url)
     requests = [binary_request(batch) for batch in batches]
-    seconds = min(seconds, MAX_SECONDS)
+    seconds = min(seconds, MAX_LOAD_SECONDS)
     begin = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
         jobs = [pool.submit(_ask, target, requests, begin, seconds, number, clients, rate) for number in range(clients)]

@@ -14,7 +14,7 @@ from hugectr2onnx.errors import FeedError, OutputError
 
 
 def files_beside(path: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """The data files and key maps that a model names. Raises FeedError where one is missing or lies elsewhere."""
+    """Return the data files and key maps that a model names. Raises FeedError where one is missing or lies elsewhere."""
     model = read_model(path)
     folder = Path(os.path.realpath(path)).parent
     data = {place.path for place in external_tensors(model, path).values()}
@@ -34,7 +34,7 @@ def copy_model(path: str | os.PathLike[str], folder: Path, name: str) -> None:
 
 @contextmanager
 def new_folder(target: Path, force: bool) -> Iterator[Path]:
-    """A folder to write into, which takes its name once everything is in it; nothing is left where that fails.
+    """Make a folder to write into, which takes its name once everything is in it; nothing is left where that fails.
 
     Raises OutputError for a folder that exists (with `force` it is replaced) and for a disk that cannot be written.
     """

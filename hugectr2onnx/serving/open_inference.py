@@ -89,7 +89,7 @@ def read_request(body: bytes, header_length: str | None, forms: Sequence[TensorF
 
 
 def write_response(name: str, version: str, inputs: Inputs, outputs: Mapping[str, Array]) -> tuple[bytes, int | None]:
-    """The body of a response, and the length of its JSON where tensors follow it as bytes."""
+    """Return the body of a response, and the length of its JSON where tensors follow it as bytes."""
     request = inputs.request
     by_default = bool(request.parameters.get("binary_data_output", False))
     wanted = request.outputs or [RequestedTensor(name=each) for each in outputs]
@@ -156,7 +156,7 @@ def _from_bytes(tensor: RequestTensor, size: object, body: bytes, place: int) ->
 
 
 def json_values(tensor: RequestTensor) -> Array:
-    """The array of a tensor whose values are in `data`. Raises FeedError for values that its type cannot hold."""
+    """Return the array of a tensor whose values are in `data`. Raises FeedError for values that its type cannot hold."""
     dtype, wanted = DATATYPES.get(tensor.datatype), _count(tensor)
     assert dtype is not None
     if not isinstance(tensor.data, list):

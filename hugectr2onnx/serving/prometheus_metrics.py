@@ -29,5 +29,5 @@ class PrometheusInstruments:
         return lambda value, *names: metric.labels(*names).observe(value)
 
     def text(self) -> tuple[bytes, str]:
-        """All metrics, and the type of the text."""
+        """Return all metrics, and the type of the text."""
         return self._client.generate_latest(self.registry), self._client.CONTENT_TYPE_LATEST

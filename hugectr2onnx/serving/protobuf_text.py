@@ -17,7 +17,7 @@ class Word:
 
 
 def protobuf_text(message: Mapping[str, Any]) -> str:
-    """A message: mappings are messages in it, sequences of mappings repeated ones; None leaves a field out."""
+    """Return a message: mappings are messages in it, sequences of mappings repeated ones; None leaves a field out."""
     return "\n".join(_fields(message, "")) + "\n"
 
 

@@ -52,7 +52,7 @@ class ServedModel:
         return schema_of(self.path)
 
     def metadata(self) -> dict[str, Any]:
-        """The protocol's description of the model."""
+        """Return the protocol's description of the model."""
         return {
             "name": self.name,
             "versions": [VERSION],
@@ -62,11 +62,11 @@ class ServedModel:
         }
 
     def predict(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs by name. Raises FeedError, naming the input, for what does not fit the model."""
+        """Return the outputs by name. Raises FeedError, naming the input, for what does not fit the model."""
         return self.scorer(self.checked(arrays))
 
     def checked(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """The arrays as the session takes them. Raises FeedError."""
+        """Return the arrays as the session takes them. Raises FeedError."""
         forms = {form.name: form for form in self.inputs}
         missing, unknown = forms.keys() - arrays.keys(), arrays.keys() - forms.keys()
         if missing or unknown:
@@ -93,7 +93,7 @@ class ServedModel:
         return "csr" if any(f"{name}{OFFSETS}" in names for name in names) else "padded"
 
     def rows_of(self, arrays: Mapping[str, Array]) -> int:
-        """How many samples a result has: the length of the first output."""
+        """Tell how many samples a result has: the length of the first output."""
         first = arrays[self.outputs[0].name]
         return len(first) if first.ndim else 1
 
@@ -102,7 +102,7 @@ class ServedModel:
         self.predict(warm_up_feeds(self.path, self.inputs))
 
     def mixes_rows(self) -> bool:
-        """Whether a row's prediction depends on the rows beside it, as after a PReLU_Dice that is not frozen.
+        """Tell whether a row's prediction depends on the rows beside it, as after a PReLU_Dice that is not frozen.
 
         Only for models whose inputs all begin with the batch.
         """
@@ -117,7 +117,7 @@ class ServedModel:
 
 
 def checked_name(name: str) -> str:
-    """A name that paths, URLs and Kubernetes' files can hold. Raises OptionError."""
+    """Return a name that paths, URLs and Kubernetes' files can hold. Raises OptionError."""
     if not _NAME.fullmatch(name):
         raise OptionError(f"the name {name!r} of the model: use letters, digits, '.', '_' and '-'", option="name")
     return name

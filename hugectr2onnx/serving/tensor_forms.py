@@ -70,7 +70,7 @@ class TensorForm:
 
 
 def datatype_of(array: Array) -> str:
-    """The protocol's name of an array's type. Raises FeedError for types that it lacks, such as texts."""
+    """Return the protocol's name of an array's type. Raises FeedError for types that it lacks, such as texts."""
     name = _NAMES.get(array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype)
     if name is None:
         raise FeedError(f"the type {array.dtype} is none of {', '.join(DATATYPES)}")

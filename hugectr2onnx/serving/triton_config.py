@@ -17,7 +17,7 @@ Backend = Literal["onnxruntime", "python"]
 Device = Literal["cpu", "cuda", "tensorrt"]
 HUGECTR_OUTPUT = "OUTPUT"
 """With a number: the outputs' names in HugeCTR's inference backend, `OUTPUT0` (formats 6.2)."""
-WARM_UP = "warmup"
+WARM_UP_FOLDER = "warmup"
 MAX_QUEUE = 1024
 """Requests that may wait; Triton refuses further ones."""
 THREADS = "threads"
@@ -26,7 +26,7 @@ THREADS = "threads"
 
 @dataclass(frozen=True)
 class TritonOptions:
-    """How Triton shall run a model.
+    """The settings by which Triton runs a model.
 
     max_batch_size: rows that one request, or several together, may have. queue_delay_us: microseconds that a request waits
     for others. instances: predictions at once. device, gpus: where the onnxruntime backend runs.
@@ -42,7 +42,7 @@ class TritonOptions:
 
 
 def config_text(model: ServedModel, options: TritonOptions, warm_up: Mapping[str, Array], mixes_rows: bool) -> str:
-    """The text of config.pbtxt.
+    """Return the text of config.pbtxt.
 
     `warm_up`: arrays of one row by input, whose bytes lie in the model's folder `warmup`. `mixes_rows`: requests may not be
     joined. Raises UnsupportedError for what a backend cannot do with this model.
@@ -67,13 +67,13 @@ def config_text(model: ServedModel, options: TritonOptions, warm_up: Mapping[str
 
 
 def has_batch(model: ServedModel) -> bool:
-    """Whether requests have Triton's batch dimension: HugeCTR's clients send their vectors as a batch of one."""
+    """Tell whether requests have Triton's batch dimension: HugeCTR's clients send their vectors as a batch of one."""
     every = (*model.inputs, *model.outputs)
     return model.interface == "hugectr" or (model.interface == "padded" and all(f.shape[:1] == (-1,) for f in every))
 
 
 def outputs_of(model: ServedModel) -> dict[str, TensorForm]:
-    """The outputs by the names that clients see; those of HugeCTR's backend are vectors."""
+    """Return the outputs by the names that clients see; those of HugeCTR's backend are vectors."""
     if model.interface != "hugectr":
         return {form.name: form for form in model.outputs}
     return {f"{HUGECTR_OUTPUT}{i}": TensorForm(f.name, f.datatype, (-1,)) for i, f in enumerate(model.outputs)}
@@ -146,7 +146,7 @@ def _parameter(key: str, value: str) -> dict[str, Any]:
 
 
 def warm_up_file(place: int) -> str:
-    """The file with the bytes of an input, by its number: names of inputs may hold what names of files cannot."""
+    """Return the file with the bytes of an input, by its number: names of inputs may hold what names of files cannot."""
     return f"input{place}"
 
 

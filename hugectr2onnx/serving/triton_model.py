@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
-    """What the backend makes of `model.py`: one object for each instance, in a process of its own."""
+    """The class that Triton's Python backend makes an object of for each instance, in a process of its own."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Open the model. An error that is raised here is what Triton says about the model that it could not load."""
@@ -41,7 +41,7 @@ class TritonPythonModel:
         self.model.warm_up()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """The responses to some requests, in their order; what does not fit is an error of its request alone."""
+        """Return the responses to some requests, in their order; what does not fit is an error of its request alone."""
         return [self._answer(request) for request in requests]
 
     def finalize(self) -> None:

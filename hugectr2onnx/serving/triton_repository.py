@@ -13,7 +13,7 @@ from hugectr2onnx.serving.gpu_nodes import nodes_on_the_cpu
 from hugectr2onnx.serving.known_keys import warm_up_feeds
 from hugectr2onnx.serving.model_files import copy_model, new_folder
 from hugectr2onnx.serving.served_model import VERSION, ServedModel
-from hugectr2onnx.serving.triton_config import WARM_UP, TritonOptions, config_text, has_batch, warm_up_file
+from hugectr2onnx.serving.triton_config import WARM_UP_FOLDER, TritonOptions, config_text, has_batch, warm_up_file
 
 PYTHON_MODEL = '''\
 """The model for Triton's Python backend; the interpreter of the backend needs `pip install hugectr2onnx`."""
@@ -28,7 +28,7 @@ __all__ = ["TritonPythonModel", "triton_python_backend_utils"]
 
 @dataclass(frozen=True)
 class TritonExport:
-    """Where a model was written, and what its owner should know."""
+    """The place where a model was written, and what its owner should know."""
 
     folder: Path
     warnings: tuple[str, ...]
@@ -56,9 +56,9 @@ def export_triton(
     text = config_text(model, options, warm_up, mixes)
     target = Path(repository) / model.name
     with new_folder(target, force) as folder:
-        (folder / WARM_UP).mkdir()
+        (folder / WARM_UP_FOLDER).mkdir()
         for place, form in enumerate(model.inputs):
-            (folder / WARM_UP / warm_up_file(place)).write_bytes(warm_up[form.name].tobytes())
+            (folder / WARM_UP_FOLDER / warm_up_file(place)).write_bytes(warm_up[form.name].tobytes())
         (folder / VERSION).mkdir()
         copy_model(path, folder / VERSION, EXPORTED_NAME)
         if options.backend == "python":

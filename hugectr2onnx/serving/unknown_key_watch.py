@@ -17,7 +17,7 @@ from hugectr2onnx.serving.served_model import ServedModel
 if TYPE_CHECKING:
     from hugectr2onnx.scoring.unknown_keys import KeyCounter, SlotKeys
 
-SAMPLED_ROWS = 64
+WATCHED_ROWS = 64
 MIN_SECONDS = 1.0
 """Time between two looks: a look costs two runs of the key maps for each slot."""
 POLL_SECONDS = 0.2
@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class SlotShare:
-    """What was seen of one slot: at first, and lately (older keys weigh less)."""
+    """The share of unknown keys of one slot: at first, and lately (older keys weigh less)."""
 
     first_keys: int = 0
     first_unknown: int = 0
@@ -95,7 +95,7 @@ class UnknownKeyWatch:
         self._next = time.monotonic() + MIN_SECONDS
         try:
             # Copies: a server may use the memory of a request again.
-            self._waiting.put_nowait({name: array[:SAMPLED_ROWS].copy() for name, array in inputs.items()})
+            self._waiting.put_nowait({name: array[:WATCHED_ROWS].copy() for name, array in inputs.items()})
         except queue.Full:
             return
 

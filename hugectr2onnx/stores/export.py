@@ -34,7 +34,7 @@ class ExportedTable:
 
 @dataclass(frozen=True)
 class SplitExport:
-    """What an export wrote; `current`: whether readers take it now."""
+    """The result of an export; `current`: whether readers take it now."""
 
     folder: str
     version: str
@@ -46,7 +46,7 @@ class SplitExport:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
+        """Return the same, ready for JSON."""
         return asdict(self)
 
 
@@ -105,7 +105,7 @@ def _free_version(store: RowStore, folder: VersionFolder) -> str:
 
 
 def _write(split: SplitModel, store: RowStore, folder: VersionFolder, version: str) -> tuple[VersionRecord, int]:
-    """The record, and the bytes of the dense part."""
+    """Return the record, and the bytes of the dense part."""
     with folder.writing(version) as place:
         save(split.artifact, place / EXPORTED_NAME, sources=split.sources)
         with open(place / EXPORTED_NAME, "rb") as file:

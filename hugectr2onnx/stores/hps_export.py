@@ -30,13 +30,13 @@ from hugectr2onnx.stores.hps_files import (
 from hugectr2onnx.stores.hps_model import HpsModel, hps_model
 
 PS_JSON, LAYOUT, CONFIG = "hps.json", "hps_request.json", "config.pbtxt"
-TABLES = ("copy", "link")
+_TABLES_FOLDER = ("copy", "link")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True)
 class HpsExport:
-    """What was written: the repository, its files in order, and the folders of the tables as the server will see them."""
+    """The files that were written: the repository, its files in order, and the tables' folders as the server will see them."""
 
     repository: str
     models: tuple[str, str, str]
@@ -45,7 +45,7 @@ class HpsExport:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
+        """Return the same, ready for JSON."""
         return asdict(self)
 
 
@@ -98,8 +98,8 @@ def _settings(name: str, tables: str, max_batch_size: int, gpus: Sequence[int]) 
         raise OptionError(
             f"{name[:80]!r} cannot name a model: give letters, digits, dots and underscores", option="name"
         )
-    if tables not in TABLES:
-        raise OptionError(f"tables is {tables!r}; give {' or '.join(TABLES)}", option="tables")
+    if tables not in _TABLES_FOLDER:
+        raise OptionError(f"tables is {tables!r}; give {' or '.join(_TABLES_FOLDER)}", option="tables")
     if max_batch_size < 1:
         raise OptionError(f"max_batch_size is {max_batch_size}; give 1 or more", option="max_batch_size")
     if not gpus or min(gpus) < 0 or len(set(gpus)) < len(gpus):

@@ -16,7 +16,7 @@ _TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "int32": "TYPE_INT32"}
 
 @dataclass(frozen=True)
 class HpsSettings:
-    """What a deployment chooses. `gpus`: their numbers; `gpu_cache`: the share of each table in the cache of a GPU."""
+    """The settings of a deployment. `gpus`: their numbers; `gpu_cache`: the share of each table in the cache of a GPU."""
 
     max_batch_size: int = 1024
     gpus: tuple[int, ...] = (0,)
@@ -33,7 +33,7 @@ def dense_name(model: str) -> str:
 
 
 def ps_json(layout: HpsLayout, sparse_files: Sequence[str], settings: HpsSettings) -> str:
-    """The configuration of HPS; `sparse_files` are the tables' folders where the server has them."""
+    """Return the configuration of HPS; `sparse_files` are the tables' folders where the server has them."""
     tables = layout.tables
     model = {
         "model": embeddings_name(layout.model),
@@ -56,7 +56,7 @@ def ps_json(layout: HpsLayout, sparse_files: Sequence[str], settings: HpsSetting
 
 
 def embeddings_config(layout: HpsLayout, settings: HpsSettings) -> str:
-    """The model of the backend `hps`: keys in, rows out."""
+    """Return the model of the backend `hps`: keys in, rows out."""
     gpus = ", ".join(map(str, settings.gpus))
     return "\n".join(
         [
@@ -73,7 +73,7 @@ def embeddings_config(layout: HpsLayout, settings: HpsSettings) -> str:
 
 
 def dense_config(layout: HpsLayout, outputs: Sequence[tuple[str, tuple[int, ...]]]) -> str:
-    """The dense part on onnxruntime, on the CPU."""
+    """Return the dense part on onnxruntime, on the CPU."""
     given = [(VECTORS_INPUT, "float32", (-1,)), (KEYS_INPUT, "int64", (-1, -1)), *_dense_inputs(layout)]
     return "\n".join(
         [
@@ -137,5 +137,5 @@ def _step(model: str, inputs: dict[str, str], outputs: dict[str, str]) -> str:
 
 
 def _text(value: str) -> str:
-    """A string of protobuf's text format: JSON's escapes are among its own."""
+    """Return a string of protobuf's text format: JSON's escapes are among its own."""
     return json.dumps(value, ensure_ascii=False)

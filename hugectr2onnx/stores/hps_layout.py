@@ -19,7 +19,7 @@ from hugectr2onnx.tables.array import Array
 from hugectr2onnx.tables.key_index import MAX_KEY
 
 COUNTS_INPUT = "EMB_N_KEY"
-PADDING = -1
+_PADDING = -1
 LAYOUT_FORMAT = "hugectr2onnx.hps"
 
 
@@ -47,7 +47,7 @@ class HpsTable:
                     f"input {self.keys} has {keys.shape[2]} keys in a slot, and HPS knows {self.nnz} at most"
                 )
             keys = keys[:, :, : self.nnz]
-        arranged = np.full((len(keys), self.slots, self.nnz), PADDING, np.int64)
+        arranged = np.full((len(keys), self.slots, self.nnz), _PADDING, np.int64)
         own = keys
         if self.offsets:
             offsets = np.array(self.offsets, np.int64).reshape(1, -1, 1)
@@ -58,7 +58,7 @@ class HpsTable:
 
 @dataclass(frozen=True)
 class HpsLayout:
-    """What a client of the ensemble must know: the tables in the order of the request, and the model's own inputs.
+    """The layout of an ensemble's requests: the tables in their order, and the model's own inputs.
 
     `dense`: inputs that go to the dense part as they are.
     """
@@ -70,7 +70,7 @@ class HpsLayout:
     ignored: tuple[str, ...] = ()
 
     def request(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
-        """The inputs of the ensemble for inputs of the whole model: EMB_KEY [1, K], EMB_N_KEY [1, tables], dense values.
+        """Return the inputs of the ensemble for inputs of the whole model: EMB_KEY [1, K], EMB_N_KEY [1, tables], dense values.
 
         Raises FeedError for inputs that do not fit, and for more keys in a slot than training had.
         """
@@ -86,7 +86,7 @@ class HpsLayout:
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> HpsLayout:
-        """The layout that `export_hps` wrote. Raises StoreError for another file."""
+        """Return the layout that `export_hps` wrote. Raises StoreError for another file."""
         try:
             with open(path, encoding="utf-8") as file:
                 plain = json.loads(file.read(1 << 26))

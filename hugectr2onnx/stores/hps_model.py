@@ -17,6 +17,7 @@ from hugectr2onnx.errors import OptionError, Setting, UnsupportedError
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.source_files import source_files
+from hugectr2onnx.ir import tolerance
 from hugectr2onnx.ir.feeds import feeds_for
 from hugectr2onnx.ir.given_feeds import InputForm
 from hugectr2onnx.ir.graph import Graph
@@ -119,7 +120,7 @@ def _check_lookups(graph: Graph) -> None:
 
 
 def _folders(loaded: Loaded) -> dict[str, Path]:
-    """The folder of each table by its name."""
+    """Return the folder of each table by its name."""
     found = {}
     for top, table in loaded.sources.tables.items():
         if table.path is None or not table.path.is_dir():
@@ -131,7 +132,7 @@ def _folders(loaded: Loaded) -> dict[str, Path]:
 
 
 def _lookups(fetched: Fetched, order: Sequence[str]) -> list[tuple[TableRows, HpsTable]]:
-    """The table of each look-up and its part of a request, in the order of the rows inputs that are named."""
+    """Return the table of each look-up and its part of a request, in the order of the rows inputs that are named."""
     found = {}
     for entry in fetched.inputs:
         for rows, number in entry.rows:
@@ -152,7 +153,7 @@ def _emit(ir: Graph, loaded: Loaded, resolved: ResolvedOptions) -> Artifact:
     metadata = {
         "hugectr2onnx.version": __version__,
         METADATA_KEY: loaded.resolved.to_metadata(),
-        "hugectr2onnx.parity": f"passed: {parity.RULE}" if options.check else "not checked",
+        "hugectr2onnx.parity": f"passed: {tolerance.RULE}" if options.check else "not checked",
     }
     return emitter.emit(ir, graph_name=options.graph_name, opset=options.opset, version=__version__, metadata=metadata)
 
@@ -171,7 +172,7 @@ def _prove(artifact: Artifact, before: Graph, layout: HpsLayout, tables: Sequenc
 
 
 def dense_request(layout: HpsLayout, tables: Sequence[TableRows], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """What the dense part gets in the ensemble: the request with the rows that HPS finds, the counts left out."""
+    """Tell what the dense part gets in the ensemble: the request with the rows that HPS finds, the counts left out."""
     request = layout.request(feeds)
     keys, counts = request[KEYS_INPUT].reshape(-1), request.pop(COUNTS_INPUT)[0]
     parts = np.split(keys, np.cumsum(counts)[:-1])

@@ -29,7 +29,7 @@ log = logging.getLogger("hugectr2onnx.stores")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a look-up waits for a store that does not answer.
+    """The time that a look-up waits for a store that does not answer.
 
     attempts: in all; first_pause: seconds behind the first that failed, twice as long behind each further one, up to
     max_pause. How long one attempt may take is the time-out of the store.
@@ -46,7 +46,7 @@ class Patience:
             )
 
     def call(self, step: Callable[[], T]) -> T:
-        """The result of a step that may raise StoreUnavailableError. Raises the last of these."""
+        """Return the result of a step that may raise StoreUnavailableError. Raises the last of these."""
         started = time.monotonic()
         for attempt in range(self.attempts):
             try:
@@ -61,7 +61,7 @@ class Patience:
 
 @dataclass
 class LookupCounts:
-    """What a client has looked up since it was made: different keys of each request."""
+    """The keys that a client has looked up since it was made: different keys of each request."""
 
     keys: int = 0
     cached: int = 0
@@ -86,7 +86,7 @@ class Pinned:
         return self.fetch_known(table, keys)[0]
 
     def fetch_known(self, table: str, keys: Array) -> tuple[Array, Array]:
-        """The same, and which keys are known, bool [n]."""
+        """Return the same, and which keys are known, bool [n]."""
         known = self._tables.get(table) or self.record.table(table)
         found: list[Row] = [None] * len(keys)
         numbers: list[int] = keys.tolist()
@@ -151,14 +151,14 @@ class LookupClient:
         return self.pin().record
 
     def lookup(self, table: str, keys: Any) -> Array:
-        """The vectors float32 [..., width] of keys of a table, int64 [...]; the default vector for unknown ones.
+        """Return the vectors float32 [..., width] of keys of a table, int64 [...]; the default vector for unknown ones.
 
         Keys are those of the table's file: offsets are added and nothing is padding.
         """
         return self.lookup_known(table, keys)[0]
 
     def lookup_known(self, table: str, keys: Any) -> tuple[Array, Array]:
-        """The vectors, and which of the keys are known, bool [...]."""
+        """Return the vectors, and which of the keys are known, bool [...]."""
         asked = np.asarray(keys)
         if asked.dtype.kind not in "iu" and asked.size:
             raise FeedError(f"keys are {asked.dtype}; give integers")
@@ -168,11 +168,11 @@ class LookupClient:
         return rows[inverse], known[inverse]
 
     def dense_feeds(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The inputs of the dense part for arrays of the whole model's inputs: places and rows in the place of keys."""
+        """Return the inputs of the dense part for arrays of the whole model's inputs: places and rows in the place of keys."""
         return self.with_version(lambda pinned: dense_feeds(pinned.record, feeds, pinned.fetch))
 
     def with_version(self, step: Callable[[Pinned], T]) -> T:
-        """The result of a step on one version; taken again on the next where the version is removed meanwhile."""
+        """Return the result of a step on one version; taken again on the next where the version is removed meanwhile."""
         for attempt in range(1, MAX_VERSION_CHANGES + 1):
             try:
                 return step(self.pin())
@@ -183,7 +183,7 @@ class LookupClient:
         raise AssertionError
 
     def pin(self) -> Pinned:
-        """The version to take now. Raises StoreError where the store has none."""
+        """Return the version to take now. Raises StoreError where the store has none."""
         version = self._wanted or self._current()
         with self._lock:
             if self._pinned is None or self._pinned.record.version != version:

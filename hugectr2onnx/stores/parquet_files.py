@@ -148,7 +148,7 @@ def _numbers(column: Any) -> Array:
 
 @cache
 def parquet() -> Any:
-    """The pyarrow.parquet module. Raises UnsupportedError where it is not installed."""
+    """Return the pyarrow.parquet module. Raises UnsupportedError where it is not installed."""
     try:
         import pyarrow.parquet as module
     except ImportError as error:

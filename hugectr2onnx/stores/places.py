@@ -24,7 +24,7 @@ class FoundPlaces:
 
 
 def find_places(entry: PlacesInput, keys: Array) -> FoundPlaces:
-    """The places of keys int64 [N, slot, nnz], offsets added as the model's look-ups add them (formats 4.1)."""
+    """Return the places of keys int64 [N, slot, nnz], offsets added as the model's look-ups add them (formats 4.1)."""
     padding = keys < 0 if entry.padding_key is None else keys == entry.padding_key
     moved = keys
     if entry.offsets:
@@ -43,7 +43,7 @@ def find_places(entry: PlacesInput, keys: Array) -> FoundPlaces:
 
 
 def dense_feeds(record: VersionRecord, feeds: Mapping[str, Array], fetch: Fetch) -> dict[str, Array]:
-    """The inputs of the dense part for those of the whole model: keys give way to places and rows."""
+    """Return the inputs of the dense part for those of the whole model: keys give way to places and rows."""
     known = {entry.keys for entry in record.places}
     found = {name: array for name, array in feeds.items() if name not in known}
     for entry in record.places:

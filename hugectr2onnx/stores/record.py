@@ -1,4 +1,4 @@
-"""What a version of a split model says about itself: its tables, the inputs of its dense part, and how keys become these.
+"""The record of a version of a split model: its tables, the inputs of its dense part, and how keys become these.
 
 It is JSON, kept in the store and beside the dense part, and it is written when every row is in place.
 """
@@ -95,7 +95,7 @@ class VersionRecord:
     store: Mapping[str, Any] = field(default_factory=dict)
 
     def table(self, name: str) -> TableRecord:
-        """A table by name. Raises StoreError."""
+        """Return a table by name. Raises StoreError."""
         found = next((table for table in self.tables if table.name == name), None)
         if found is None:
             listed = ", ".join(table.name for table in self.tables) or "none"
@@ -124,7 +124,7 @@ class VersionRecord:
 
 
 def check_version_name(version: str) -> str:
-    """The name of a version. Raises OptionError for one that cannot be a part of a path and of a key."""
+    """Return the name of a version. Raises OptionError for one that cannot be a part of a path and of a key."""
     if not _VERSION.fullmatch(version):
         raise OptionError(
             f"{version[:80]!r} cannot name a version: give up to 64 letters, digits, dots, dashes and underscores",

@@ -66,7 +66,7 @@ class RedisNodes:
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="hugectr2onnx-redis")
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers in the order of the commands. Raises StoreUnavailableError, and StoreError for one that is refused."""
+        """Return answers in the order of the commands. Raises StoreUnavailableError, and StoreError for a refused one."""
         owners = self._owners_now()
         by_node: dict[Address | None, list[int]] = {}
         for place, command in enumerate(commands):
@@ -91,7 +91,7 @@ class RedisNodes:
         return answers
 
     def one(self, *command: Any) -> Any:
-        """The answer to one command."""
+        """Return the answer to one command."""
         return self.run([command])[0]
 
     def forget_map(self) -> None:
@@ -121,7 +121,7 @@ class RedisNodes:
         return found
 
     def _checked(self, node: Address, answer: Any) -> Any:
-        """An answer that is none of Redis' errors."""
+        """Return an answer that is none of Redis' errors."""
         if not isinstance(answer, Exception):
             return answer
         known = self._redis.exceptions

@@ -33,7 +33,7 @@ from hugectr2onnx.stores.table_rows import TableRows
 from hugectr2onnx.tables.array import Array
 
 MIN_PARTITIONS, MAX_PARTITIONS, ROWS_A_PARTITION = 32, 4096, 1 << 20
-MARK = b""
+_MARK = b""
 LOCK_SECONDS = 120
 REMOVED_AT_ONCE = 512
 _COUNT = struct.Struct("<Q")
@@ -156,7 +156,7 @@ class RedisWriter:
             counts += np.bincount(own, minlength=parts)
             self._nodes.run(_set_commands(self._name, number, own, keys, stored))
         marks = [
-            ("HSET", _partition_name(self._name, number, part), MARK, _COUNT.pack(int(count)))
+            ("HSET", _partition_name(self._name, number, part), _MARK, _COUNT.pack(int(count)))
             for part, count in enumerate(counts)
         ]
         self._nodes.run(marks)
@@ -194,7 +194,7 @@ class RedisWriter:
             )
 
     def _check(self) -> None:
-        """Every partition has the rows that were written to it."""
+        """Check that every partition has the rows that were written to it."""
         self._require_lock()
         for number, counts in enumerate(self._counts):
             names = [_partition_name(self._name, number, part) for part in range(len(counts))]
@@ -233,7 +233,7 @@ class RedisReader:
         fields, bounds = _fields(keys[order]), [*starts.tolist(), len(keys)]
         names = [_partition_name(self._name, number, part) for part in touched.tolist()]
         gets: list[Command] = [
-            ("HMGET", name, MARK, *fields[first:end])
+            ("HMGET", name, _MARK, *fields[first:end])
             for name, first, end in zip(names, bounds[:-1], bounds[1:], strict=True)
         ]
         new = [place for place, part in enumerate(touched.tolist()) if (number, part) not in self._counted]
@@ -251,7 +251,7 @@ class RedisReader:
         return found
 
     def close(self) -> None:
-        """The nodes belong to the store."""
+        """Leave the nodes open: they belong to the store."""
 
     def _check_count(self, table: TableRecord, part: int, mark: bytes, length: int) -> None:
         written = _COUNT.unpack(mark)[0] if len(mark) == _COUNT.size else -1
@@ -279,7 +279,7 @@ def partitions_of(rows: int) -> int:
 
 
 def partition_of(keys: Array, parts: int) -> Array:
-    """The partition of each key, int64 [n]."""
+    """Return the partition of each key, int64 [n]."""
     mixed = keys.astype(np.int64).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(40)) % np.uint64(parts)).astype(np.int64)
 
@@ -305,6 +305,6 @@ def _fields(keys: Array) -> list[bytes]:
 
 
 def _pieces(rows: Array) -> list[bytes]:
-    """The bytes of each row."""
+    """Return the bytes of each row."""
     data, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
     return [data[start : start + size] for start in range(0, len(data), size)]

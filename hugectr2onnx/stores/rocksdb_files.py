@@ -127,13 +127,13 @@ def _row_keys(number: int, keys: Array) -> list[bytes]:
 
 
 def _pieces(rows: Array) -> list[bytes]:
-    """The bytes of each row."""
+    """Return the bytes of each row."""
     data, size = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def rocksdict() -> Any:
-    """The rocksdict module. Raises UnsupportedError where it is not installed."""
+    """Return the rocksdict module. Raises UnsupportedError where it is not installed."""
     try:
         import rocksdict as module
     except ImportError as error:

@@ -18,13 +18,13 @@ from hugectr2onnx.stores.version_folder import VersionFolder
 NAME, FORMAT = "split.json", "hugectr2onnx.split-folder"
 KINDS = ("parquet", "rocksdb", "redis")
 DEFAULT_PREFIX = "split"
-TIMEOUT = 1.0
+STORE_TIMEOUT = 1.0
 """Seconds that one attempt to reach a server may take."""
 
 
 @dataclass(frozen=True)
 class StoreAddress:
-    """Where rows are. `addresses` (HOST:PORT) and `prefix` are those of Redis; the other kinds lie in the folder itself."""
+    """The place of rows. `addresses` (HOST:PORT) and `prefix` are those of Redis; other kinds lie in the folder itself."""
 
     kind: str
     addresses: tuple[str, ...] = ()
@@ -38,8 +38,8 @@ class StoreAddress:
         if self.kind != "redis" and self.addresses:
             raise OptionError(f"a {self.kind} store lies in the folder and has no address", option="addresses")
 
-    def open(self, folder: VersionFolder, *, timeout: float = TIMEOUT) -> RowStore:
-        """The store. Raises UnsupportedError where its package is not installed."""
+    def open(self, folder: VersionFolder, *, timeout: float = STORE_TIMEOUT) -> RowStore:
+        """Return the store. Raises UnsupportedError where its package is not installed."""
         if not timeout > 0:
             raise OptionError(f"timeout is {timeout}; it is a number of seconds above 0", option="timeout")
         if self.kind == "redis":
@@ -60,8 +60,8 @@ class StoreAddress:
         return FileStore(folder, ParquetFiles())
 
 
-def open_store(folder: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> RowStore:
-    """The store of a folder that `export_split` wrote. Raises StoreError for any other folder.
+def open_store(folder: str | os.PathLike[str], *, timeout: float = STORE_TIMEOUT) -> RowStore:
+    """Return the store of a folder that `export_split` wrote. Raises StoreError for any other folder.
 
     timeout: seconds that one attempt to reach a server may take.
     """
@@ -69,7 +69,7 @@ def open_store(folder: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> R
 
 
 def read_address(folder: str | os.PathLike[str]) -> StoreAddress:
-    """Where the rows of a folder are. Raises StoreError."""
+    """Tell where the rows of a folder are. Raises StoreError."""
     path = Path(folder) / NAME
     try:
         with open(path, encoding="utf-8") as file:

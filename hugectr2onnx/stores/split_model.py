@@ -16,6 +16,7 @@ from hugectr2onnx.errors import HugeCTR2ONNXError, OptionError, ParityError, Set
 from hugectr2onnx.frontend.loading import Loaded, load
 from hugectr2onnx.frontend.resolved_options import ResolvedOptions, resolve_options
 from hugectr2onnx.frontend.weights.source_files import source_files
+from hugectr2onnx.ir import tolerance
 from hugectr2onnx.ir.given_feeds import InputForm
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.verifier import verify
@@ -44,7 +45,7 @@ class SplitModel:
     sources: tuple[Path, ...]
 
     def fetch(self, table: str, keys: Array) -> Array:
-        """Rows from the files of the model (`places.Fetch`)."""
+        """Return rows from the files of the model (`places.Fetch`)."""
         return next(each for each in self.tables if each.name == table).look_up(keys)
 
 
@@ -138,13 +139,13 @@ def _emit(ir: Graph, loaded: Loaded, options: Options) -> Artifact:
     metadata = {
         "hugectr2onnx.version": __version__,
         METADATA_KEY: loaded.resolved.to_metadata(),
-        "hugectr2onnx.parity": f"passed: {parity.RULE}" if options.check else "not checked",
+        "hugectr2onnx.parity": f"passed: {tolerance.RULE}" if options.check else "not checked",
     }
     return emitter.emit(ir, graph_name=options.graph_name, opset=options.opset, version=__version__, metadata=metadata)
 
 
 def _proven(split: SplitModel, expected: Sequence[parity.Expectation], *, simplify: bool) -> SplitModel:
-    """The split with a dense part that passed: onnxsim's if it does, else ours."""
+    """Return the split with a dense part that passed: onnxsim's if it does, else ours."""
     if not expected:
         return split
     asked = [

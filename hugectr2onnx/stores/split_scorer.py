@@ -53,7 +53,7 @@ class SplitScorer:
         return self._client
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """The outputs for one batch. Raises FeedError for inputs that do not fit, StoreError for rows that do not come."""
+        """Return the outputs for one batch. Raises FeedError for inputs that do not fit, StoreError for missing rows."""
         return self._client.with_version(lambda pinned: self._run(pinned, batch))
 
     def _run(self, pinned: Pinned, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What a store of rows is: versions that are written whole and then read, one of which readers take."""
+"""A store of rows: versions that are written whole and then read, one of which readers take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RowReader(Protocol):
         """What the version says about itself."""
 
     def fetch(self, table: TableRecord, keys: Array) -> Sequence[Row]:
-        """The stored row of each of different keys int64 [n], None for a key that the table lacks.
+        """Return the stored row of each of different keys int64 [n], None for a key that the table lacks.
 
         Raises StoreUnavailableError where it may answer later, VersionGoneError where the version was removed, StoreError
         where rows that were written are not there any more.
@@ -43,7 +43,7 @@ class VersionWriter(Protocol):
         """Stream all rows of a table."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What the record must say about the store (`VersionRecord.store`), once all tables are written."""
+        """Tell what the record must say about the store (`VersionRecord.store`), once all tables are written."""
 
     def finish(self, record: VersionRecord) -> None:
         """Check that every row is there and keep the record; the version can then be read, and is not current yet."""
@@ -53,10 +53,10 @@ class RowStore(Protocol):
     """Versions of one model's tables."""
 
     def current(self) -> str | None:
-        """The version that readers take; None in a store without any."""
+        """Return the version that readers take; None in a store without any."""
 
     def versions(self) -> list[str]:
-        """The versions that can be read, the oldest first."""
+        """Return the versions that can be read, the oldest first."""
 
     def reader(self, version: str) -> RowReader:
         """Open a version. Raises VersionGoneError where there is none of that name."""
@@ -91,7 +91,7 @@ def check_removal(store: RowStore, version: str) -> None:
 
 
 def no_version(store: RowStore, version: str) -> VersionGoneError:
-    """The error for a version that is not there."""
+    """Return the error for a version that is not there."""
     return VersionGoneError(f"there is no version {version}: there are {', '.join(store.versions()) or 'none'}")
 
 
@@ -109,7 +109,7 @@ def check_rows(table: TableRecord, keys: Array, rows: Sequence[Row]) -> None:
 
 
 def next_version(versions: Sequence[str]) -> Iterator[str]:
-    """Names for a new version: the number behind the largest, and so on."""
+    """Yield names for a new version: the number behind the largest, and so on."""
     number = max((int(each) for each in versions if each.isdecimal() and len(each) < 19), default=0)
     while True:
         number += 1

@@ -14,7 +14,7 @@ from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.array import Array
 from hugectr2onnx.tables.key_index import KeyColumn, column
 
-CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 4 << 20
 
 Chunk = tuple[Array, Array]
 """Keys int64 [n] and their stored rows uint8 [n, row_bytes]."""
@@ -41,20 +41,20 @@ class TableRows:
         return TableRecord(self.name, rows, width, self.source.row_format.name, default)
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows in the order of the file."""
+        """Yield all rows in the order of the file."""
         start = 0
-        for rows in paging.chunks(self.source.vectors, CHUNK_BYTES):
+        for rows in paging.chunks(self.source.vectors, _CHUNK_BYTES):
             stretch = slice(start, start + len(rows))
             taken = self._taken(stretch)
             yield np.asarray(self.source.keys[stretch])[taken], encode(self.record, np.asarray(rows)[taken])
             start += len(rows)
 
     def sorted_chunks(self) -> Iterator[Chunk]:
-        """All rows in the order of their keys; the order takes 16 bytes of memory a row."""
+        """Yield all rows in the order of their keys; the order takes 16 bytes of memory a row."""
         keys = np.asarray(self.source.keys)
         (rows,) = np.nonzero(self._taken(slice(None)))
         rows = rows[np.argsort(keys[rows], kind="stable")]
-        step = max(1, CHUNK_BYTES // self.record.row_bytes)
+        step = max(1, _CHUNK_BYTES // self.record.row_bytes)
         for start in range(0, len(rows), step):
             own = rows[start : start + step]
             yield keys[own], encode(self.record, paging.take(self.source.vectors, own))
@@ -83,7 +83,7 @@ class TableRows:
         return rows, own
 
     def _taken(self, stretch: slice) -> Array:
-        """Which rows can be asked for: negative keys are padding, unless all numbers are keys."""
+        """Tell which rows can be asked for: negative keys are padding, unless all numbers are keys."""
         keys = np.asarray(self.source.keys[stretch])
         taken = np.ones(len(keys), bool) if column(self.source.keys).signed else keys >= 0
         if self.gpu is not None:
@@ -96,7 +96,7 @@ class TableRows:
 
 
 def rows_of(table: FetchedTable) -> tuple[TableRows, ...]:
-    """The rows of a table, one part for each GPU where the slot decides which row a key means."""
+    """Return the rows of a table, one part for each GPU where the slot decides which row a key means."""
     if table.n_gpus == 1:
         return (TableRows(table),)
     return tuple(TableRows(table, gpu) for gpu in range(table.n_gpus))

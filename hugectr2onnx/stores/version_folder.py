@@ -21,7 +21,7 @@ from hugectr2onnx.stores.record import VersionRecord, check_version_name
 from hugectr2onnx.stores.store import VersionGoneError
 
 RECORD, CURRENT, VERSIONS = "record.json", "current", "versions"
-MAX_RECORD_BYTES = 64 << 20
+_MAX_VERSION_RECORD = 64 << 20
 _UNFINISHED = ".unfinished-"
 _OWN_MARK = ".hugectr2onnx"
 """A file in every folder that this module makes, so that it removes no other."""
@@ -38,7 +38,7 @@ class VersionFolder:
         return (self.path / VERSIONS / _OWN_MARK).is_file()
 
     def current(self) -> str | None:
-        """The version that `current` names; None without such a file. Raises StoreError for one that is another's."""
+        """Return the version that `current` names; None without such a file. Raises StoreError for one that is another's."""
         try:
             with open(self.path / CURRENT, encoding="ascii") as file:
                 text = file.read(100)
@@ -62,11 +62,11 @@ class VersionFolder:
         return self.path / VERSIONS / version
 
     def record(self, version: str) -> VersionRecord:
-        """The record of a version. Raises VersionGoneError where there is none, StoreError for one that is damaged."""
+        """Return the record of a version. Raises VersionGoneError where there is none, StoreError for one that is damaged."""
         path = self.folder_of(version) / RECORD
         try:
-            if path.stat().st_size > MAX_RECORD_BYTES:
-                raise StoreError(f"{path} has more than {MAX_RECORD_BYTES >> 20} MB: another program wrote it")
+            if path.stat().st_size > _MAX_VERSION_RECORD:
+                raise StoreError(f"{path} has more than {_MAX_VERSION_RECORD >> 20} MB: another program wrote it")
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             listed = ", ".join(self.versions()) or "none"
@@ -80,7 +80,7 @@ class VersionFolder:
 
     @contextmanager
     def writing(self, version: str) -> Iterator[Path]:
-        """A folder to fill, which becomes the version where the block ends well, and goes where it does not."""
+        """Make a folder to fill, which becomes the version where the block ends well, and goes where it does not."""
         check_version_name(version)
         self.prepare()
         target, unfinished = self.folder_of(version), self.folder_of(f"{_UNFINISHED}{version}")

@@ -1,4 +1,4 @@
-"""How a snapshot differs from the model that an earlier one gave: rows of tables by key, dense tensors by name."""
+"""Compare a snapshot with the model that an earlier one gave: rows of tables by key, dense tensors by name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TensorChange:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a new snapshot changes. `unmatched`: tensors that only one of the two models has, or has in another shape."""
+    """The changes of a new snapshot. `unmatched`: tensors that only one of the two models has, or has in another shape."""
 
     tables: tuple[TableChange, ...]
     tensors: tuple[TensorChange, ...]
@@ -66,11 +66,11 @@ class Changes:
     unmatched: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The changes as plain data."""
+        """Return the changes as plain data."""
         return asdict(self)
 
 
-EMPTY: Mapping[str, KeysOfRows] = MappingProxyType({})
+_NO_ROWS: Mapping[str, KeysOfRows] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class KeysOfRows:
 
 
 def compare(
-    graph: Graph, compiled: Artifact, earlier: Artifact, keys_of_rows: Mapping[str, KeysOfRows] = EMPTY
+    graph: Graph, compiled: Artifact, earlier: Artifact, keys_of_rows: Mapping[str, KeysOfRows] = _NO_ROWS
 ) -> Changes:
     """Compare a new model with an earlier one: `graph` is the new one's import, before any pass.
 
@@ -145,7 +145,7 @@ class _TableComparer:
         return TableChange(label, len(self.keys), added, self._removed(missing), moved, largest, mean)
 
     def _is_row(self, found: Array, missing: Array) -> Array:
-        """Which of the answers are rows of the table, and not the one for keys that it lacks."""
+        """Tell which of the answers are rows of the table, and not the one for keys that it lacks."""
         return np.asarray((found >= 0) & (found < len(self.stored)) & ~np.isin(found, missing))
 
     def _is_filler(self, rows: Array) -> Array:
@@ -153,12 +153,12 @@ class _TableComparer:
         return np.asarray((rows == default).all(axis=1))
 
     def _find(self, keys: Array, *, known_only: bool) -> Array:
-        """The rows of keys, from 0 on; UNREACHABLE where the input cannot ask."""
+        """Return the rows of keys, from 0 on; UNREACHABLE where the input cannot ask."""
         found = find_rows(self.lookup, keys, known_only=known_only)
         return np.where((found < 0) & (found != UNREACHABLE), found + len(self.stored), found)
 
     def _rows_of_unknown_keys(self) -> Array:
-        """The rows that the file gives for keys that no table has."""
+        """Return the rows that the file gives for keys that no table has."""
         highest = int(np.max(self.keys, initial=0))
         above = min(highest, np.iinfo(np.int64).max - 2 * UNKNOWN_KEYS) + UNKNOWN_KEYS
         unknown = np.arange(above, above + UNKNOWN_KEYS, dtype=np.int64)
@@ -178,7 +178,7 @@ class _TableComparer:
         return self.stored.decode(self.stored.take(places)), now
 
     def _removed(self, missing: Array) -> int:
-        """Keys that the file has a row for, and the new table lacks."""
+        """Return keys that the file has a row for, and the new table lacks."""
         known = column(self.keys)
         gone: set[int] = set()
         for asked in keys_that_the_file_knows(self.lookup, known):

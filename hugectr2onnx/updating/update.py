@@ -43,7 +43,7 @@ class Update:
         return sum(each.bytes for each in self.files if each.name in self.shared)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the model, as JSON-ready data."""
+        """Return everything but the model, as JSON-ready data."""
         return {
             "changes": self.changes.to_dict(),
             "files": [{"name": each.name, "bytes": each.bytes} for each in self.files],
@@ -130,7 +130,7 @@ def _listed(entries: Mapping[str, str]) -> str:
 
 
 def _key_map(model: str | os.PathLike[str], name: str) -> KeyMapper | str:
-    """The key map of an input of the earlier model, or why it cannot be read: the new snapshot does not need it."""
+    """Return the key map of an input of the earlier model, or why it cannot be read: the new snapshot does not need it."""
     try:
         return KeyMapper.open(model, name)
     except FeedError as error:

@@ -101,7 +101,7 @@ def _changed(change: Callable[[Array], Array], features: Array) -> Array:
 
 
 def _refed(source: ModelSource, text: str, name: str, change: Callable[[Array], Array]) -> Cause:
-    """The source itself, with one input changed."""
+    """Return the source itself, with one input changed."""
     return Cause(text, lambda feeds: evaluate(source.loaded.graph, {**feeds, name: change(feeds[name])}))
 
 
@@ -121,7 +121,7 @@ def _of_offsets(source: ModelSource) -> Iterator[Cause]:
 
 
 def _is_padded(source: ModelSource) -> bool:
-    """Whether the first axis of every input is that of the samples."""
+    """Tell whether the first axis of every input is that of the samples."""
     return source.resolved.options.interface == PADDED
 
 
@@ -130,7 +130,7 @@ def _moved(offsets: Array, keys: Array) -> Array:
 
 
 def _offsets_of_tables(loaded: Loaded) -> dict[str, list[int]]:
-    """The smallest key of each slot by input, of tables that say the slot of a key, where the ranges of slots are apart."""
+    """Return the smallest key of each slot by input, of tables that say the slot of a key, if slots' ranges are apart."""
     found: dict[str, list[int]] = {}
     slots = {sparse.top: sparse.slot_num for sparse in loaded.clauses.data.sparse}
     for clause in loaded.clauses.embeddings:
@@ -150,7 +150,7 @@ def _of_iterations(source: ModelSource) -> Iterator[Cause]:
 
 
 def _iterations_beside(given: object) -> Iterator[tuple[int, Weights]]:
-    """The other whole iterations of the same prefix in the folder of the dense file, the latest first."""
+    """Yield the other whole iterations of the same prefix in the folder of the dense file, the latest first."""
     try:
         weights = resolve(given)
         folder, name = os.path.split(os.fspath(weights.dense or ""))

@@ -1,4 +1,4 @@
-"""What the samples that differ have in common, and the others have not."""
+"""Find what the samples that differ have in common, and the others have not."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _key_traits(node: Node, feeds: Mapping[str, Array]) -> Iterator[tuple[str, A
 
 
 def _frequent(keys: Array) -> Iterator[tuple[int, Array]]:
-    """The keys that most samples have, each with who has it."""
+    """Yield the keys that most samples have, each with who has it."""
     values, counts = np.unique(keys[keys >= 0], return_counts=True)
     for key in values[np.argsort(-counts)[:_MAX_COMMON_KEYS]].tolist():
         yield key, _any(keys == key)
@@ -87,7 +87,7 @@ def _number_traits(name: str, numbers: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _any(has: Any) -> Array:
-    """Whether a sample has it anywhere."""
+    """Tell whether a sample has it anywhere."""
     each = _booleans(has)
     return _booleans(each.reshape(len(each), -1).any(axis=1))
 

@@ -1,4 +1,4 @@
-"""What differs and why, as sentences: rows and what they have in common, causes that were tried, what was not compared."""
+"""Explain a difference in sentences: rows and what they share, causes that were tried, what was not compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAUSE_TOLERANCE = 1e-4
 
 
 def of_tables(tables: Sequence[TableComparison]) -> Iterator[str]:
-    """What differs in tables that were compared as a whole, a sentence for each."""
+    """Tell what differs in tables that were compared as a whole, a sentence for each."""
     for table in tables:
         if table.differing:
             keys = ", ".join(_row(each) for each in table.examples[:_MAX_LISTED])
@@ -45,7 +45,7 @@ def _row(difference: RowDifference) -> str:
 
 
 def of_identity(identity: Recompilation) -> Iterator[str]:
-    """The constants that are not those of the source."""
+    """Yield the constants that are not those of the source."""
     for each in identity.differences:
         if each.max_error > RELATIVE * each.largest:
             yield (
@@ -55,7 +55,7 @@ def of_identity(identity: Recompilation) -> Iterator[str]:
 
 
 def gaps(tables: Sequence[TableComparison], identity: Recompilation, parity: Parity) -> Iterator[str]:
-    """What no comparison reached."""
+    """Tell what no comparison reached."""
     for table in tables:
         if table.not_compared:
             yield f"table {table.table} was not compared as a whole: {table.not_compared}"
@@ -72,7 +72,7 @@ def gaps(tables: Sequence[TableComparison], identity: Recompilation, parity: Par
 def of_feeds(
     source: ModelSource, expected: Sequence[Expectation], answers: Sequence[Mapping[str, Array]], parity: Parity
 ) -> Iterator[str]:
-    """Why answers to generated feeds differ from the reference."""
+    """Tell why answers to generated feeds differ from the reference."""
     each, found = max(zip(expected, answers, strict=True), key=lambda pair: pair[0].batch)
     differs = np.zeros(each.batch, bool)
     for output in parity.outputs:
@@ -87,7 +87,7 @@ def of_feeds(
 
 
 def _differing(each: Expectation, found: Mapping[str, Array]) -> Array:
-    """The samples with an element out of tolerance, of outputs that have one row a sample."""
+    """Return the samples with an element out of tolerance, of outputs that have one row a sample."""
     differs = np.zeros(each.batch, bool)
     for name, array in found.items():
         if array.shape == each.reference[name].shape and len(array) == each.batch:

@@ -31,7 +31,7 @@ def compare_with_compiled(file: Artifact, source: ModelSource, tables: Collectio
 
 
 def compiled_alike(file: Artifact, source: ModelSource) -> list[Artifact] | str:
-    """What the source compiles to with the file's options, where it has the same operators; else why there is none."""
+    """Tell what the source compiles to with the file's options, where it has the same operators; else why there is none."""
     version = next((each.value for each in file.skeleton.metadata_props if each.key == VERSION_KEY), None)
     if version is None:
         return "the file does not say how it was compiled"

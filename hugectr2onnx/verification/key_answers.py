@@ -51,7 +51,7 @@ def _find(lookup: TracedLookup, group: KeyGroup, keys: Array, found: Array) -> N
 
 
 def _ask(lookup: TracedLookup, keys: Array, steps: Array, queues: list[Array]) -> Array:
-    """Each key stands in a cell of the largest offset that does not exceed it, which is that of its own slot."""
+    """Return each key stands in a cell of the largest offset that does not exceed it, which is that of its own slot."""
     slot = np.where(keys >= 0, np.searchsorted(steps, keys, "right") - 1, -1)
     op = lookup.node.op
     if isinstance(op, Lookup) and op.padding_key is not None:
@@ -75,7 +75,7 @@ def _ask(lookup: TracedLookup, keys: Array, steps: Array, queues: list[Array]) -
 
 
 def keys_that_the_file_knows(lookup: TracedLookup, known: KeyColumn) -> Iterator[Array]:
-    """Keys that the file's map may hold beside those of the source: in its encoders and tables, and next to its range."""
+    """Yield keys that the file's map may hold beside those of the source: in its encoders and tables, and next to its range."""
     for node in lookup.finder.part.skeleton.graph.node:
         for attribute in node.attribute:
             if attribute.name == "keys_int64s":

@@ -28,7 +28,7 @@ def compare_key_files(model: Path, inputs: Sequence[RowInput]) -> Iterator[tuple
 
 
 def _is_there(model: Path, wanted: RowInput) -> bool:
-    """Whether some file beside the model says that it is its key map."""
+    """Tell whether some file beside the model says that it is its key map."""
     suffix = KeyFile(wanted.input, wanted.table, wanted.keys).suffix
     return any(path.name.startswith(f"{model.name}.") and path.name.endswith(suffix) for path in model.parent.iterdir())
 
@@ -50,7 +50,7 @@ def _compare(mapper: KeyMapper, wanted: RowInput) -> Iterator[str]:
 
 
 def _rows(mapper: KeyMapper, keys: Array, offsets: Array) -> Array:
-    """The row of each key of the table, asked for in the slot with the largest offset that does not exceed it."""
+    """Return the row of each key of the table, asked for in the slot with the largest offset that does not exceed it."""
     if not len(offsets):
         return mapper.rows(keys)
     order = np.argsort(offsets, kind="stable")

@@ -1,4 +1,4 @@
-"""What rounding to half explains: HugeCTR in mixed precision rounds weights and what passes between layers (layers 2.4)."""
+"""Explain differences by rounding to half: HugeCTR in mixed precision rounds weights and activations (layers 2.4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hugectr2onnx.ir.ops.structural import Const, Input
 from hugectr2onnx.ir.types import Array
 
 _STATISTICS = ("mean", "var")
-_HALF_MARGIN = 4
+HALF_MARGIN = 4
 """Sums in another order round to other halves: a prediction may be so many times as far off as the reference in half."""
 
 
@@ -45,7 +45,7 @@ def half_precision(
         error = np.abs(prediction.reshape(exact.shape) - exact)
         noise = float(np.abs(rounded[name] - exact).max(initial=0.0))
         found, of_half = max(found, float(error.max(initial=0.0))), max(of_half, noise)
-        allowed = atol + rtol * np.abs(exact) + _HALF_MARGIN * noise
+        allowed = atol + rtol * np.abs(exact) + HALF_MARGIN * noise
         explains = explains and bool(np.isfinite(error).all() and (error <= allowed).all())
     return HalfPrecision(found, of_half, explains)
 
@@ -53,7 +53,7 @@ def half_precision(
 def evaluate_in_half(
     graph: Graph, layers: Collection[str], feeds: Mapping[str, Array], values: Mapping[str, Value] | None = None
 ) -> dict[str, Array]:
-    """The outputs or other values, with halves for features, weights, looked-up vectors and the tops of layers.
+    """Return the outputs or other values, with halves for features, weights, looked-up vectors and the tops of layers.
 
     Sums stay float32.
     """
@@ -70,7 +70,7 @@ def evaluate_in_half(
 
 
 def _is_half(value: Value, layers: Collection[str]) -> bool:
-    """Weights stay float32 masters in the files; statistics of BatchNorm are float32 in HugeCTR too."""
+    """Return weights stay float32 masters in the files; statistics of BatchNorm are float32 in HugeCTR too."""
     name = value.node.name
     if isinstance(value.op, Const):
         layer, _, weight = name.rpartition(".")

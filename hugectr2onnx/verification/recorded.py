@@ -16,7 +16,7 @@ _MAX_SHOWN_ROWS = 10
 def compare_with_predictions(
     recorded: Samples, answers: Mapping[str, Mapping[str, Array]], rtol: float, atol: float
 ) -> tuple[RecordedComparison, ...]:
-    """Each recorded output against the answers of each party ("the file", "the reference")."""
+    """Return each recorded output against the answers of each party ("the file", "the reference")."""
     return tuple(
         _compare(name, who, found[name], recorded.shaped(name, found[name].shape), rtol, atol)
         for name in recorded.predictions
@@ -51,7 +51,7 @@ def _compare(name: str, who: str, found: Array, prediction: Array, rtol: float, 
 
 
 def problems(comparisons: Sequence[RecordedComparison], path: str) -> list[str]:
-    """What differs, a sentence for each output and each party."""
+    """Tell what differs, a sentence for each output and each party."""
     return [
         f"{each.output}: {each.answers_of} differs in {each.exceeding} of {each.elements} elements, by up to "
         f"{each.max_error:.3g} where {each.tolerance:.3g} is allowed, from HugeCTR's predictions in {path}: {_rows(each)}"

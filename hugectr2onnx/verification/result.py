@@ -36,7 +36,7 @@ class RecordedComparison:
         return self.exceeding == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the whole list of rows."""
+        """Return everything but the whole list of rows."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "all_rows"}
 
 
@@ -53,7 +53,7 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Recompilation:
-    """Whether compiling the source again, with the options that the file records, gives the same file.
+    """The result of compiling the source again with the options that the file records: whether it gives the same file.
 
     `identical`: every operator and every constant but tables is the same, bit for bit; tables are compared as a whole
     elsewhere. Otherwise `differences` names the constants, or `reason` says why nothing can be said.
@@ -67,7 +67,7 @@ class Recompilation:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What was compared: rows and keys of tables, dense weights, layers, hidden units that were ever other than zero."""
+    """The extent of a comparison: rows and keys of tables, dense weights, layers, hidden units that were ever not zero."""
 
     tables: int = 0
     rows: int = 0
@@ -103,7 +103,7 @@ class Verification:
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON-ready data."""
+        """Return everything, as JSON-ready data."""
         plain = asdict(replace(self, comparisons=()))
         return {"passed": self.passed, **plain, "comparisons": [each.to_dict() for each in self.comparisons]}
 

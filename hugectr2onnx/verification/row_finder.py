@@ -90,7 +90,7 @@ class RowFinder:
 
 
 def trace_places(finder: RowFinder, groups: Sequence[KeyGroup], keys: Array) -> Array | None:
-    """The cell that each row number comes from, -1 for none; None where a row number follows no single cell.
+    """Return the cell that each row number comes from, -1 for none; None where a row number follows no single cell.
 
     A known key stands in some cells and padding in the others: in those whose number has a bit set, then in those where
     it has not, for every bit. A row number that is that of the key says whether its cell has the bit.
@@ -117,7 +117,7 @@ def trace_places(finder: RowFinder, groups: Sequence[KeyGroup], keys: Array) -> 
 
 
 def _enter_known(known: Array, group: KeyGroup, keys: Array, generator: np.random.Generator) -> None:
-    """One key of the table for each cell of a group, of those that its offset lets through."""
+    """Enter one key of the table for each cell of a group, of those that its offset lets through."""
     count = len(keys) if group.rows is None else len(group.rows)
     if not count:
         return

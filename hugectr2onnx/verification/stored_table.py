@@ -42,16 +42,16 @@ class StoredTable:
         return len(self) * self.row_bytes
 
     def rows(self, rows: slice) -> Array:
-        """A stretch of rows."""
+        """Return a stretch of rows."""
         return _joined(_read(self.numbers[rows]), _read(self.scales[rows]) if self.scales is not None else None)
 
     def take(self, numbers: Array) -> Array:
-        """Rows by number, from 0 on."""
+        """Return rows by number, from 0 on."""
         scales = np.asarray(self.scales[numbers]) if self.scales is not None else None
         return _joined(paging.take(self.numbers, numbers), scales)
 
     def chunks(self, size: int) -> Iterator[Array]:
-        """All rows in order."""
+        """Return all rows in order."""
         step = max(1, size // self.row_bytes)
         return (self.rows(slice(at, at + step)) for at in range(0, len(self), step))
 
@@ -70,7 +70,7 @@ class StoredTable:
 
 
 def stored_table(artifact: Artifact, lookup: TracedLookup) -> StoredTable:
-    """The table that answers a look-up; external data is mapped, not read."""
+    """Return the table that answers a look-up; external data is mapped, not read."""
     numbers = tensor_of(artifact, lookup.tensor)
     scales = tensor_of(artifact, lookup.scales) if lookup.scales is not None else None
     format = next(format for format in FORMATS if format.dtype == numbers.dtype)
@@ -78,7 +78,7 @@ def stored_table(artifact: Artifact, lookup: TracedLookup) -> StoredTable:
 
 
 def tensor_of(artifact: Artifact, name: str) -> Array:
-    """An initializer of a file by name."""
+    """Return an initializer of a file by name."""
     if name in artifact.tensors:
         return artifact.tensors[name].materialise()
     tensor = next(each for each in artifact.skeleton.graph.initializer if each.name == name)

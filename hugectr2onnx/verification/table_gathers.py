@@ -32,7 +32,7 @@ class TableGathers:
         return name in self.tensors and self.tensors[name].data_type in (FLOAT, INT8, FLOAT16)
 
     def tensors_of(self, inputs: Sequence[str], width: int) -> dict[str, set[str]]:
-        """The indices by tensor, of those with rows of a width that keys of these inputs alone decide on."""
+        """Return the indices by tensor, of those with rows of a width that keys of these inputs alone decide on."""
         found: dict[str, set[str]] = {}
         for node in self.nodes:
             if self._is_decided(node.input[1], inputs) and _row_width(self.tensors[node.input[0]]) == width:
@@ -40,36 +40,36 @@ class TableGathers:
         return found
 
     def indices_of(self, inputs: Sequence[str]) -> list[str]:
-        """Every index into a table that keys of these inputs alone decide on."""
+        """Return every index into a table that keys of these inputs alone decide on."""
         return list(dict.fromkeys(self._index_of(n) for n in self.nodes if self._is_decided(n.input[1], inputs)))
 
     def scales_of(self, tensor: str, indices: set[str]) -> str | None:
-        """The scales of the rows of an int8 table: what is gathered from by the same row numbers."""
+        """Return the scales of the rows of an int8 table: what is gathered from by the same row numbers."""
         if self.tensors[tensor].data_type != INT8:
             return None
         same = [node.input[0] for node in self.nodes if self._index_of(node) in indices and node.input[0] != tensor]
         return next((name for name in same if _row_width(self.tensors[name]) == 1), None)
 
     def _index_of(self, node: onnx.NodeProto) -> str:
-        """The row numbers in the order of the keys: a Transpose behind them only says along which axis rows are summed."""
+        """Return row numbers in the order of the keys: a Transpose behind them only says along which axis rows are summed."""
         name = str(node.input[1])
         while name in self.makers and self.makers[name].op_type == "Transpose":
             name = str(self.makers[name].input[0])
         return name
 
     def likeliest(self, tensors: Mapping[str, set[str]], node: Node) -> list[str]:
-        """The tensors, those first whose name or whose node's metadata speaks of the look-up."""
+        """Return the tensors, those first whose name or whose node's metadata speaks of the look-up."""
         layers = {name for each in self.nodes if set(layers_of(each)) & set(node.sources) for name in each.input[:1]}
         vectors = node.inputs[2].node.name
         return sorted(tensors, key=lambda name: (not (vectors and name.startswith(vectors)), name not in layers))
 
     def _is_decided(self, tensor: str, inputs: Sequence[str]) -> bool:
-        """Whether the first of some inputs, perhaps with the others, and nothing else decides on a tensor."""
+        """Tell whether the first of some inputs, perhaps with the others, and nothing else decides on a tensor."""
         deciding = self._decides(tensor)
         return inputs[0] in deciding and deciding <= set(inputs)
 
     def _decides(self, tensor: str) -> frozenset[str]:
-        """The inputs of the model that a tensor depends on."""
+        """Return the inputs of the model that a tensor depends on."""
         if tensor not in self._deciding:
             stack, seen, inputs = [tensor], set(), set()
             while stack:

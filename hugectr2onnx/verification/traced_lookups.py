@@ -109,7 +109,7 @@ def _keys(node: Node) -> Array:
 
 
 def source_of_keys(value: Value) -> Value | None:
-    """The input of keys, or the padded keys of one, that a value alone is made from; None where it is made from more."""
+    """Return the input of keys, or the padded keys of one, that a value alone is made from; None where it is made from more."""
     while not isinstance(value.op, Input | PadKeys):
         if len(value.inputs) != 1:
             return None
@@ -118,7 +118,7 @@ def source_of_keys(value: Value) -> Value | None:
 
 
 def inputs_of(source: Value) -> list[str]:
-    """The names of the inputs that keys come from: that of the keys themselves first."""
+    """Return the names of the inputs that keys come from: that of the keys themselves first."""
     if isinstance(source.op, Input):
         return [source.node.name]
     return list(dict.fromkeys(name for operand in source.inputs for name in inputs_of(operand)))
@@ -130,7 +130,7 @@ def _feeder(source: Value) -> Feeder:
 
 
 def value_for(value: Value, given: Mapping[Value, Array]) -> Array:
-    """A value made from others, for those that are given."""
+    """Return a value made from others, for those that are given."""
     if value in given:
         return given[value]
     made = value.op.evaluate(*(value_for(operand, given) for operand in value.inputs))
@@ -138,7 +138,7 @@ def value_for(value: Value, given: Mapping[Value, Array]) -> Array:
 
 
 def _groups(node: Node, source: Value, unit: int) -> Iterator[KeyGroup]:
-    """The cells that a look-up reads and what is added to the keys there, told by numbering the cells."""
+    """Yield the cells that a look-up reads and what is added to the keys there, told by numbering the cells."""
     shape = source.type.concrete(unit)
     first = np.full(shape, PROBE_KEY, np.int64)
     numbered = first + np.arange(first.size).reshape(shape)

@@ -98,7 +98,7 @@ class SuspectFile:
 
 
 def stored_options(model: onnx.ModelProto | StrPath) -> Options:
-    """The options that a model was compiled with, from its metadata; the defaults where it states none."""
+    """Return the options that a model was compiled with, from its metadata; the defaults where it states none."""
     message = model if isinstance(model, onnx.ModelProto) else read_model(model)
     return Options.from_metadata(next((e.value for e in message.metadata_props if e.key == METADATA_KEY), None))
 
@@ -106,7 +106,7 @@ def stored_options(model: onnx.ModelProto | StrPath) -> Options:
 def source_of(
     file: SuspectFile, graph: Any, weights: object, options: Options | None
 ) -> tuple[ModelSource, tuple[RowInput, ...]]:
-    """The HugeCTR model as the file takes it: with the caller's options, or with those that the file states."""
+    """Return the HugeCTR model as the file takes it: with the caller's options, or with those that the file states."""
     stored = stored_options(file.model)
     resolved = resolve_options(options or stored)
     fitted = _fitted(resolved, reader.read(graph, layer_types(resolved.options)), file.model)
@@ -125,7 +125,7 @@ def _options_from(options: Options | None, file: SuspectFile) -> OptionsFrom:
 
 
 def _fitted(resolved: ResolvedOptions, clauses: GraphClauses, model: onnx.ModelProto) -> ResolvedOptions:
-    """The options, and what the inputs of the file tell: a file of another converter has no metadata."""
+    """Return the options, and what the inputs of the file tell: a file of another converter has no metadata."""
     options = resolved.options
     inputs = {each.name for each in model.graph.input}
     vectors = {clause.top for clause in clauses.embeddings} - options.input_shapes.keys()
@@ -180,7 +180,7 @@ def _compare(file: SuspectFile, source: ModelSource, session: Any, progress: Pro
 def _measure(
     file: SuspectFile, source: ModelSource, expected: Sequence[parity.Expectation], answers: Sequence[Mapping[str, Any]]
 ) -> parity.Parity:
-    """The answers of a file against the reference; with products of bytes, against what compiling the source again means."""
+    """Compare a file's answers with the reference; with products of bytes, with what compiling the source again means."""
     if source.resolved.options.precision == EXACT:
         return parity.measure(expected, answers)
     plain = source.resolved.options.changed(check=False, validate=False, dump=None)
@@ -191,7 +191,7 @@ def _measure(
 def _compare_constants(
     result: Verification, file: SuspectFile, source: ModelSource, rows: tuple[RowInput, ...], progress: Progress | None
 ) -> Verification:
-    """Every table as a whole, and every other constant."""
+    """Return every table as a whole, and every other constant."""
     tables = compare_tables(source.loaded.graph, file.artifact, progress)
     maps = list(compare_key_files(Path(os.path.realpath(file.path)), rows))
     compared = {name for table in tables if not table.not_compared for name in (table.tensor, table.scales) if name}

@@ -103,7 +103,7 @@ class _Comparer:
     # Rows that keys find
 
     def _compare_in_order(self, first: int) -> None:
-        """The file has the rows of the source in their order, from row `first` on: both are read side by side."""
+        """Compare rows that the file has in the source's order, from row `first` on: both are read side by side."""
         for rows in self._chunks():
             wanted = self.stored.encode(self._source(rows))
             there = self.stored.rows(slice(first + rows.start, first + rows.stop))
@@ -111,7 +111,7 @@ class _Comparer:
             self.meter.add(self.vectors[rows].nbytes)
 
     def _compare_out_of_order(self, found: Array, compared: Array) -> None:
-        """Rows in another order are compared by their fingerprints."""
+        """Compare rows in another order, by their fingerprints."""
         prints = Fingerprints(self.stored.row_bytes)
         there = np.concatenate(
             [np.empty(0, np.uint64), *(prints.of(part) for part in self.stored.chunks(_COMPARED_BYTES))]
@@ -149,7 +149,7 @@ class _Comparer:
             self.differing.append(part[self._is_other(wanted, self.stored.take(found[part]))])
 
     def _is_other(self, wanted: Array, there: Array) -> Array:
-        """Zeros of either sign are the same number, and so is any NaN."""
+        """Return zeros of either sign are the same number, and so is any NaN."""
         a, b = self.stored.decode(wanted), self.stored.decode(there)
         return np.asarray(~((a == b) | (np.isnan(a) & np.isnan(b))).all(axis=1))
 

@@ -1,4 +1,4 @@
-"""Whether this machine's processor adds products of bytes without cutting their sums: found out by numbers that tell."""
+"""Find out, by numbers that tell, whether this machine's processor adds products of bytes without cutting their sums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LENGTH = 64
 
 @cache
 def saturates() -> bool:
-    """Whether onnxruntime gives wrong sums for the largest bytes here: AVX2 and SSE without VNNI add pairs in 16 bits."""
+    """Tell whether onnxruntime gives wrong sums for the largest bytes here: AVX2 and SSE without VNNI add pairs in 16 bits."""
     weight = np.full((_LENGTH, 16), HIGHEST_WEIGHT, np.int8)
     q = np.full((1, _LENGTH), HIGHEST, np.uint8)
     found = multiplied(q, weight)
@@ -26,7 +26,7 @@ def saturates() -> bool:
 
 
 def multiplied(q: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What onnxruntime makes of unsigned bytes [N, k] times signed bytes [k, n] on this machine."""
+    """Tell what onnxruntime makes of unsigned bytes [N, k] times signed bytes [k, n] on this machine."""
     body = helper.make_graph(
         [helper.make_node("MatMulInteger", ["q", "w"], ["y"])],
         "products of bytes",

@@ -33,7 +33,6 @@ _MAX_PROOF_ELEMENTS = 1 << 25
 """Elements of one tensor up to which the larger batches are tried."""
 MOST_ALONE = 1 << 26
 """Elements of one tensor at the smallest batch, beyond which there is no check."""
-RULE = tolerance.RULE
 LOGITS = "logits of "
 _FEED_SCALES = (0.1, 10.0, 100.0)
 """Of the float features in half of the samples of a batch of MIN_SCALED and more."""
@@ -83,7 +82,7 @@ class Parity:
 
     batches: tuple[int, ...]
     outputs: tuple[OutputParity, ...]
-    rule: str = RULE
+    rule: str = tolerance.RULE
     hidden_units: tuple[HiddenUnits, ...] = ()
 
     @property
@@ -248,7 +247,7 @@ def _problem(name: str, first: Difference, exceeding: int, elements: int) -> str
     return (
         f"output {name!r} differs from the float64 reference in {exceeding} of {elements} elements at a batch of "
         f"{first.batch}: {where} is {first.found:.9g} instead of {first.expected:.9g}, off by {first.error:.3g} where "
-        f"{first.tolerance:.3g} is allowed ({RULE})"
+        f"{first.tolerance:.3g} is allowed ({tolerance.RULE})"
     )
 
 

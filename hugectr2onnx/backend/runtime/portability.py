@@ -18,7 +18,7 @@ Verdict = Literal["yes", "yes, if", "no"]
 
 @dataclass(frozen=True)
 class RunsOn:
-    """Whether a runtime gives the answers of the model; `reason` is the condition of "yes, if", or what is missing."""
+    """The verdict on a runtime for a model; `reason` is the condition of "yes, if", or what is missing."""
 
     runtime: str
     verdict: Verdict

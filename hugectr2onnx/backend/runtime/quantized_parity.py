@@ -40,7 +40,7 @@ OPERAND = "operand of "
 
 @dataclass(frozen=True)
 class FormatCost:
-    """How far the answers of a model with products of bytes are from the reference that rounds nothing.
+    """The distance of the answers of a model with products of bytes from the reference that rounds nothing.
 
     Over all numbers of an output on the generated feeds. It is no error: it is what the format costs.
     """
@@ -51,7 +51,7 @@ class FormatCost:
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether a graph has products of bytes."""
+    """Tell whether a graph has products of bytes."""
     return any(isinstance(node.op, DynamicQuantize) for node in graph)
 
 
@@ -68,7 +68,7 @@ def check(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -> 
 
 
 def measure(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -> tuple[Parity, tuple[FormatCost, ...]]:
-    """The same; what is out of tolerance is in the result. ParityError for a model that lacks a quantized operand."""
+    """Return the same; what is out of tolerance is in the result. ParityError for a model that lacks a quantized operand."""
     traced = _Traced.of(artifact, graph)
     feeds = [each.feeds for each in expected]
     seen, answers = touched_rows.run_all(traced.model, feeds), touched_rows.run_all(artifact, feeds)
@@ -113,7 +113,7 @@ class _Traced:
         return _Traced(Artifact(model, artifact.tensors), graph, logits, tensors)
 
     def step(self, each: Expectation, seen: Mapping[str, Array]) -> Expectation:
-        """What the graph answers, going on from the bytes that the model took."""
+        """Tell what the graph answers, going on from the bytes that the model took."""
         given = {
             value: seen[name]
             for node, (_, *names) in self.tensors.items()
@@ -134,7 +134,7 @@ class _Traced:
 
 
 def _answers_of(step: Expectation) -> Expectation:
-    """A step without the operands, which are no outputs."""
+    """Return a step without the operands, which are no outputs."""
     return replace(step, reference={n: each for n, each in step.reference.items() if not n.startswith(OPERAND)})
 
 
@@ -171,7 +171,7 @@ def _errors_in_units(step: Expectation, name: str, x: Array) -> tuple[Array, Arr
 
 
 def wrong_bytes(x: Array, q: Array, scale: Array, zero: Array) -> Iterator[str]:
-    """What is wrong with the bytes of an operand, by ONNX's definition of DynamicQuantizeLinear; nothing where x overflows."""
+    """Tell what is wrong with an operand's bytes, by ONNX's DynamicQuantizeLinear; nothing where x overflows."""
     exact = x.astype(np.float64)
     if not np.isfinite(exact).all():
         return

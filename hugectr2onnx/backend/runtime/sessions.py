@@ -20,7 +20,7 @@ from hugectr2onnx.tables.regular_file import open_regular, shown
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LARGE = 256 << 20
+MAX_SHARED_BYTES = 256 << 20
 """Bytes of a model from which on its tables are not brought into memory."""
 CHECKED = 64 << 20
 """Bytes of a model file up to which we look at its external tensors ourselves; only one with large keys is larger."""
@@ -40,7 +40,9 @@ def onnxruntime() -> Any:
     return module
 
 
-def session(artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any = None, large: int = LARGE) -> Any:
+def session(
+    artifact: Artifact, *, providers: Sequence[str] = CPU, options: Any = None, large: int = MAX_SHARED_BYTES
+) -> Any:
     """Return an `onnxruntime.InferenceSession` of the model, which reads the tables where they lie.
 
     The session shares the memory of every one-part tensor, memory maps included; while it opens, onnxruntime holds one

@@ -28,8 +28,8 @@ _LARGE_TABLE = 16 << 20
 """Bytes of a model from which on bringing its tables into a session takes longer than the files and rounds here."""
 MIN_TABLE = 1 << 20
 _MAX_ROUNDS = 16
-ALIGNMENT = 4096
-TABLES = "tables"
+_ALIGNMENT = 4096
+_TABLES = "tables"
 
 
 def run_all(
@@ -94,11 +94,11 @@ class _Run:
         end = 0
         for name, blob in self.tables.items():
             self.offsets[name] = end
-            end += -(-blob.nbytes // ALIGNMENT) * ALIGNMENT
-        with open(self.folder / TABLES, "wb") as file:
+            end += -(-blob.nbytes // _ALIGNMENT) * _ALIGNMENT
+        with open(self.folder / _TABLES, "wb") as file:
             file.truncate(end)
         self.located = {
-            tensor.name: located_tensor(tensor, TABLES, self.offsets[tensor.name], self.tables[tensor.name].nbytes)
+            tensor.name: located_tensor(tensor, _TABLES, self.offsets[tensor.name], self.tables[tensor.name].nbytes)
             for tensor in self.artifact.skeleton.graph.initializer
             if tensor.name in self.tables
         }
@@ -109,7 +109,7 @@ class _Run:
         asked = np.unique(np.concatenate([index.reshape(-1) for index in indices]).astype(np.int64) % blob.shape[0])
         new = np.setdiff1d(asked, self.filled[table], assume_unique=True)
         rows = np.ascontiguousarray(blob.rows(new), blob.dtype.newbyteorder("<"))
-        with open(self.folder / TABLES, "r+b", buffering=0) as file:
+        with open(self.folder / _TABLES, "r+b", buffering=0) as file:
             for number, row in zip(new.tolist(), rows, strict=True):
                 file.seek(self.offsets[table] + number * row.nbytes)
                 file.write(row.tobytes())

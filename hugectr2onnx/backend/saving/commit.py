@@ -64,14 +64,14 @@ class Commit:
             attempt += 1
 
     def _earlier(self) -> set[OwnedFile]:
-        """Files of earlier saves in the folder, as they were written."""
+        """Return files of earlier saves in the folder, as they were written."""
         return {file for record in self._other_records() for file in record.beside}
 
     def _other_records(self) -> list[SaveRecord]:
         return [record for record in read_records(self.folder) if record.token != self.unfinished.token]
 
     def _is_same(self, file: NewFile, path: Path, earlier: set[OwnedFile]) -> bool:
-        """Whether a file that has the name of a new one has its content too."""
+        """Tell whether a file that has the name of a new one has its content too."""
         try:
             owned, status = OwnedFile.of(path), path.lstat()
             if owned.bytes != file.size or not os.path.isfile(path) or os.path.islink(path):
@@ -132,7 +132,7 @@ class Commit:
     def _owned(
         self, places: Mapping[NewFile, Path], new: Mapping[NewFile, Path], earlier: set[OwnedFile]
     ) -> Iterator[OwnedFile]:
-        """The files beside the model that are ours to remove one day: new ones, and those of earlier saves."""
+        """Yield the files beside the model that are ours to remove one day: new ones, and those of earlier saves."""
         for file, path in places.items():
             if file in new:
                 yield OwnedFile.of(self.unfinished.path(file.number), path.name)
@@ -149,7 +149,7 @@ class Commit:
                 record.mark_superseded()
 
     def _rename(self, new: Mapping[NewFile, Path], model_number: int) -> None:
-        """The commit itself. Where it fails, what was renamed before it goes again."""
+        """Rename the data files, then the model, which is the commit. Where it fails, what was renamed before goes again."""
         new_model = self.unfinished.path(model_number)
         self.unfinished.keeps_record = True
         try:

@@ -67,7 +67,7 @@ class FileRegion:
 
 
 def open_direct(path: Path) -> int | None:
-    """The file of a path for `FileRegion.direct`, to be closed by the caller; None where that cannot be."""
+    """Return the file of a path for `FileRegion.direct`, to be closed by the caller; None where that cannot be."""
     if not hasattr(os, "O_DIRECT"):
         return None
     with suppress(OSError):

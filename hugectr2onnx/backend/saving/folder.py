@@ -37,7 +37,7 @@ class FolderReport:
     """Data of replaced models, which the next save removes."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain data."""
+        """Return the report as plain data."""
         return asdict(self)
 
 
@@ -122,7 +122,7 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def _models(folder: Path) -> list[str]:
-    """The model files of ours in a folder."""
+    """Return the model files of ours in a folder."""
     from hugectr2onnx.backend.onnx.onnx_file import begins_as_own_model
 
     found = []
@@ -136,7 +136,7 @@ def _models(folder: Path) -> list[str]:
 
 
 def _records(folder: Path, model: str) -> Iterator[FileRecord]:
-    """A model and the files that it refers to, as they are: data files, the model, key maps. Raises FeedError."""
+    """Yield a model and the files that it refers to, as they are: data files, the model, key maps. Raises FeedError."""
     from hugectr2onnx.backend.onnx.onnx_file import external_tensors, read_model
 
     message = read_model(folder / model)
@@ -169,7 +169,7 @@ def _differences(model: str, entry: Mapping[str, Any], found: list[FileRecord]) 
 def _entry(
     folder: Path, model: str, found: list[FileRecord], ready: Ready | None, stated: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the record of the save says beside the files; else the old entry if it is of this model, else the model alone."""
+    """Return what the save's record says beside the files; else the old entry if it is of this model; else the model alone."""
     from hugectr2onnx.backend.onnx.onnx_file import read_model
 
     files = [asdict(record) for record in found]

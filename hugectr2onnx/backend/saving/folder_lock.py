@@ -54,7 +54,7 @@ def _open(folder: Path) -> int | None:
 
 
 def _acquire(descriptor: int) -> bool:
-    """Whether the lock is held now, or there is none to be had; False where another process has it."""
+    """Tell whether the lock is held now, or there is none to be had; False where another process has it."""
     end, pause = time.monotonic() + MAX_WAIT, _FIRST_PAUSE
     while True:
         try:
@@ -70,7 +70,7 @@ def _acquire(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """The process that has locked an open file, as far as Linux tells."""
+    """Return the process that has locked an open file, as far as Linux tells."""
     status = os.fstat(descriptor)
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     with suppress(OSError, ValueError):

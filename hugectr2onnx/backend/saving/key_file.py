@@ -31,7 +31,7 @@ KEY_FILE_MAGIC = b"h2okeys3"
 _OLDER = (b"h2okeys1", b"h2okeys2")
 _PAGE = 4096
 MAX_HEAD = 64 << 20
-INT64 = np.dtype("<i8")
+_INT64 = np.dtype("<i8")
 SUFFIX = ".keys"
 KEYS_METADATA = "hugectr2onnx.keys."
 """With the name of an input: the metadata key under which a model names its key map."""
@@ -66,39 +66,39 @@ class KeyFile:
         if self.padding_key is not None:
             facts["padding_key"] = self.padding_key
         text = json.dumps({**facts, "offsets": list(self.offsets)}).encode()
-        size = -(-(2 * INT64.itemsize + len(text)) // _PAGE) * _PAGE
+        size = -(-(2 * _INT64.itemsize + len(text)) // _PAGE) * _PAGE
         return (KEY_FILE_MAGIC + _int64(size) + text).ljust(size)
 
     @property
     def size(self) -> int:
         """The bytes of the file."""
-        return len(self.head) + 2 * INT64.itemsize * self._count + INT64.itemsize
+        return len(self.head) + 2 * _INT64.itemsize * self._count + _INT64.itemsize
 
     @cached_property
     def _count(self) -> int:
         return column(self.keys).count
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes of the file, front to back."""
+        """Yield the bytes of the file, front to back."""
         yield self.head
         keys = paging.copied(np.asarray(self.keys)) if self.keys.nbytes <= MAX_COPIED else np.asarray(self.keys)
         order = np.argsort(keys, kind="stable")[len(keys) - self._count :]
         checksum = 0
         for column_of in (lambda some: keys[some], lambda some: some):
             for start in range(0, len(order), _KEYS_AT_ONCE):
-                piece = column_of(order[start : start + _KEYS_AT_ONCE]).astype(INT64).tobytes()
+                piece = column_of(order[start : start + _KEYS_AT_ONCE]).astype(_INT64).tobytes()
                 checksum = zlib.crc32(piece, checksum)
                 yield piece
         yield _int64(checksum)
 
 
 def _int64(number: int) -> bytes:
-    return number.to_bytes(INT64.itemsize, "little")
+    return number.to_bytes(_INT64.itemsize, "little")
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What a key map says of itself, and where its keys begin."""
+    """The head of a key map's file, and the place where its keys begin."""
 
     input: str
     rows: int
@@ -110,7 +110,7 @@ class _Head:
     @staticmethod
     def read(file: BinaryIO) -> _Head:
         """Raises ValueError for a file that is not a key map."""
-        start = file.read(2 * INT64.itemsize)
+        start = file.read(2 * _INT64.itemsize)
         if start.startswith(_OLDER):
             raise ValueError("it was written by an older version; save the model again")
         size = int.from_bytes(start[len(KEY_FILE_MAGIC) :], "little")
@@ -197,7 +197,7 @@ class KeyMapper:
         return self._missing
 
     def rows(self, keys: Any) -> NDArray[np.int64]:
-        """The row of each key, int64 of the same shape: -1 for padding (negative keys, or the one padding key), the table's
+        """Return each key's row, int64 of the same shape: -1 for padding (negative keys, or the one padding key), the table's
         length for a key that it lacks. Where slots add offsets, keys are [..., slot, nnz]."""
         wanted = np.asarray(keys)
         if wanted.dtype.kind not in "iu" or wanted.dtype == np.uint64:
@@ -207,7 +207,7 @@ class KeyMapper:
         return np.where(padding, -1, self.table_rows(self._moved(asked)))
 
     def table_rows(self, keys: NDArray[Any]) -> NDArray[np.int64]:
-        """The row of each key of the table, int64 of the same shape, `missing` for others: no offsets, no padding."""
+        """Return the row of each key of the table, int64 of the same shape, `missing` for others: no offsets, no padding."""
         if not len(self._keys):
             return np.full(keys.shape, self._missing, np.int64)
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
@@ -225,7 +225,7 @@ class KeyMapper:
 
 
 def _map_of(path: str | os.PathLike[str], input: str | None) -> str | os.PathLike[str]:
-    """The key map of a model's input; a file that is not a model is taken for the map itself."""
+    """Return the key map of a model's input; a file that is not a model is taken for the map itself."""
     with open_regular(path, FeedError, _WHAT) as file:
         if file.read(1) != b"\x08":
             return path
@@ -245,15 +245,15 @@ def _map_of(path: str | os.PathLike[str], input: str | None) -> str | os.PathLik
 
 
 def _columns(file: BinaryIO, head: _Head) -> NDArray[Any]:
-    """Keys and rows, [2, n], mapped."""
-    size, found = head.size + 2 * INT64.itemsize * head.count + INT64.itemsize, os.fstat(file.fileno()).st_size
+    """Return keys and rows, [2, n], mapped."""
+    size, found = head.size + 2 * _INT64.itemsize * head.count + _INT64.itemsize, os.fstat(file.fileno()).st_size
     if size != found:
         raise ValueError(f"it has {found:,} bytes instead of {size:,}; save the model again")
-    return np.memmap(file, INT64, "r", head.size, (2, head.count)) if head.count else np.empty((2, 0), INT64)
+    return np.memmap(file, _INT64, "r", head.size, (2, head.count)) if head.count else np.empty((2, 0), _INT64)
 
 
 def _end(file: BinaryIO) -> bytes:
-    file.seek(-INT64.itemsize, os.SEEK_END)
+    file.seek(-_INT64.itemsize, os.SEEK_END)
     return file.read()
 
 

@@ -1,4 +1,4 @@
-"""Where the tensors of a model will lie: in the model file while it is small, else in aligned files beside it."""
+"""Plan where the tensors of a model lie: in the model file while it is small, else in aligned files beside it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Layout:
         shard_size: int | None,
         standing: Mapping[str, ExternalTensor] = MappingProxyType({}),
     ) -> Layout:
-        """Everything in one file of at most `limit` bytes, or what is larger than `threshold` beside it.
+        """Return everything in one file of at most `limit` bytes, or what is larger than `threshold` beside it.
 
         `standing`: tensors that lie in files of the folder already, and are not written.
         """
@@ -82,7 +82,7 @@ class Layout:
             )
 
     def located(self, artifact: Artifact, content_id: str) -> dict[str, onnx.TensorProto]:
-        """The initializers that lie outside, each with its place."""
+        """Return the initializers that lie outside, each with its place."""
         place = {
             name: (beside(self.target, content_id, shard.suffix).name, offset)
             for shard in self.shards
@@ -97,7 +97,7 @@ class Layout:
 
 
 def beside(model: Path, content_id: str, suffix: str) -> Path:
-    """Where a file lies that a model refers to: a new one for every content, so that none is ever written again."""
+    """Tell where a file lies that a model refers to: a new one for every content, so that none is ever written again."""
     return model.with_name(f"{model.name}.{content_id}{suffix}")
 
 
@@ -108,7 +108,7 @@ def content_id(files: Iterable[tuple[str, int, str]], attempt: int = 0) -> str:
 
 
 def with_tables_outside(artifact: Artifact) -> Artifact:
-    """The same model with its smaller tensors among the payloads that may lie beside it, one at least.
+    """Return the same model with its smaller tensors among the payloads that may lie beside it, one at least.
 
     Those of MIN_OUTSIDE bytes and more; where there is none, the largest of floats. Integers of rank 0 and 1 stay, since
     onnxruntime wants to know shapes, axes and indices before it opens other files.

@@ -18,7 +18,7 @@ from hugectr2onnx.errors import OutputError
 from hugectr2onnx.tables.regular_file import read_regular, shown
 
 MANIFEST_NAME = "manifest.json"
-FORMAT = "hugectr2onnx manifest 1"
+MANIFEST_FORMAT = "hugectr2onnx manifest 1"
 MAX_MANIFEST_BYTES = 64 << 20
 
 
@@ -33,7 +33,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What becomes of a folder's manifests when a model is saved.
+    """The changes that a save makes to a folder's manifests.
 
     `path` is the one to write, None where nothing changes; those in `emptied` go when the new model stands. Entries of other
     models stay. A manifest.json that is not ours is left alone, and `<model>.manifest.json` takes its place.
@@ -45,7 +45,7 @@ class Manifest:
 
     @staticmethod
     def of(model: Path, *, enters: bool) -> Manifest:
-        """The manifests with an entry of the model, or without one. Raises OutputError where an entry can go nowhere."""
+        """Return the manifests with an entry of the model, or without one. Raises OutputError where an entry can go nowhere."""
         places = _places(model)
         if enters:
             own = [path for path in places if _models(path) is not None]
@@ -64,13 +64,13 @@ class Manifest:
         return self.path is not None or bool(self.emptied)
 
     def text(self, entry: Mapping[str, Any] | None) -> bytes:
-        """What the manifest says with this entry of the model, or with none; as the folder is now."""
+        """Tell what the manifest says with this entry of the model, or with none; as the folder is now."""
         assert self.path is not None
         models = _models(self.path) or {}
         models.pop(self.model.name, None)
         if entry is not None:
             models[self.model.name] = dict(entry)
-        text = json.dumps({"format": FORMAT, "models": dict(sorted(models.items()))}, indent=2, default=str)
+        text = json.dumps({"format": MANIFEST_FORMAT, "models": dict(sorted(models.items()))}, indent=2, default=str)
         return f"{text}\n".encode()
 
 
@@ -89,7 +89,7 @@ def enter(saving: UnfinishedSave, number: int, model: Path, entry: Mapping[str, 
 
 
 def entries(folder: Path) -> dict[str, dict[str, Any]]:
-    """The entries of all manifests of ours in a folder, by model."""
+    """Return the entries of all manifests of ours in a folder, by model."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob(f"*{MANIFEST_NAME}")):
         if path.name == MANIFEST_NAME or path.name.endswith(f".{MANIFEST_NAME}"):
@@ -109,7 +109,7 @@ def _models_if_any(path: Path) -> dict[str, Any]:
 
 
 def _models(path: Path) -> dict[str, Any] | None:
-    """The entries of a manifest; none where there is no file, None where it is not ours."""
+    """Return the entries of a manifest; none where there is no file, None where it is not ours."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > MAX_MANIFEST_BYTES:
             return None
@@ -123,6 +123,10 @@ def _models(path: Path) -> dict[str, Any] | None:
         )
     except (ValueError, RecursionError):
         return None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("models"), dict):
+    if (
+        not isinstance(content, dict)
+        or content.get("format") != MANIFEST_FORMAT
+        or not isinstance(content.get("models"), dict)
+    ):
         return None
     return dict(content["models"])

@@ -34,14 +34,14 @@ POSITIONAL = hasattr(os, "pwrite")
 
 
 class Checksum(Enum):
-    """What is known of a file's content when it is written: three times as much CPU for SHA-256 as for CRC-32."""
+    """The checksum of a file, worked out while it is written: SHA-256 takes three times as much CPU as CRC-32."""
 
     NONE = ""
     CRC32 = "crc32"
     SHA256 = "sha256"
 
     def start(self) -> _Digest | None:
-        """A new digest; None where none is wanted."""
+        """Return a new digest; None where none is wanted."""
         if self is Checksum.NONE:
             return None
         return hashlib.sha256() if self is Checksum.SHA256 else _Crc32()
@@ -94,7 +94,7 @@ class ModelFile:
                 os.close(self._region.direct)
 
     def checksum(self) -> str:
-        """That of the file as it stands, empty where none was wanted; nothing may be written after this."""
+        """Return the checksum of the file as it stands, empty where none was wanted; nothing may be written after this."""
         self._thread.shutdown()
         return self._digest.hexdigest() if self._digest else ""
 
@@ -159,7 +159,7 @@ class ModelFile:
 
 
 def _read_in_turn(array: Array) -> Iterator[memoryview]:
-    """The bytes of a large mapped array past its map, in two buffers: one is filled while the other one is hashed."""
+    """Yield the bytes of a large mapped array past its map, in two buffers: one is filled while the other one is hashed."""
     step = direct_io.whole_pages(max(1, READ_BYTES * len(array) // array.nbytes), array.nbytes // len(array))
     buffers = [paging.buffer((min(step, len(array)), *array.shape[1:]), array.dtype) for _ in range(2)]
     for number, start in enumerate(range(0, len(array), step)):
@@ -170,7 +170,7 @@ def _read_in_turn(array: Array) -> Iterator[memoryview]:
 
 
 def _safe(part: TensorData) -> TensorData:
-    """The same with a source in memory of our own, as far as memory allows: a file may be cut short while it is read."""
+    """Return the same with a source in memory of our own, as far as memory allows: a file may be cut short while it is read."""
     source = part.source if isinstance(part, Gathered | Converted) else part
     if source.nbytes > reorder.AT_RANDOM:
         return part
@@ -181,7 +181,7 @@ def _safe(part: TensorData) -> TensorData:
 
 
 def _chunks(part: TensorData) -> Iterator[memoryview]:
-    """The bytes of a part, converted by several threads where there is something to convert."""
+    """Yield the bytes of a part, converted by several threads where there is something to convert."""
     if not isinstance(part, Gathered | Converted) and part.dtype.isnative and paging.has_file(part):
         yield from _read_in_turn(part)
         return

@@ -1,4 +1,4 @@
-"""What a save may not touch: the files that the model is made of, and files of somebody else."""
+"""Keep a save from the files that the model is made of, and from files of somebody else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def refuse_foreign_file(target: Path, is_own: Callable[[bytes], bool], *, force:
 
 
 def may_be_written(path: Path, target: Path) -> bool:
-    """Whether a save to a target writes a file of this path for one model or another."""
+    """Tell whether a save to a target writes a file of this path for one model or another."""
     if path == target or path.parent != target.parent:
         return path == target
     is_beside = re.match(r"\.[0-9a-f]{16}\.", path.name.removeprefix(target.name)) is not None
@@ -49,7 +49,7 @@ def may_be_written(path: Path, target: Path) -> bool:
 
 
 def _identities(path: Path) -> set[object]:
-    """The name with links followed, and the file itself where there is one."""
+    """Return the name with links followed, and the file itself where there is one."""
     found: set[object] = {os.path.realpath(path)}
     try:
         status = path.stat()

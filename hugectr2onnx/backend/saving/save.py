@@ -165,7 +165,7 @@ class _Save:
         return found
 
     def _shared(self) -> Iterator[FileRecord]:
-        """The files of an earlier model that this one refers to."""
+        """Yield the files of an earlier model that this one refers to."""
         for path in sorted({place.path for place in self.layout.standing.values()}):
             with open(path, "rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest() if self.hashed else ""
@@ -188,7 +188,7 @@ class _Save:
 
     @contextmanager
     def _new_file(self, number: int, checksum: Checksum, progress: Written) -> Iterator[ModelFile]:
-        """A new file that is complete on the disk when the block ends well."""
+        """Open a new file that is complete on the disk when the block ends well."""
         descriptor = self.unfinished.open_new(number)
         try:
             with ModelFile(descriptor, self.unfinished.path(number), checksum, progress) as file:

@@ -1,4 +1,4 @@
-"""What a save writes down about its files before it makes them, so that a later one knows what it may remove.
+"""Record the files of a save before it makes them, so that a later save knows what it may remove.
 
 A record is a hidden file, `.hugectr2onnx-<token>.save`, of JSON lines that are only ever appended to, each synced to the disk:
 
@@ -61,7 +61,7 @@ class OwnedFile:
         return OwnedFile(name or path.name, status.st_size, status.st_mtime_ns)
 
     def stands_in(self, folder: Path) -> bool:
-        """Whether the file is there, and as it was written."""
+        """Tell whether the file is there, and as it was written."""
         try:
             status = (folder / self.name).lstat()
         except (OSError, ValueError):
@@ -121,7 +121,7 @@ class SaveRecord:
         return self.ready is not None and self.ready.manifested and not self.is_done and self.is_current
 
     def is_alive(self) -> bool:
-        """Whether its writer still runs, or may: where there are no locks, by what it says about itself."""
+        """Tell whether its writer still runs, or may: where there are no locks, by what it says about itself."""
         if self.is_done:
             return False
         try:
@@ -178,7 +178,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def holds_lock(path: Path) -> bool | None:
-    """Whether a process holds the lock of a file; None where the file system has none. Raises OSError without access."""
+    """Tell whether a process holds the lock of a file; None where the file system has none. Raises OSError without access."""
     if fcntl is None:
         return None
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -191,7 +191,7 @@ def holds_lock(path: Path) -> bool | None:
 
 
 def may_live(writer: Mapping[str, Any], changed: float) -> bool:
-    """Whether a process may still run by its `identity`; one of another machine for MAX_SILENCE after it wrote last."""
+    """Tell whether a process may still run by its `identity`; one of another machine for MAX_SILENCE after it wrote last."""
     own = identity()
     if any(writer.get(key) != own[key] for key in ("host", "namespace")):
         return abs(time.time() - changed) < MAX_SILENCE
@@ -199,7 +199,7 @@ def may_live(writer: Mapping[str, Any], changed: float) -> bool:
 
 
 def read_records(folder: Path) -> list[SaveRecord]:
-    """The records in a folder that this user's saves wrote, by token; what others put there is passed over."""
+    """Return the records in a folder that this user's saves wrote, by token; what others put there is passed over."""
     try:
         with os.scandir(folder) as entries:
             named = [(entry, match) for entry in entries if (match := _NAME.fullmatch(entry.name))]
@@ -275,13 +275,13 @@ def _plain_name(name: object) -> str:
 
 
 def _is_of(name: str, target: str) -> bool:
-    """Whether a save to a target gives files beside it such names: `m.onnx.<16 hexadecimal digits>.data`."""
+    """Tell whether a save to a target gives files beside it such names: `m.onnx.<16 hexadecimal digits>.data`."""
     content_id, dot, kind = name.removeprefix(f"{target}.").partition(".")
     return name.startswith(f"{target}.") and bool(re.fullmatch("[0-9a-f]{16}", content_id)) and bool(dot and kind)
 
 
 def identity() -> dict[str, Any]:
-    """What tells this process from others, on this machine and elsewhere."""
+    """Tell what tells this process from others, on this machine and elsewhere."""
     return {
         "host": platform.node(),
         "boot": _text(Path("/proc/sys/kernel/random/boot_id")),
@@ -292,7 +292,7 @@ def identity() -> dict[str, Any]:
 
 
 def _start_of(process: object) -> str:
-    """When a process of this machine began; empty where there is none."""
+    """Tell when a process of this machine began; empty where there is none."""
     # The command before it, in parentheses, may hold anything.
     fields = _text(Path("/proc", str(process), "stat")).rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else ""

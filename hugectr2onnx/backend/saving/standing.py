@@ -16,7 +16,7 @@ _COMPARED_BYTES = 1 << 22
 
 
 def standing_tensors(artifact: Artifact, earlier: str | os.PathLike[str], folder: Path) -> dict[str, ExternalTensor]:
-    """The tensors of an artifact whose bytes are those of an earlier model's tensor of the same name, and where these lie.
+    """Return the places of an earlier model's tensors that have the name and the bytes of tensors of an artifact.
 
     None where the earlier model lies in another folder: a model's data lie beside it. Raises FeedError for a file that is
     not a model.
@@ -39,7 +39,7 @@ def _has_form(tensor: onnx.TensorProto, blob: Blob) -> bool:
 
 
 def _has_bytes(place: ExternalTensor, blob: Blob) -> bool:
-    """Whether a stretch of a file holds a payload; read side by side, up to the first difference."""
+    """Tell whether a stretch of a file holds a payload; read side by side, up to the first difference."""
     if place.length not in (0, blob.nbytes):
         return False
     try:

@@ -60,7 +60,7 @@ def _is_fresh(record: SaveRecord, grace: float) -> bool:
 
 
 def _is_any(file: OwnedFile, saving: UnfinishedSave, kept: Iterable[Path]) -> bool:
-    """Whether it is one of the files that stay, by whatever name."""
+    """Tell whether it is one of the files that stay, by whatever name."""
     path = saving.folder / file.name
     for other in kept:
         with suppress(OSError, ValueError):
@@ -96,7 +96,7 @@ def _remove(folder: Path, files: Iterable[OwnedFile], dead: list[SaveRecord]) ->
 
 
 def _needless(dead: list[SaveRecord]) -> Iterator[SaveRecord]:
-    """Records that tell of no file any more, or of none that another does not tell of."""
+    """Yield records that tell of no file any more, or of none that another does not tell of."""
     told: set[str] = set()
     # Those with the latest mark first, since a mark must not be lost.
     for record in sorted(dead, key=lambda record: -(record.superseded or 0.0)):
@@ -109,7 +109,7 @@ def _needless(dead: list[SaveRecord]) -> Iterator[SaveRecord]:
 
 
 def mentions(folder: Path, names: Collection[str], records: Iterable[SaveRecord] = ()) -> set[str]:
-    """The names that some model in the folder holds; all of them where one cannot be read.
+    """Return the names that some model in the folder holds; all of them where one cannot be read.
 
     Of `m.onnx.<id>.data` and the like the id is looked for, with the dots beside it.
     """
@@ -123,7 +123,7 @@ def mentions(folder: Path, names: Collection[str], records: Iterable[SaveRecord]
 
 
 def mentioned_in(model: Path, names: Collection[str]) -> set[str]:
-    """The names that one file holds, if it may be a model; all of them where it cannot be read."""
+    """Return the names that one file holds, if it may be a model; all of them where it cannot be read."""
     wanted = {name: _needle(name) for name in names}
     if not wanted:
         return set()
@@ -142,7 +142,7 @@ def _no_models(records: Iterable[SaveRecord]) -> Iterator[str]:
 
 
 def _needle(name: str) -> bytes:
-    """The part of a name that no other save's files share, with its target before it."""
+    """Return the part of a name that no other save's files share, with its target before it."""
     parts = name.split(".")
     ids = [at for at, part in enumerate(parts) if len(part) == 16 and set(part) <= set("0123456789abcdef")]
     last = max(ids, default=len(parts) - 1)
@@ -150,7 +150,7 @@ def _needle(name: str) -> bytes:
 
 
 def _models(folder: Path, others: Collection[str]) -> Iterator[Path]:
-    """The files in a folder that may be models."""
+    """Yield the files in a folder that may be models."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.name not in others)
     for name in names:
@@ -162,7 +162,7 @@ def _models(folder: Path, others: Collection[str]) -> Iterator[Path]:
 
 
 def _search(path: Path, needles: Collection[bytes]) -> set[bytes]:
-    """Those of the needles that an ONNX file holds."""
+    """Return those of the needles that an ONNX file holds."""
     found: set[bytes] = set()
     overlap = max(map(len, needles)) - 1
     try:

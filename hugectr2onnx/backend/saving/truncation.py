@@ -1,4 +1,4 @@
-"""Whether mapped files are still as long as they were: to touch what is missing would end the process (SIGBUS)."""
+"""Check that mapped files are still as long as they were: to touch what is missing would end the process (SIGBUS)."""
 
 from __future__ import annotations
 

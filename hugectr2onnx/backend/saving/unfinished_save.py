@@ -58,7 +58,7 @@ class UnfinishedSave:
                 os.close(self._descriptor)
 
     def path(self, number: int) -> Path:
-        """Where a new file lies."""
+        """Tell where a new file lies."""
         return save_record.new_path(self.folder, self.token, number)
 
     def open_new(self, number: int) -> int:
@@ -66,7 +66,7 @@ class UnfinishedSave:
         return os.open(self.path(number), _NEW_FILE, 0o666)
 
     def write_new(self, number: int, content: bytes) -> Path:
-        """A new file with this content, complete on the disk."""
+        """Return a new file with this content, complete on the disk."""
         descriptor = self.open_new(number)
         try:
             while content:

@@ -1,4 +1,4 @@
-"""Where a file can be written, and an error with advice where it cannot."""
+"""Find out whether a file can be written, and give an error with advice where it cannot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ADVICE = {
 
 
 def writable_path(target: str | os.PathLike[str]) -> Path:
-    """The target with symbolic links followed; OutputError where no file can be put."""
+    """Return the target with symbolic links followed; OutputError where no file can be put."""
     name = path_text(target, OutputError, "the file to write")
     with output_errors(name):
         path = Path(os.path.realpath(name))
@@ -47,7 +47,7 @@ def writable_path(target: str | os.PathLike[str]) -> Path:
 
 
 def place_to_write(target: str | os.PathLike[str]) -> Path:
-    """The target with symbolic links followed, where it can be written once its folders are made; nothing is made here.
+    """Return the target with symbolic links followed, where it can be written once its folders are made; nothing is made here.
 
     Raises OutputError for what is not a file's place, and for a folder that may not be written to.
     """
@@ -63,7 +63,7 @@ def place_to_write(target: str | os.PathLike[str]) -> Path:
 
 
 def existing_folder(target: str | os.PathLike[str]) -> Path:
-    """The nearest folder above a file that is there already. Raises OutputError for what is not a path."""
+    """Return the nearest folder above a file that is there already. Raises OutputError for what is not a path."""
     name = path_text(target, OutputError, "the file to write")
     with output_errors(name):
         parents = Path(os.path.realpath(name)).parents

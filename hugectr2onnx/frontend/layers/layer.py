@@ -25,6 +25,8 @@ from hugectr2onnx.ir.types import TensorType
 REGISTRY: dict[str, type[Layer]] = {}
 """Layer classes by JSON type name; filled by the classes as they are defined."""
 
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Weight:

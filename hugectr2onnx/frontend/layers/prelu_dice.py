@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError, ShapeError
-from hugectr2onnx.frontend.layers.layer import Layer, param
+from hugectr2onnx.frontend.layers.layer import MAX_FLOAT32, Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.dice import Dice, FrozenDice
 from hugectr2onnx.ir.types import TensorType
-
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class PReLUDiceLayer(Layer, types=("PReLU_Dice",)):
     var: tuple[float, ...] | None = param("var", default=None)
 
     def build(self, x: Value) -> Value:
-        if not abs(self.alpha) <= LARGEST or not 0 <= self.eps <= LARGEST:
+        if not abs(self.alpha) <= MAX_FLOAT32 or not 0 <= self.eps <= MAX_FLOAT32:
             raise GraphJsonError(f"PReLU_Dice has alpha {self.alpha} and eps {self.eps}, which are no usable floats")
         alpha, eps = float(np.float32(self.alpha)), float(np.float32(self.eps))
         if self.mean is None and self.var is None:
@@ -43,7 +41,7 @@ class PReLUDiceLayer(Layer, types=("PReLU_Dice",)):
                 f"PReLU_Dice over {x.type} takes a mean and a var a column, not {len(self.mean)} and {len(self.var)}"
             )
         mean, var = (np.array(numbers, np.float64) for numbers in (self.mean, self.var))
-        if not (np.abs(mean) <= LARGEST).all() or not ((var >= 0) & (var <= LARGEST)).all():
+        if not (np.abs(mean) <= MAX_FLOAT32).all() or not ((var >= 0) & (var <= MAX_FLOAT32)).all():
             raise GraphJsonError("frozen statistics of PReLU_Dice must be finite, and var must not be negative")
         constants = (x.graph.const(numbers.astype(np.float32)) for numbers in (mean, var))
         return FrozenDice(alpha, eps)(x, *constants)

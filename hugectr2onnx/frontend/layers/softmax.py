@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hugectr2onnx.errors import GraphJsonError
-from hugectr2onnx.frontend.layers.layer import Layer, param
+from hugectr2onnx.frontend.layers.layer import MAX_FLOAT32, Layer, param
 from hugectr2onnx.ir.graph import Value
 from hugectr2onnx.ir.ops.attention import MaskedSoftmax
 from hugectr2onnx.ir.ops.reduce import Softmax
-
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,6 @@ class SoftmaxLayer(Layer, types=("Softmax",)):
     def build(self, x: Value, *mask: Value) -> Value:
         if not mask:
             return Softmax()(x)
-        if not abs(self.factor) <= LARGEST:
+        if not abs(self.factor) <= MAX_FLOAT32:
             raise GraphJsonError(f"Softmax has a factor of {self.factor}, which is no finite float")
         return MaskedSoftmax(float(np.float32(self.factor)))(x, *mask)

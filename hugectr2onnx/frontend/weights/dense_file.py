@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from hugectr2onnx.errors import CompilerError, WeightsError
 from hugectr2onnx.frontend.foreign_files import foreign_kind
 from hugectr2onnx.frontend.graph_json.json_text import StrPath
-from hugectr2onnx.frontend.weights.mapped_file import map_file, read_only
+from hugectr2onnx.frontend.weights.mapped_file import FLOAT32, map_file, read_only
 
-FLOAT32 = np.dtype("<f4")
 MOST_INVENTED = 1 << 29
 MOST_COUNTED = 1 << 40
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hugectr2onnx.errors import OutputError, UnsupportedError, WeightsError
-from hugectr2onnx.frontend.weights.mapped_file import file_size, map_file
-from hugectr2onnx.frontend.weights.sparse_table import INT64, SparseTable
+from hugectr2onnx.frontend.weights.mapped_file import INT64, file_size, map_file
+from hugectr2onnx.frontend.weights.sparse_table import SparseTable
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables import paging
 from hugectr2onnx.tables.npy_file import read_npy

@@ -16,6 +16,10 @@ from hugectr2onnx.frontend.graph_json.json_text import StrPath
 from hugectr2onnx.tables.paging import Map
 from hugectr2onnx.tables.regular_file import open_regular, reason
 
+INT64 = np.dtype("<i8")
+FLOAT32 = np.dtype("<f4")
+"""HugeCTR's files are little-endian."""
+
 
 def file_status(path: StrPath, what: str) -> os.stat_result:
     """Return the status behind a path, links followed; raises WeightsError where there is nothing or it cannot be reached."""

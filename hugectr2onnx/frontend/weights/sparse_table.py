@@ -16,11 +16,8 @@ from numpy.typing import NDArray
 from hugectr2onnx.errors import MissingInformationError, Setting, WeightsError
 from hugectr2onnx.frontend.graph_json.embedding import LOCALIZED, ONE_HOT
 from hugectr2onnx.frontend.graph_json.json_text import StrPath
-from hugectr2onnx.frontend.weights.mapped_file import file_size, file_status, map_file
+from hugectr2onnx.frontend.weights.mapped_file import FLOAT32, INT64, file_size, file_status, map_file
 from hugectr2onnx.tables.key_index import column
-
-INT64 = np.dtype("<i8")
-FLOAT32 = np.dtype("<f4")
 
 _TYPES_WITH_SLOT_ID = frozenset({LOCALIZED, ONE_HOT})
 _WIDEST = 1 << 26

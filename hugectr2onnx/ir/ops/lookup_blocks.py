@@ -1,4 +1,4 @@
-"""What NVIDIA's HPS hands on: the rows of all look-ups of a batch in one vector, table after table (formats 6.2 and 6.4)."""
+"""Split what NVIDIA's HPS hands on: the rows of a batch's look-ups in one vector, table by table (formats 6.2, 6.4)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class FetchedInput:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What left the model, and the inputs that came for it."""
+    """The tables that left the model, and the inputs that came for them."""
 
     tables: tuple[FetchedTable, ...]
     inputs: tuple[FetchedInput, ...]
@@ -99,7 +99,7 @@ class _Fetching:
         self._graph.erase_dead(node)
 
     def _table(self, node: Node, op: Lookup) -> int:
-        """The number of the table of a look-up; look-ups share what means the same rows."""
+        """Return the number of the table of a look-up; look-ups share what means the same rows."""
         gpus = op.n_gpus if isinstance(op, LocalizedEmbedding) else 1
         kind = (*node.inputs[1:], op.row_format, op.default, gpus)
         if kind not in self._tables:
@@ -118,7 +118,7 @@ class _Fetching:
         return free
 
     def _input(self, node: Node, op: Lookup) -> tuple[tuple[object, ...], FetchedInput]:
-        """The input of places that a look-up reads, declared with the first one."""
+        """Return the input of places that a look-up reads, declared with the first one."""
         source, offsets = source_of(node)
         if isinstance(source.op, RequestOp) or not isinstance(source.op, Input):
             raise UnsupportedError(
@@ -147,7 +147,7 @@ class _Fetching:
         return name
 
     def _moved(self, keys: Value, places: Value) -> Value:
-        """The places under the shape that the look-up has its keys in."""
+        """Return the places under the shape that the look-up has its keys in."""
         if isinstance(keys.op, Input):
             return places
         before = self._moved(keys.inputs[0], places)

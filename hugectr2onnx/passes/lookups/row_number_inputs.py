@@ -65,7 +65,7 @@ def source_of(node: Node) -> tuple[Value, tuple[int, ...]]:
 
 
 def input_of(node: Node) -> Value:
-    """The value that the keys of a look-up come from: an input of the model, but for those that hold several tables' keys."""
+    """Return the value that a look-up's keys come from: an input of the model, unless it holds several tables' keys."""
     source, _ = source_of(node)
     return source.inputs[0] if isinstance(source.op, PadKeys) else source
 

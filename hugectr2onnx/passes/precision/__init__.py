@@ -1,1 +1,1 @@
-"""Which products are computed in bytes, and their weights as bytes."""
+"""Choose the products that are computed in bytes, and turn their weights into bytes."""

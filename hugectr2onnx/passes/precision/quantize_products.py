@@ -67,12 +67,12 @@ def quantize_products(
 
 
 def product_layers(graph: Graph) -> tuple[tuple[str, ...], ...]:
-    """The layers of each product that could be computed in bytes."""
+    """Return the layers of each product that could be computed in bytes."""
     return tuple(node.sources for node in graph if _is_product(node))
 
 
 def _is_product(node: Node) -> bool:
-    """Whether a node multiplies rows with a constant matrix."""
+    """Tell whether a node multiplies rows with a constant matrix."""
     if not isinstance(node.op, Linear | MatMul | Accumulate):
         return False
     x, w = node.inputs[:2]
@@ -107,7 +107,7 @@ def _rewrite(node: Node, wanted: Mapping[str, str], inner: bool, cpu: str, quant
 
 
 def _why_exact(node: Node, inner: bool, *, forced: bool) -> str:
-    """Why a product is not computed in bytes; nothing where it may be. What is named in the options may be small or last."""
+    """Tell why a product stays float32, if it must. A product that the options name may be small or last."""
     result, x = node.results[0], node.inputs[0]
     if sensitive.is_squared(result) or sensitive.is_square(x.node):
         return "it is part of squares that are subtracted, where rounding errors do not average"
@@ -193,6 +193,6 @@ class _Quantizer:
 
 
 def _names(first: str) -> Iterator[str]:
-    """A name and others, which do not end as those that the emitter makes of one name."""
+    """Yield a name and others, which do not end as those that the emitter makes of one name."""
     yield first
     yield from (f"{first}.{number}" for number in count(2))

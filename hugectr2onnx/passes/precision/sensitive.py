@@ -1,4 +1,4 @@
-"""Which products of a graph must not be rounded, however large they are."""
+"""Find the products of a graph that must not be rounded, however large they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CARRIED = (Add, Concat, Reshape, Slice, Split, Transpose, Identity)
 
 
 def is_squared(product: Value) -> bool:
-    """Whether a product, or a sum with it, is squared: of two squares that are subtracted mostly their errors remain."""
+    """Tell whether a product, or a sum with it, is squared: of two squares that are subtracted mostly their errors remain."""
     seen, waiting = {product.node}, [product]
     while waiting:
         value = waiting.pop()
@@ -31,12 +31,12 @@ def is_squared(product: Value) -> bool:
 
 
 def is_square(node: Node) -> bool:
-    """Whether a node multiplies a value with itself."""
+    """Tell whether a node multiplies a value with itself."""
     return isinstance(node.op, Mul) and node.inputs[0] == node.inputs[1]
 
 
 def before_others(graph: Graph) -> set[Node]:
-    """The nodes whose results some product still takes in; a product that is not among them is a last one."""
+    """Return the nodes whose results some product still takes in; a product that is not among them is a last one."""
     before: set[Node] = set()
     for node in reversed(list(graph)):
         if node in before:

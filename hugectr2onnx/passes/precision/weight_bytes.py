@@ -19,7 +19,7 @@ from hugectr2onnx.ir.types import Array
 ANY, VNNI = "any", "vnni"
 CPUS = (ANY, VNNI)
 """Processors that the weights are for: any at all, or those that add products of bytes without cutting their sums."""
-STEPS = int(np.iinfo(np.int8).max)
+INT8_STEPS = int(np.iinfo(np.int8).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,22 +33,22 @@ class WeightBytes:
 
 
 def weight_bytes(weight: Array, cpu: str = ANY) -> WeightBytes | None:
-    """The bytes of a float32 matrix; None where a weight, or an error, is not finite."""
+    """Return the bytes of a float32 matrix; None where a weight, or an error, is not finite."""
     exact = weight.astype(np.float64)
     if not np.isfinite(exact).all():
         return None
     largest = np.abs(exact).max(axis=0, initial=0.0) if cpu == VNNI else _largest_pair_sums(exact)
-    scales = (largest / STEPS).astype(np.float32)
+    scales = (largest / INT8_STEPS).astype(np.float32)
     # A column of zeros has any scale; one of the smallest numbers has a scale that float32 rounds too far, and becomes zeros.
     usable = scales > np.finfo(np.float32).tiny
     scales = np.where(usable, scales, np.float32(1))
-    q = np.clip(np.rint(exact / scales), -STEPS, STEPS).astype(np.int8)
+    q = np.clip(np.rint(exact / scales), -INT8_STEPS, INT8_STEPS).astype(np.int8)
     error = np.abs(exact - q * scales.astype(np.float64))
     return WeightBytes(q, scales, float(error.max(initial=0.0)), float(np.sqrt(np.mean(error * error))))
 
 
 def largest_pair_sum(q: Array) -> int:
-    """The largest sum, by its size, of the parts of one sign of two neighbouring bytes of a column."""
+    """Return the largest sum, by its size, of the parts of one sign of two neighbouring bytes of a column."""
     return int(_largest_pair_sums(q.astype(np.int64)).max(initial=0))
 
 

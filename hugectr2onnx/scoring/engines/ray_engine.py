@@ -23,7 +23,7 @@ class _Worker:
 
 
 def scored(job: ClusterJob, *, address: str | None, batch_size: int, workers: int) -> Any:
-    """A `ray.data.Dataset` of predictions in the order of the data. Raises UnsupportedError where Ray is not installed.
+    """Return a `ray.data.Dataset` of predictions in the order of the data. Raises UnsupportedError where Ray is not installed.
 
     address: of a running cluster, such as "auto" or "ray://host:10001"; None starts one on this machine.
     """
@@ -44,7 +44,7 @@ def scored(job: ClusterJob, *, address: str | None, batch_size: int, workers: in
 
 
 def tables(job: ClusterJob, *, address: str | None, batch_size: int, workers: int) -> Iterator[Any]:
-    """The predictions as Arrow tables, in the order of the data."""
+    """Yield the predictions as Arrow tables, in the order of the data."""
     data = scored(job, address=address, batch_size=batch_size, workers=workers)
     yield from data.iter_batches(batch_size=batch_size, batch_format="pyarrow")
 

@@ -16,7 +16,7 @@ DEFAULT_MASTER = "local[*]"
 
 
 def scored(job: ClusterJob, *, address: str | None, batch_size: int) -> Any:
-    """A Spark data frame of predictions, in the order of the data. Raises UnsupportedError where Spark is not installed.
+    """Return a Spark data frame of predictions, in the order of the data. Raises UnsupportedError where Spark is not installed.
 
     address: the master, such as "spark://host:7077" or "yarn"; None runs on this machine.
     """
@@ -34,7 +34,7 @@ def scored(job: ClusterJob, *, address: str | None, batch_size: int) -> Any:
 
 
 def tables(job: ClusterJob, *, address: str | None, batch_size: int) -> Iterator[Any]:
-    """The predictions as Arrow tables, in the order of the data."""
+    """Yield the predictions as Arrow tables, in the order of the data."""
     import pyarrow as pa
 
     yield pa.Table.from_batches(scored(job, address=address, batch_size=batch_size).toArrow().to_batches(batch_size))
@@ -48,7 +48,7 @@ def write(job: ClusterJob, folder: str, *, address: str | None, batch_size: int)
 
 
 def _mapper(scorer: TableScorer, paths: tuple[str, ...]) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """A function of record batches; the number of a file is its place in the data set."""
+    """Yield a function of record batches; the number of a file is its place in the data set."""
     places = {os.path.basename(path): place for place, path in enumerate(paths)}
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
@@ -65,7 +65,7 @@ def _mapper(scorer: TableScorer, paths: tuple[str, ...]) -> Callable[[Iterator[A
 
 
 def _schema(spark: Any, job: ClusterJob, frame: Any) -> Any:
-    """The types of the result: those of an empty table that went through the scorer."""
+    """Return the types of the result: those of an empty table that went through the scorer."""
     import pyarrow as pa
     from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
