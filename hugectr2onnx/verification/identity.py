@@ -94,10 +94,11 @@ def _without_tensor(attribute: onnx.AttributeProto) -> object:
 
 
 def _attributes(graph: onnx.GraphProto) -> Mapping[str, Array]:
+    """Return the constants within nodes, by what a node makes: outlines compare that, but not names of nodes."""
     from onnx import numpy_helper
 
     return {
-        f"{node.name}.{attribute.name}": numpy_helper.to_array(attribute.t)
+        f"{node.output[0]}.{attribute.name}": numpy_helper.to_array(attribute.t)
         for node in graph.node
         for attribute in node.attribute
         if attribute.HasField("t")

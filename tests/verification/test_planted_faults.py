@@ -47,6 +47,15 @@ def constants(path: Path) -> list[str]:
     return [t.name for t in tensors if t.data_type == onnx.TensorProto.FLOAT and np.prod(t.dims) > 1]
 
 
+def test_other_names_of_nodes_are_no_difference(wdl: SamplePaths, tmp_path: Path) -> None:
+    path = compiled(wdl, tmp_path / "m.onnx", keys="label-encoder")
+    model = onnx.load(path)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"renamed {number}"
+    onnx.save(model, path)
+    assert verify(path, wdl.graph, wdl.weights).identity.identical
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["wdl", "dcn", "dcnv2", "deepfm", "dlrm", "criteo_bn", "din", "bst", "mmoe"])
 def test_a_changed_constant_is_named_whatever_the_layer(name: str, tmp_path: Path) -> None:
