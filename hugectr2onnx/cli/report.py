@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help="a labelled data set, as predict reads it: metrics, and latency on it"
     )
+    parser.add_argument(
+        "--recorded", metavar="FILE", help="the predictions that HugeCTR made of DATA: .npy, .npz, Parquet or text"
+    )
     parser.add_argument("--metrics", type=names, default=(), metavar="auc,logloss", help="default: the six of evaluate")
     parser.add_argument("--no-bench", action="store_true", help="leave out the latency")
     parser.add_argument("--batch", type=numbers, default=(1, 64, 1024), metavar="N,...", help="default 1,64,1024")
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     weights = weights_of(arguments)
     if (arguments.against is None) != (weights is None):
         raise UsageError("give --against GRAPH and --weights FOLDER together")
+    if arguments.recorded is not None and arguments.data is None:
+        raise UsageError("--recorded FILE needs the --data that it was made of")
     from hugectr2onnx.reporting.report import write_report
     from hugectr2onnx.scoring.metrics import DEFAULT_METRICS
 
@@ -56,6 +61,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             against=arguments.against,
             weights=weights,
             data=arguments.data,
+            recorded=arguments.recorded,
             data_format=data_format,
             format=arguments.report_format,
             latency=not arguments.no_bench,

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any, Literal
 
 from hugectr2onnx.pages.numbers import number, size
+from hugectr2onnx.pages.scatter import ScatterBlock
 from hugectr2onnx.pages.shell import scrolled
 
 MAX_NARROW = 3
@@ -165,7 +166,7 @@ class Items:
         return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in self.texts) + "</ul>"
 
 
-Block = Paragraph | TableBlock | Code | Items
+Block = Paragraph | TableBlock | Code | Items | ScatterBlock
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ td, tbody th { min-width: 6.5rem; } td.number, tbody th.number { min-width: 0; }
 thead th { background: var(--soft); white-space: nowrap; } tbody th { font-weight: 600; }
 th.number, td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.bar { min-width: 8rem; width: 30%; } td.bar svg { display: block; width: 100%; height: .6rem; fill: var(--bar); }
+figure { margin: .5rem 0 1rem; } figcaption { color: var(--muted); font-size: .875rem; }
+svg.scatter { width: 100%; max-width: 22rem; height: auto; font-size: 10px; fill: var(--text); }
+svg.scatter circle { fill: var(--bar); } svg.scatter rect, svg.scatter line { fill: none; stroke: var(--line); }
 tr.differs td { color: var(--bad); font-weight: 600; } tr.not-compared td { color: var(--muted); }
 .bad { color: var(--bad); } .good { color: var(--good); } .muted, footer { color: var(--muted); }
 .verdict { font-size: 1.1rem; font-weight: 600; }

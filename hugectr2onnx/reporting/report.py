@@ -32,6 +32,7 @@ from hugectr2onnx.pages.blocks import (
 from hugectr2onnx.pages.shell import begins_as, page
 from hugectr2onnx.reporting import REPORT_FORMATS, ReportFormat, file_sections, proof_sections
 from hugectr2onnx.reporting.proof_sections import Proof, prove
+from hugectr2onnx.reporting.recorded_section import recorded as recorded_section
 from hugectr2onnx.scoring.metrics import DEFAULT_METRICS
 from hugectr2onnx.scoring.predict import Predictions, predict
 from hugectr2onnx.version import __version__
@@ -92,6 +93,7 @@ def write_report(
     against: Any = None,
     weights: Any = None,
     data: Any = None,
+    recorded: str | os.PathLike[str] | None = None,
     format: ReportFormat | None = None,
     data_format: str | None = None,
     options: Options | None = None,
@@ -109,8 +111,10 @@ def write_report(
     model: the file. against, weights: the HugeCTR model that it came from; the file is then verified against it, and the
     model compiled again in memory with the options that the file records (or `options`), to tell what each pass did and how
     level 0 compares. data: what `predict` reads, with labels for metrics (`data_format` is its format, `dataset_options` are
-    the others of `open_dataset`); latency is then measured on it. latency=False leaves that out; batch, threads and seconds
-    are as for `bench`. format: without it as the ending of `out` says. force: overwrite a file that no report is.
+    the others of `open_dataset`); latency is then measured on it. recorded: the predictions that HugeCTR made of the data
+    (`predict`'s `against`): how far they are, a histogram and a picture. latency=False leaves the latency out; batch,
+    threads and seconds are as for `bench`. format: without it as the ending of `out` says. force: overwrite a file that
+    no report is.
 
     Raises OptionError for arguments that do not go together, OutputError where `out` cannot be written, and what reading the
     files raises. A file that differs from its source is told, not raised: `ModelReport.passed` is False.
@@ -118,9 +122,20 @@ def write_report(
     chosen = _format(out, format)
     if (against is None) != (weights is None):
         raise OptionError("give the graph JSON and its weights together", option="weights")
+    if recorded is not None and data is None:
+        raise OptionError("give the data that the recorded predictions were made of", option="data")
     if out is not None:
         refuse_foreign_file(Path(out), is_report, force=force)
-    job = _Job(os.fspath(model), against, weights, data, options, progress, {**dataset_options, "format": data_format})
+    job = _Job(
+        os.fspath(model),
+        against,
+        weights,
+        data,
+        recorded,
+        options,
+        progress,
+        {**dataset_options, "format": data_format},
+    )
     made = job.report(tuple(batch) if latency else (), tuple(threads), seconds, tuple(metrics))
     if out is not None:
         replace_file(out, made.text(chosen).encode(), is_own=is_report, force=force)
@@ -147,6 +162,7 @@ class _Job:
     graph: Any
     weights: Any
     data: Any
+    recorded: str | os.PathLike[str] | None
     options: Options | None
     progress: Progress | None
     dataset_options: Mapping[str, Any]
@@ -174,10 +190,11 @@ class _Job:
             file_sections.sizes(summary),
             *([_latency(measured)] if measured else []),
             *([_metrics(scored)] if scored else []),
+            *([recorded_section(scored.comparison)] if scored and scored.comparison else []),
             _warnings(proof, scored, measured),
             file_sections.versions(summary, machine.describe()),
         ]
-        verdict, passed = _verdict(name, summary, proof)
+        verdict, passed = _verdict(name, summary, proof, scored)
         first = _summary(verdict, passed, summary, proof, measured, self._missing(summary, batches))
         return ModelReport(f"Report on {name}", verdict, passed, (first, *sections))
 
@@ -189,7 +206,7 @@ class _Job:
         if self.data is None:
             return None
         self._tell("metrics", 0.5)
-        return predict(self.path, self.data, metrics=metrics, keep=False, **self.dataset_options)
+        return predict(self.path, self.data, metrics=metrics, keep=False, against=self.recorded, **self.dataset_options)
 
     def _measured(
         self, proof: Proof | None, batches: tuple[int, ...], threads: tuple[int, ...], seconds: float
@@ -228,7 +245,18 @@ class _Job:
         return missing
 
 
-def _verdict(name: str, summary: OnnxSummary, proof: Proof | None) -> tuple[str, bool | None]:
+def _verdict(
+    name: str, summary: OnnxSummary, proof: Proof | None, scored: Predictions | None
+) -> tuple[str, bool | None]:
+    verdict, passed = _proven(name, summary, proof)
+    comparison = scored.comparison if scored else None
+    if comparison is None:
+        return verdict, passed
+    said = "agree with" if comparison.passed else "differ from"
+    return f"{verdict} Its predictions {said} the recorded ones.", comparison.passed and passed is not False
+
+
+def _proven(name: str, summary: OnnxSummary, proof: Proof | None) -> tuple[str, bool | None]:
     if proof is not None:
         passed = proof.verification.passed
         said = "computes what its HugeCTR model computes" if passed else "differs from its HugeCTR model"

@@ -193,3 +193,38 @@ def test_another_ending_needs_a_format(file: Path, tmp_path: Path) -> None:
 def test_graph_and_weights_go_together(file: Path, sample: SamplePaths) -> None:
     with pytest.raises(OptionError, match="give the graph JSON and its weights together"):
         hugectr2onnx.write_report(file, against=sample.graph)
+
+
+@pytest.fixture(scope="module")
+def data(sample: SamplePaths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "data.npz"
+    np.savez(path, **sample_feeds(sample, 40))
+    return path
+
+
+def test_recorded_predictions_are_compared_and_drawn(file: Path, data: Path, tmp_path: Path) -> None:
+    recorded = hugectr2onnx.predict(file, data).columns["prediction"].astype(np.float64)
+    recorded[7] += 0.02
+    np.save(tmp_path / "recorded.npy", recorded)
+    made = hugectr2onnx.write_report(file, data=data, recorded=tmp_path / "recorded.npy", latency=False)
+    assert made.passed is False
+    assert made.verdict.endswith("Its predictions differ from the recorded ones.")
+    assert table(made, "recorded", "Rows that differ most")["rows"][0][0] == "7"
+    counts = {row[0]: row[1] for row in table(made, "recorded", "Differences of label")["rows"]}
+    assert counts["0.01 to 0.1"] == 1
+    assert sum(counts.values()) == 40
+    (pairs,) = [each["pairs"] for each in section(made, "recorded")["blocks"] if each["kind"] == "pairs"]
+    np.testing.assert_allclose(pairs[7][0] - pairs[7][1], 0.02, rtol=1e-4)
+    assert made.html().count("<circle") == 40
+
+
+def test_recorded_predictions_that_agree(file: Path, data: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "recorded.npy", hugectr2onnx.predict(file, data).columns["prediction"])
+    made = hugectr2onnx.write_report(file, data=data, recorded=tmp_path / "recorded.npy", latency=False)
+    assert made.passed is True
+    assert made.verdict.endswith("Its predictions agree with the recorded ones.")
+
+
+def test_recorded_predictions_need_their_data(file: Path) -> None:
+    with pytest.raises(OptionError, match="give the data that the recorded predictions were made of"):
+        hugectr2onnx.write_report(file, recorded="recorded.npy")
