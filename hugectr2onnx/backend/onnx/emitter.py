@@ -168,9 +168,13 @@ class OnnxEmitter:
         next_condition, results = body(taken[1:])
         turn, self.onnx_nodes = self.onnx_nodes, outside
         count = helper.make_tensor_value_info(self._unique(f"{self._hint}/Loop.count"), onnx.TensorProto.INT64, [])
-        # Shapes stay open: what is carried may grow.
+        # Shapes stay open, for what is carried may grow; that of the condition must be told (onnxruntime 1.20).
+        shapes: list[list[int] | None] = [[], *([None] * len(carried))]
         inputs, outputs = (
-            [helper.make_tensor_value_info(name, type, None) for (type, _), name in zip(types, names, strict=True)]
+            [
+                helper.make_tensor_value_info(n, type, shape)
+                for (type, _), n, shape in zip(types, names, shapes, strict=True)
+            ]
             for names in (taken, [next_condition, *results])
         )
         graph = helper.make_graph(turn, self._unique(f"{self._hint}/turn"), [count, *inputs], outputs)
