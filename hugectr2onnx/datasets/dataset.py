@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import queue
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from hugectr2onnx.datasets import DATA_FORMATS, DataFormat, norm, raw
 from hugectr2onnx.datasets.columns import Columns, columns_of
@@ -17,6 +15,7 @@ from hugectr2onnx.datasets.files import DataFiles, find_files, head
 from hugectr2onnx.datasets.named_arrays import IterableSource, open_npz
 from hugectr2onnx.datasets.parquet import TableSource, open_parquet
 from hugectr2onnx.datasets.raw import RawFormat
+from hugectr2onnx.datasets.read_ahead import read_ahead
 from hugectr2onnx.datasets.request_forms import as_fed
 from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.rows import Rows, in_batches, to_batch
@@ -24,7 +23,6 @@ from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
 from hugectr2onnx.datasets.tabular import STREAM_MAGIC, csv_delimiter, is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
 
-T = TypeVar("T")
 BATCH_SIZE = 8192
 BATCHES_AHEAD = 3
 """Batches that the reading thread may be ahead of the session; each waits in memory."""
@@ -81,7 +79,7 @@ class Dataset:
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise FeedError(f"a batch size of {size} holds no samples")
-        return self._assembled(_ahead(in_batches(self.source.pieces(size), size, self.limit)))
+        return self._assembled(read_ahead(in_batches(self.source.pieces(size), size, self.limit), BATCHES_AHEAD))
 
     def _assembled(self, pieces: Iterator[Rows | RowBatch]) -> Iterator[RowBatch]:
         """Yield the inputs of each batch, put together in the caller's thread while the next samples are decoded."""
@@ -213,43 +211,3 @@ def _fits_raw(path: Path, schema: Schema, layout: RawFormat) -> bool:
     with suppress(FeedError):
         return bool(raw.open_raw((path,), schema, layout).rows)
     return False
-
-
-def _ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yield the same batches, read in a thread a few of them ahead of the caller."""
-    ready: queue.Queue[Any] = queue.Queue(BATCHES_AHEAD)
-    stopped = threading.Event()
-
-    def offer(item: object) -> bool:
-        while not stopped.is_set():
-            with suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return True
-        return False
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                if not offer(batch):
-                    return
-            offer(None)
-        except BaseException as error:
-            offer(_Failed(error))
-
-    thread = threading.Thread(target=work, name="hugectr2onnx-reader", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, _Failed):
-                raise item.error
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """An error of the reading thread, raised where the batches are used."""
-
-    error: BaseException

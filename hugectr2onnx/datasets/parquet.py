@@ -16,6 +16,7 @@ import numpy as np
 from hugectr2onnx.datasets.arrow_columns import ColumnKinds, PieceReader, is_list, pyarrow
 from hugectr2onnx.datasets.columns import Columns, by_name, check_counts
 from hugectr2onnx.datasets.metadata import Metadata, read_metadata
+from hugectr2onnx.datasets.read_ahead import read_ahead
 from hugectr2onnx.datasets.rows import Rows
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
@@ -129,11 +130,14 @@ def _parquet_table(path: Path) -> Table:
     rows, names = file.metadata.num_rows, file.schema_arrow
     file.close()
 
-    def read(columns: Sequence[str], size: int) -> Pieces:
-        # use_threads: two decoding threads beside the session cost more than they give on two cores.
+    def decoded(columns: Sequence[str], size: int) -> Pieces:
         with pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as opened:
-            for groups in _runs(opened.metadata, max(size, _PIECE_ROWS)):
-                yield from opened.iter_batches(max(size, _PIECE_ROWS), groups, list(columns), use_threads=False)
+            for groups in _runs(opened.metadata, size):
+                yield from opened.iter_batches(size, groups, list(columns))
+
+    def read(columns: Sequence[str], size: int) -> Pieces:
+        # The next piece is decoded while the columns of this one are checked and put side by side.
+        yield from read_ahead(decoded(columns, max(size, _PIECE_ROWS)), 1)
 
     return Table(str(path), names, rows, read)
 

@@ -6,13 +6,14 @@ that is what the JSON shows (formats 1.6).
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hugectr2onnx.frontend.graph_json.embedding import DISTRIBUTED
-from hugectr2onnx.sample_models.key_styles import KeyStyle
+from hugectr2onnx.sample_models.key_styles import KeyStyle, equal_slots
 from hugectr2onnx.sample_models.slices import insert_slices
 
 Json = dict[str, object]
@@ -39,6 +40,7 @@ class ModelBuilder:
     """Input, then embeddings, then dense layers; `graph()` is the JSON, `rows` and `keys` what its tables should hold."""
 
     def __init__(self, *sparse: SparseParam, dense: int = 0, labels: Mapping[str, int] | None = None):
+        self._sparse = {each.top: each for each in sparse}
         self._data = _data(sparse, dense, dict(sorted((labels or {"label": 1}).items())))
         self._embeddings: list[Json] = []
         self._layers: list[Json] = []
@@ -60,13 +62,7 @@ class ModelBuilder:
         combiner: str = "sum",
         slot_sizes: Sequence[int] | None = None,
     ) -> str:
-        workspace = max(1, -(-rows * ADAM_COPIES * 4 * vec // MIB))
-        hparam: Json = {
-            "combiner": combiner,
-            "embedding_vec_size": vec,
-            "max_vocabulary_size_global": workspace * MIB // (ADAM_COPIES * 4 * vec),
-            "workspace_size_per_gpu_in_mb": workspace,
-        }
+        hparam: Json = {"combiner": combiner, "embedding_vec_size": vec}
         if slot_sizes:
             hparam["slot_size_array"] = list(slot_sizes)
         clause: Json = {"type": type, "bottom": bottom, "top": top, "sparse_embedding_hparam": hparam}
@@ -107,8 +103,30 @@ class ModelBuilder:
 
     def graph(self) -> Json:
         """Return the parsed JSON, Slices inserted."""
-        layers = [self._data, *self._embeddings, *self._layers]
+        layers = [self._data, *(self._with_capacity(clause) for clause in self._embeddings), *self._layers]
         return {"layers": [_widened(layer) for layer in insert_slices(layers, self.layer_attrs)]}
+
+    def _with_capacity(self, clause: Json) -> Json:
+        """Add what the table has room for: whole MiB of Adam's copies, as the script's user asks for (formats 1.3)."""
+        hparam = clause["sparse_embedding_hparam"]
+        assert isinstance(hparam, dict)
+        row_bytes = ADAM_COPIES * 4 * hparam["embedding_vec_size"]
+        workspace = max(1, -(-self._vocabulary(clause) * row_bytes // MIB))
+        capacity = {
+            "max_vocabulary_size_global": workspace * MIB // row_bytes,
+            "workspace_size_per_gpu_in_mb": workspace,
+        }
+        return {**clause, "sparse_embedding_hparam": {**hparam, **capacity}}
+
+    def _vocabulary(self, clause: Json) -> int:
+        """Return the numbers from 0 to the largest key, which NVIDIA's converter needs room for; hashes have no such bound."""
+        top, entry = str(clause["top"]), self._sparse[str(clause["bottom"])]
+        if self.keys[top] != "offsets":
+            return self.rows[top]
+        if self.slot_size_array is None:
+            return equal_slots(self.rows[top], entry.slots) * entry.slots
+        before = sum(each.slots for each in itertools.takewhile(lambda each: each is not entry, self._sparse.values()))
+        return sum(self.slot_size_array[: before + entry.slots])
 
     def text(self) -> str:
         """Return the file: keys sorted, indent 2, no newline at the end (formats 1.1)."""

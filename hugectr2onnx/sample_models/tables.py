@@ -11,9 +11,9 @@ import numpy as np
 from hugectr2onnx.frontend.graph_json.embedding import ONE_HOT
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.sample_models import writer
+from hugectr2onnx.sample_models.key_styles import equal_slots
 from hugectr2onnx.sample_models.plans import TablePlan
 
-UNSEEN = 1.25
 GPUS = 2
 EMPTY_SLOT_MARKER = np.iinfo(np.int64).max
 POOLED_DEVIATION = 0.25
@@ -75,7 +75,7 @@ def _complete(sizes: Sequence[int]) -> InventedKeys:
 
 
 def _offset_keys(plan: TablePlan, generator: np.random.Generator) -> InventedKeys:
-    sizes = plan.sizes or [-(-int(plan.rows * UNSEEN) // plan.sparse.slot_num)] * plan.sparse.slot_num
+    sizes = plan.sizes or [equal_slots(plan.rows, plan.sparse.slot_num)] * plan.sparse.slot_num
     ends = np.cumsum(np.asarray(sizes, np.int64))
     ids = distinct(int(ends[-1]), min(plan.rows, int(ends[-1])), generator)
     return InventedKeys(ids + plan.first, np.searchsorted(ends, ids, side="right"))

@@ -28,7 +28,7 @@ class ClusterRun:
     outputs: tuple[str, ...]
     address: str | None
     batch_size: int
-    workers: int
+    workers: int | None
 
     def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
         """Labels, ids and predictions in the order of the data."""
@@ -69,7 +69,7 @@ def cluster_run(
     *,
     address: str | None,
     batch_size: int,
-    workers: int,
+    workers: int | None,
 ) -> ClusterRun:
     """Check the job on this machine, before an engine starts. Raises FeedError and UnsupportedError."""
     if engine not in ENGINES:

@@ -83,8 +83,8 @@ def predict(
 
     model: an ONNX file. data: a `Dataset`, or what `open_dataset` takes (`dataset_options` are its options). out: a file
     that ends in .parquet, .csv, .npy or .npz; without it the predictions are kept in memory (keep=False: dropped).
-    threads: of onnxruntime, all cores by default. metrics: names such as "auc" (see `scoring.metrics`); group: the id
-    column of `hitrate@K` and `ndcg@K`. against: a file of recorded predictions, compared within rtol and atol.
+    threads: of onnxruntime, or workers of Ray; all cores by default. metrics: names such as "auc" (see `scoring.metrics`);
+    group: the id column of `hitrate@K` and `ndcg@K`. against: recorded predictions, compared within rtol and atol.
     partial: keep what was predicted before damage. force: overwrite `out`. progress: called with the rows so far.
     engine: "ray" or "spark" run the same job on a cluster at `address`, or on one that they start on this machine; data is
     then Parquet, and `out` may be a new folder that the workers write files into.
@@ -92,7 +92,7 @@ def predict(
     Raises FeedError for data that does not fit or is damaged, OutputError for a file that cannot be written.
     """
     names = check_metrics(metrics)
-    run = _run(model, data, engine, address, batch_size, threads or _cores(), dataset_options)
+    run = _run(model, data, engine, address, batch_size, threads, dataset_options)
     if isinstance(run, _RunOnCluster) and out is not None and not os.path.splitext(out)[1]:
         return _written_by_workers(run.cluster, os.fspath(out))
     target = None if out is None else check_path(out, force=force, others=[model, str(run.name)])
@@ -119,13 +119,13 @@ def _run(
     engine: Engine,
     address: str | None,
     batch_size: int | None,
-    threads: int,
+    threads: int | None,
     dataset_options: Mapping[str, Any],
 ) -> _Run:
     """Return the job on this machine, or on a cluster; checked, not started."""
     if engine == "local":
         dataset = data if isinstance(data, Dataset) else open_dataset(data, model, **dataset_options)
-        return _LocalRun(dataset, Scorer(model), batch_size or dataset.batch_size, threads)
+        return _LocalRun(dataset, Scorer(model), batch_size or dataset.batch_size, threads or _cores())
     size = batch_size or int(dataset_options.get("batch_size", BATCH_SIZE))
     return _RunOnCluster(
         cluster_run(engine, model, data, dataset_options, address=address, batch_size=size, workers=threads)

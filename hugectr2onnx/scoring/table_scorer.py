@@ -84,7 +84,7 @@ def cluster_job(
 ) -> ClusterJob:
     """Check a Parquet data set against a model, as `predict` does, before anything is sent to an engine.
 
-    Raises UnsupportedError for other formats, FeedError for data that does not fit.
+    Raises UnsupportedError for other formats and for a file that is listed twice, FeedError for data that does not fit.
     """
     chosen = None if columns is None else columns_of(columns)
     dataset = open_dataset(data, model, columns=chosen, slot_size_array=slot_size_array)
@@ -93,4 +93,7 @@ def cluster_job(
     source = dataset.source
     scorer = TableScorer(Scorer(model, threads=threads), dataset.schema, source.columns, passed)
     paths = tuple(os.path.realpath(table.where) for table in source.tables)
+    repeated = next((path for path in paths if paths.count(path) > 1), None)
+    if repeated is not None:
+        raise UnsupportedError(f"{dataset.name}: lists {repeated} more than once; Ray and Spark read a file once")
     return ClusterJob(paths, scorer, dataset.warnings)

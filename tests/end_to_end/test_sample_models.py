@@ -125,6 +125,17 @@ def test_feeds_hold_known_keys_and_padding_only(name: str, sample: Callable[[str
             assert (array[:, :, 0] != -1).mean() > 0.9
 
 
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_table_has_room_for_its_largest_key(name: str, tmp_path: Path) -> None:
+    """NVIDIA's converter holds a row for each number below `max_vocabulary_size_global`; hashed keys have no such bound."""
+    paths = write_sample(name, tmp_path, rows=60_000)
+    layers = [each for each in json.loads(paths.graph.read_text())["layers"] if "sparse_embedding_hparam" in each]
+    for layer, table in zip(layers, paths.weights.tables, strict=True):
+        capacity = layer["sparse_embedding_hparam"]["max_vocabulary_size_global"]
+        assert capacity >= len(keys := read_keys(table))
+        assert capacity > keys.max() or keys.max() > 2**32
+
+
 def test_frequent_keys_are_frequent(sample: Callable[[str], SamplePaths]) -> None:
     """Of 1000 keys with probabilities of about 1/r, the first ten have 3/7.5 of the mass, half of them 0.5 percent."""
     keys = sample_feeds(sample("dlrm"), 4000)["data1"][:, 0]

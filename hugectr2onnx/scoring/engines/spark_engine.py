@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from hugectr2onnx.errors import OutputError, UnsupportedError
 from hugectr2onnx.scoring.table_scorer import ClusterJob, TableScorer
@@ -49,7 +50,7 @@ def write(job: ClusterJob, folder: str, *, address: str | None, batch_size: int)
 
 def _mapper(scorer: TableScorer, paths: tuple[str, ...]) -> Callable[[Iterator[Any]], Iterator[Any]]:
     """Yield a function of record batches; the number of a file is its place in the data set."""
-    places = {os.path.basename(path): place for place, path in enumerate(paths)}
+    places = {path: place for place, path in enumerate(paths)}
 
     def run(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
@@ -57,7 +58,7 @@ def _mapper(scorer: TableScorer, paths: tuple[str, ...]) -> Callable[[Iterator[A
         for batch in batches:
             table = pa.Table.from_batches([batch])
             found = scorer(table)
-            files = [places[os.path.basename(each)] for each in table.column(FILE).to_pylist()]
+            files = [places[unquote(urlsplit(each).path)] for each in table.column(FILE).to_pylist()]
             found = found.append_column(FILE, pa.array(files, pa.int64()))
             yield from found.append_column(ROW, table.column(ROW)).to_batches()
 
