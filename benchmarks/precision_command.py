@@ -145,6 +145,7 @@ def _files(sample: Any, folder: Path) -> Iterator[tuple[str, Path]]:
     for name, compiled in (
         (LEVEL_2, level_2),
         ("int8", hugectr2onnx.compile(sample.graph, sample.weights, precision="int8")),
+        ("int8-row", hugectr2onnx.compile(sample.graph, sample.weights, precision="int8-row")),
     ):
         compiled.save(folder / f"{name.replace(' ', '_')}.onnx")
         yield name, folder / f"{name.replace(' ', '_')}.onnx"

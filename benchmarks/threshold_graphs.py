@@ -174,6 +174,7 @@ GRAPHS: Mapping[str, Build] = {
     "MAX_NARROW_HEAD": lambda graph, size: _attention(graph, 10, 4 * size, 4),
     "MAX_NARROW_SEQUENCE": lambda graph, size: _attention(graph, max(2, size // 8), 32, 4),
     "MIN_INT8_WEIGHTS": lambda graph, size: _hidden_layer(graph, round(size**0.5), round(size**0.5)),
+    "MIN_ROW_INT8_WEIGHTS": lambda graph, size: _hidden_layer(graph, round(size**0.5), round(size**0.5)),
     "MIN_INT8_COLUMNS": lambda graph, size: _hidden_layer(graph, 8192, size),
     "MULTIPLICATIONS_PER_HEAD": lambda graph, size: _stacked(
         graph, size, heads=4, share=lambda width: _extra(width, 4) // 4

@@ -31,7 +31,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.latency import figures, turns
 from hugectr2onnx.latency.bound_calls import BoundCalls, Settings
 from hugectr2onnx.passes import cost
-from hugectr2onnx.passes.precision.quantize_products import BYTES, quantize_products
+from hugectr2onnx.passes.precision.quantize_products import BYTES, ROW_BYTES, quantize_products
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Where the forms are timed, as multiples of the threshold."""
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-OF_BYTES = ("MIN_INT8_WEIGHTS", "MIN_INT8_COLUMNS")
+OF_BYTES = {"MIN_INT8_WEIGHTS": BYTES, "MIN_INT8_COLUMNS": BYTES, "MIN_ROW_INT8_WEIGHTS": ROW_BYTES}
 """Thresholds that matter where products of bytes are asked for."""
 HEADINGS = ("threshold", "set to", "unit", "crossover", "times faster above it, by size")
 
@@ -146,7 +146,7 @@ def optimised(name: str, size: int, form: str) -> Graph:
     with assumed(name, math.inf if form == "below" else 1.0):
         passes.run(graph, 2)
         if name in OF_BYTES:
-            quantize_products(graph, BYTES)
+            quantize_products(graph, OF_BYTES[name])
     return graph
 
 

@@ -244,13 +244,15 @@ class Options:
         checks.precisions,
         "result",
         'How products are computed, for all layers or {layer: ..., "*": all others}: "fp32", "int8" where a product is large '
-        'enough to gain, or "auto", which searches what is fastest within a quality budget (`compile_measured`). A layer that '
-        "is named gets what is given (see `passes.precision.quantize_products`; `report.products` has the errors).",
+        'enough to gain, "int8-row" where also no row may depend on the rows beside it, or "auto", which searches what is '
+        "fastest within a quality budget (`compile_measured`). A layer that is named gets what is given (see "
+        "`passes.precision.quantize_products`; `report.products` has the errors).",
         Flag(
             "--precision",
             "FORMAT,[LAYER=FORMAT]",
             collect=flag_text.per_layer,
-            help="how products are computed: fp32, int8, or auto within --budget (default fp32); int8,fc3=fp32 for one layer",
+            help="how products are computed: fp32, int8, int8-row, or auto within --budget (default fp32); int8,fc3=fp32 for "
+            "one layer",
         ),
     )
     cpu: str = option(

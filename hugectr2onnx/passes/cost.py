@@ -65,6 +65,9 @@ MULTIPLICATIONS_PER_VALUE = Threshold(
     64, "further multiplications per value that need not move", "heads stacked as rows", "a product per head"
 )
 MIN_INT8_WEIGHTS = Threshold(32_768, "weights of a product", "a product of floats", "a product of bytes")
+MIN_ROW_INT8_WEIGHTS = Threshold(
+    131_072, "weights of a product", "a product of floats", "a product of bytes with a scale for each row"
+)
 MIN_INT8_COLUMNS = Threshold(48, "columns of a product", "a product of floats", "a product of bytes")
 
 
@@ -158,6 +161,10 @@ def is_worth_stacking(multiplications: int, heads: int, values: int) -> bool:
     return multiplications <= MULTIPLICATIONS_PER_HEAD.value * heads + MULTIPLICATIONS_PER_VALUE.value * values
 
 
-def is_worth_int8(rows: int, columns: int) -> bool:
-    """Tell whether a product with a weight of this shape is faster in bytes, at a batch of one and above."""
-    return rows * columns >= MIN_INT8_WEIGHTS.value and columns >= MIN_INT8_COLUMNS.value
+def is_worth_int8(rows: int, columns: int, *, by_row: bool = False) -> bool:
+    """Tell whether a product with a weight of this shape is faster in bytes, at a batch of one and above.
+
+    by_row: each row of the operand has a scale of its own, which costs more.
+    """
+    weights = MIN_ROW_INT8_WEIGHTS if by_row else MIN_INT8_WEIGHTS
+    return rows * columns >= weights.value and columns >= MIN_INT8_COLUMNS.value

@@ -1,8 +1,9 @@
 """The products that may be computed in bytes within a budget, and the fastest choice among them.
 
-All products that gain are tried in bytes first. Where that is beyond the budget, each layer is tried alone, which says how much
-of the budget it uses up; then layers go back to float32, those first that use up most for what they gain, until the rest is
-within it. Every choice is measured on the samples and timed; the fastest of those that are within the budget is taken.
+All products that gain are tried in bytes first, and where that is beyond the budget with a scale for each row. Where that is
+too, each layer is tried alone, which says how much of the budget it uses up; then layers go back to float32, those first
+that use up most for what they gain, until the rest is within it. Every choice is measured on the samples and timed; the
+fastest of those that are within the budget is taken.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hugectr2onnx.passes.precision.quantize_products import BYTES, EXACT, OTHERS, SEARCHED, ProductPrecision
+from hugectr2onnx.passes.precision.quantize_products import (
+    BYTES,
+    EXACT,
+    OTHERS,
+    ROW_BYTES,
+    SEARCHED,
+    ProductPrecision,
+)
 from hugectr2onnx.quantization.budget import Budget
 from hugectr2onnx.quantization.metrics import Formats, Quality, Trial
 
@@ -48,10 +56,16 @@ class ProductSearch:
         self.budget.check(before.quality)
         everything = self._try(self._without(()))
         layers = _layers(everything.products, self._pinned)
-        if not self._is_allowed(everything) and len(layers) > 1:
+        if not self._is_allowed(everything) and not self._is_allowed_by_row(end):
             self._drop_layers(layers, end)
         fastest = min((each for each in self.trials if each.allowed), key=lambda each: each.microseconds or 0.0)
         return fastest.precision
+
+    def _is_allowed_by_row(self, end: float) -> bool:
+        if self.clock() > end:
+            return False
+        tried = self._try(self._without((), ROW_BYTES))
+        return any(each.precision == ROW_BYTES for each in tried.products) and self._is_allowed(tried)
 
     def _drop_layers(self, layers: Mapping[str, int], end: float) -> None:
         used = dict(self._sensitivities(layers, end))
@@ -72,10 +86,13 @@ class ProductSearch:
             yield layer, self.budget.used(self.trials[0].quality, alone.quality)
 
     def _try(self, precision: Formats) -> Tried:
+        """Build and measure a choice, once; one that leaves all products in float32 is no trial of its own."""
         key = frozenset(precision.items()) if isinstance(precision, Mapping) else precision
         if key in self._tried:
             return self._tried[key]
         tried = self._tried[key] = self.build(precision)
+        if precision != EXACT and all(each.precision == EXACT for each in tried.products):
+            return tried
         allowed = precision == EXACT or self._is_allowed(tried)
         self.trials.append(
             Trial(self.embedding, tried.quality, allowed, None, precision, tried.microseconds, tried.rows)
@@ -91,16 +108,16 @@ class ProductSearch:
         given = self.fixed if isinstance(self.fixed, Mapping) else {}
         return {layer: each for layer, each in given.items() if layer != OTHERS and each != SEARCHED}
 
-    def _without(self, layers: Sequence[str]) -> Formats:
+    def _without(self, layers: Sequence[str], others: str = BYTES) -> Formats:
         """Return all in bytes but some layers, and but those that the caller gave."""
-        exact = {**self._pinned, **dict.fromkeys(layers, EXACT)}
-        return {OTHERS: BYTES, **exact} if exact else BYTES
+        given = {**self._pinned, **dict.fromkeys(layers, EXACT)}
+        return {OTHERS: others, **given} if given else others
 
 
 def _layers(products: Sequence[ProductPrecision], pinned: Mapping[str, str]) -> dict[str, int]:
     """Return the layers in bytes, each by the last that it computes, with their multiplications for a row."""
     found: dict[str, int] = {}
     for each in products:
-        if each.precision == BYTES and each.layers and not pinned.keys() & set(each.layers):
+        if each.precision != EXACT and each.layers and not pinned.keys() & set(each.layers):
             found[each.layers[-1]] = found.get(each.layers[-1], 0) + each.k * each.n
     return found

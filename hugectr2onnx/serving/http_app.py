@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +27,7 @@ from hugectr2onnx.version import __version__
 
 RETRY_AFTER = "1"
 MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 _logger = logging.getLogger(__name__)
 
@@ -50,13 +52,15 @@ class _Refusal(Exception):
 
 
 class _Inference:
-    """Reads requests, predicts in a pool of threads, counts."""
+    """Reads requests, predicts in a pool of threads, counts behind the answer."""
 
     def __init__(self, model: ServedModel, limits: Limits, monitor: Monitor):
         self.model = model
         self.limits = limits
         self.monitor = monitor
         self.pool = ThreadPoolExecutor(limits.instances, thread_name_prefix="predict")
+        # One thread counts, in order; reading a request takes longer than counting it, so that it keeps up.
+        self.counting = ThreadPoolExecutor(1, thread_name_prefix="count")
         self.under_way = 0
 
     async def answer(self, request: Request) -> Response:
@@ -67,9 +71,10 @@ class _Inference:
         try:
             body = await self._body(request)
             loop = asyncio.get_running_loop()
-            content, json_bytes = await loop.run_in_executor(
+            content, json_bytes, count = await loop.run_in_executor(
                 self.pool, self._predict, body, request.headers.get(HEADER_LENGTH)
             )
+            self.counting.submit(count).add_done_callback(_log_failure)
         finally:
             self.under_way -= 1
         if json_bytes is None:
@@ -97,15 +102,24 @@ class _Inference:
             raise _Refusal(408, "slow", f"the request was not complete after {seconds:g} seconds") from None
         return bytes(body)
 
-    def _predict(self, body: bytes, header_length: str | None) -> tuple[bytes, int | None]:
+    async def metrics(self, text: Callable[[], T]) -> T:
+        """Return the text of the metrics, all requests that were answered before counted."""
+        return await asyncio.get_running_loop().run_in_executor(self.counting, text)
+
+    def _predict(self, body: bytes, header_length: str | None) -> tuple[bytes, int | None, Callable[[], None]]:
+        """Return the answer, the length of its JSON if there are bytes behind it, and what counts the request."""
         inputs = read_request(body, header_length, self.model.inputs)
         start = time.perf_counter()
         arrays = self.model.checked(inputs.arrays)
         outputs = self.model.scorer(arrays)
         seconds = time.perf_counter() - start
-        content = write_response(self.model.name, VERSION, inputs, outputs)
-        self.monitor.predicted(arrays, outputs, seconds)
-        return content
+        content, json_bytes = write_response(self.model.name, VERSION, inputs, outputs)
+        return content, json_bytes, partial(self.monitor.predicted, arrays, outputs, seconds)
+
+
+def _log_failure(job: Future[None]) -> None:
+    if error := job.exception():
+        _logger.error("a request was not counted", exc_info=error)
 
 
 def create_app(model: ServedModel, limits: Limits | None = None) -> Starlette:
@@ -116,16 +130,13 @@ def create_app(model: ServedModel, limits: Limits | None = None) -> Starlette:
     instruments = PrometheusInstruments()
     monitor = Monitor(model, instruments)
     model.warm_up()
+    inference = _Inference(model, limits or Limits(), monitor)
 
     async def metrics(_: Request) -> Response:
-        content, kind = instruments.text()
+        content, kind = await inference.metrics(instruments.text)
         return Response(content, headers={"content-type": kind})
 
-    routes = [
-        Route("/metrics", metrics),
-        *_descriptions(model),
-        *_inference(_Inference(model, limits or Limits(), monitor)),
-    ]
+    routes = [Route("/metrics", metrics), *_descriptions(model), *_inference(inference)]
     app = Starlette(routes=routes, exception_handlers=_errors(monitor))
     app.state.monitor = monitor
     return app

@@ -76,8 +76,11 @@ class LoadFigures:
     first_error: str = ""
 
 
-def binary_request(arrays: Mapping[str, Array]) -> tuple[bytes, dict[str, str]]:
-    """Return the body and the headers of a request whose tensors, and those of its answer, are bytes."""
+def binary_request(target: Target, arrays: Mapping[str, Array]) -> bytes:
+    """Return a whole HTTP request, whose tensors and those of its answer are bytes.
+
+    It is made before the clock runs, and goes out in one piece: http.client would send the body behind the headers.
+    """
     parts = {name: np.ascontiguousarray(array).tobytes() for name, array in arrays.items()}
     inputs = [
         {
@@ -89,8 +92,15 @@ def binary_request(arrays: Mapping[str, Array]) -> tuple[bytes, dict[str, str]]:
         for name, array in arrays.items()
     ]
     head = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
-    headers = {HEADER_OF_LENGTH: str(len(head)), "Content-Type": "application/octet-stream"}
-    return b"".join([head, *parts.values()]), headers
+    body = b"".join([head, *parts.values()])
+    lines = [
+        f"POST {target.path}/infer HTTP/1.1",
+        f"Host: {target.host}:{target.port}",
+        "Content-Type: application/octet-stream",
+        f"{HEADER_OF_LENGTH}: {len(head)}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 def measure_server(
@@ -106,7 +116,7 @@ def measure_server(
     Latencies with a rate count from the time at which a request was due, so that a server that stalls is not spared.
     """
     target = Target.of(url)
-    requests = [binary_request(batch) for batch in batches]
+    requests = [binary_request(target, batch) for batch in batches]
     seconds = min(seconds, MAX_LOAD_SECONDS)
     begin = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
@@ -122,7 +132,7 @@ def measure_server(
 
 def _ask(
     target: Target,
-    requests: Sequence[tuple[bytes, dict[str, str]]],
+    requests: Sequence[bytes],
     begin: float,
     seconds: float,
     number: int,
@@ -137,11 +147,8 @@ def _ask(
         if max(due, now) - begin >= seconds:
             break
         time.sleep(max(0.0, due - time.perf_counter()))
-        body, headers = requests[(turn + number) % len(requests)]
         try:
-            connection.request("POST", f"{target.path}/infer", body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            answer, content = _answer(connection, requests[(turn + number) % len(requests)])
         except (OSError, http.client.HTTPException) as error:
             log.errors += 1
             log.first_error = log.first_error or repr(error)
@@ -154,3 +161,15 @@ def _ask(
             log.first_error = log.first_error or f"{answer.status} {content[:200]!r}"
     connection.close()
     return log
+
+
+def _answer(connection: http.client.HTTPConnection, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    if connection.sock is None:
+        connection.connect()
+    connection.sock.sendall(request)
+    with http.client.HTTPResponse(connection.sock, method="POST") as answer:
+        answer.begin()
+        content = answer.read()
+        if answer.will_close:
+            connection.close()
+        return answer, content

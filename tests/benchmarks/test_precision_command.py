@@ -24,7 +24,7 @@ def test_a_row_for_each_candidate(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(arguments) == 0
     about, *lines = map(json.loads, out.read_text().splitlines())
     assert about["saturates"] in (True, False)
-    assert [line["candidate"] for line in lines[:3]] == ["level 2", "int8", "onnxruntime's quantizer"]
+    assert [line["candidate"] for line in lines[:4]] == ["level 2", "int8", "int8-row", "onnxruntime's quantizer"]
     assert lines[0]["gain"] == 1 and lines[0]["max_change"] == 0
     assert lines[1]["max_change"] == 0, "no product of the small model gains"
     assert "Geometric means over the models" in capsys.readouterr().out

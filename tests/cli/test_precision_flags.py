@@ -79,7 +79,7 @@ def test_samples_from_a_data_set(wide: Any, run: Any, tmp_path: Path) -> None:
     ("flags", "message"),
     [
         (("--precision", "auto"), "precision 'auto' is searched on samples"),
-        (("--precision", "int4"), "precision is 'int4'; it must be one of fp32, int8, auto"),
+        (("--precision", "int4"), "precision is 'int4'; it must be one of fp32, int8, int8-row, auto"),
         (("--precision", "int8,fp32"), "give one value for all layers"),
         (("--precision", "h9=int8"), "precision names 'h9', which is no layer with a product"),
         (("--budget", "max:1"), "--budget needs --samples FILE.npz or --data DATA"),

@@ -19,23 +19,23 @@ from .models import BOUNDED, imported, models
 
 @pytest.mark.slow
 def test_every_level_computes_what_its_bytes_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "is_worth_int8", lambda *_: True)
+    monkeypatch.setattr(cost, "is_worth_int8", lambda *_, **__: True)
     quantized: list[int] = []
 
     @settings(BOUNDED, max_examples=60)
-    @given(models(), st.sampled_from(sorted(passes.PIPELINES)))
-    def check(model, level):
+    @given(models(), st.sampled_from(sorted(passes.PIPELINES)), st.sampled_from(["int8", "int8-row"]))
+    def check(model, level, precision):
         graph = imported(model)
         try:
             expected = parity.expect(graph)
         except UnsupportedError:
             assume(False)
         passes.run(graph, level)
-        choices = quantize_products(graph, "int8")
+        choices = quantize_products(graph, precision)
         verify(graph)
         if not quantized_parity.is_quantized(graph):
             return
-        quantized.append(sum(each.precision == "int8" for each in choices))
+        quantized.append(sum(each.precision == precision for each in choices))
         artifact = emit(graph, graph_name="g", opset=17, version="0", metadata={})
         quantized_parity.check(artifact, graph, expected)
 

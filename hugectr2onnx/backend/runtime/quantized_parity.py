@@ -4,8 +4,8 @@ Where an operand lies between two bytes, the last bit of float32 decides which o
 by far more than float32 rounds. So a session shows what it quantizes and the bytes that it takes, and for each of them
 
 1. the operand agrees with the float64 reference, in units of the operand's largest number, by the rule of `ir.tolerance`;
-2. scale, zero and bytes are those that ONNX defines for that very operand (`ir.ops.quantized.DynamicQuantize`), where a
-   number that lies within float32's rounding (TIE of a step) of the middle between two bytes may be either of them;
+2. scale, zero and bytes are those that the op defines for that very operand (`ir.ops.quantized`), where a number that lies
+   within float32's rounding (TIE of a step) of the middle between two bytes may be either of them;
 3. the reference goes on from the session's own bytes, scale and zero.
 
 Everything behind a quantized operand is so compared at the tolerance of any other model. The answers that are compared are
@@ -29,7 +29,8 @@ from hugectr2onnx.ir import expectation, tolerance
 from hugectr2onnx.ir.evaluator import evaluate_values
 from hugectr2onnx.ir.expectation import Expectation
 from hugectr2onnx.ir.graph import Graph, Node
-from hugectr2onnx.ir.ops.quantized import HIGHEST, DynamicQuantize
+from hugectr2onnx.ir.op import Op
+from hugectr2onnx.ir.ops.quantized import HIGHEST, DynamicQuantize, Quantize, RowQuantize
 from hugectr2onnx.ir.types import Array
 
 ROUNDINGS = 4
@@ -52,7 +53,7 @@ class FormatCost:
 
 def is_quantized(graph: Graph) -> bool:
     """Tell whether a graph has products of bytes."""
-    return any(isinstance(node.op, DynamicQuantize) for node in graph)
+    return any(isinstance(node.op, Quantize) for node in graph)
 
 
 def check(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -> tuple[Parity, tuple[FormatCost, ...]]:
@@ -83,6 +84,26 @@ def measure(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -
     return replace(compared, outputs=(*compared.outputs, *operands)), costs
 
 
+@dataclass(frozen=True)
+class _Places:
+    """The tensors of a model that a Quantize is about: operand, bytes, scale, and the zero unless it is constant."""
+
+    x: str
+    q: str
+    scale: str
+    zero: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.x, self.q, self.scale, *([self.zero] if self.zero else []))
+
+    def found(self, op: Op, tensors: Mapping[str, Array]) -> tuple[Array, Array, Array, Array]:
+        """Return the four as a session gave them."""
+        x, q, scale = (tensors[name] for name in (self.x, self.q, self.scale))
+        constant = op.zero if isinstance(op, RowQuantize) else 0
+        return x, q, scale, tensors[self.zero] if self.zero else np.asarray(constant, np.uint8)
+
+
 @dataclass(frozen=True, eq=False)
 class _Traced:
     """A model that also gives what it quantizes and what it makes of that."""
@@ -90,47 +111,66 @@ class _Traced:
     model: Artifact
     graph: Graph
     logits: Mapping[str, str]
-    tensors: Mapping[Node, tuple[str, ...]]
-    """The operand, the bytes, the scale and the zero of each DynamicQuantize."""
+    places: Mapping[Node, _Places]
 
     @staticmethod
     def of(artifact: Artifact, graph: Graph) -> _Traced:
         with_logits, logits = parity.with_logits(artifact)
-        makers = {
-            node.output[0]: node for node in artifact.skeleton.graph.node if node.op_type == "DynamicQuantizeLinear"
-        }
-        quantizers = [node for node in graph if isinstance(node.op, DynamicQuantize)]
-        lost = [node.name for node in quantizers if node.name not in makers]
-        if lost or len(makers) != len(quantizers):
-            raise ParityError(f"the model does not quantize what it should: {', '.join(lost) or 'it quantizes more'}")
-        tensors = {node: (makers[node.name].input[0], *makers[node.name].output) for node in quantizers}
+        places = dict(_places(artifact.skeleton.graph, graph))
         model = onnx.ModelProto()
         model.CopyFrom(with_logits.skeleton)
         public = {value.name for value in (*model.graph.input, *model.graph.output)}
-        for name in dict.fromkeys(name for own in tensors.values() for name in own):
+        for name in dict.fromkeys(name for own in places.values() for name in own.names):
             if name not in public:
                 model.graph.output.append(helper.make_empty_tensor_value_info(name))
-        return _Traced(Artifact(model, artifact.tensors), graph, logits, tensors)
+        return _Traced(Artifact(model, artifact.tensors), graph, logits, places)
 
     def step(self, each: Expectation, seen: Mapping[str, Array]) -> Expectation:
         """Tell what the graph answers, going on from the bytes that the model took."""
         given = {
-            value: seen[name]
-            for node, (_, *names) in self.tensors.items()
-            for value, name in zip(node.results, names, strict=True)
+            value: array
+            for node, place in self.places.items()
+            for value, array in zip(node.results, place.found(node.op, {**each.feeds, **seen})[1:], strict=True)
         }
-        values = {**parity.compared_values(self.graph), **{OPERAND + n.name: n.inputs[0] for n in self.tensors}}
+        values = {**parity.compared_values(self.graph), **{OPERAND + n.name: n.inputs[0] for n in self.places}}
         return expectation.expect(self.graph, values, each.feeds, each.batch, given)
 
     def compare_operands(
         self, steps: Sequence[Expectation], seen: Sequence[Mapping[str, Array]]
     ) -> Iterator[OutputParity]:
-        for node, names in self.tensors.items():
+        for node, place in self.places.items():
+            assert isinstance(node.op, Quantize)
             pairs = [
-                (step, [{**step.feeds, **every}[name] for name in names])
-                for step, every in zip(steps, seen, strict=True)
+                (step, place.found(node.op, {**step.feeds, **every})) for step, every in zip(steps, seen, strict=True)
             ]
-            yield _compare_operand(OPERAND + node.name, pairs)
+            yield _compare_operand(OPERAND + node.name, node.op, pairs)
+
+
+def _places(model: onnx.GraphProto, graph: Graph) -> Iterator[tuple[Node, _Places]]:
+    """Find what each Quantize of the graph became. Raises ParityError where the model quantizes less, or more."""
+    makers = {name: node for node in model.node for name in node.output}
+    quantizers = [node for node in graph if isinstance(node.op, Quantize)]
+    lost = [node.name for node in quantizers if _place(makers, node) is None]
+    found = sum(node.op_type in ("DynamicQuantizeLinear", "QuantizeLinear") for node in model.node)
+    if lost or found != len(quantizers):
+        raise ParityError(f"the model does not quantize what it should: {', '.join(lost) or 'it quantizes more'}")
+    for node in quantizers:
+        place = _place(makers, node)
+        assert place is not None
+        yield node, place
+
+
+def _place(makers: Mapping[str, onnx.NodeProto], node: Node) -> _Places | None:
+    maker = makers.get(node.name)
+    if maker is None:
+        return None
+    if isinstance(node.op, DynamicQuantize):
+        return _Places(maker.input[0], *maker.output) if maker.op_type == "DynamicQuantizeLinear" else None
+    # The rows are divided by their scales, and what comes out is rounded.
+    divided = makers.get(maker.input[0])
+    if maker.op_type != "QuantizeLinear" or divided is None or divided.op_type != "Div":
+        return None
+    return _Places(divided.input[0], node.name, divided.input[1])
 
 
 def _answers_of(step: Expectation) -> Expectation:
@@ -138,7 +178,9 @@ def _answers_of(step: Expectation) -> Expectation:
     return replace(step, reference={n: each for n, each in step.reference.items() if not n.startswith(OPERAND)})
 
 
-def _compare_operand(name: str, pairs: Sequence[tuple[Expectation, Sequence[Array]]]) -> OutputParity:
+def _compare_operand(
+    name: str, op: Quantize, pairs: Sequence[tuple[Expectation, tuple[Array, Array, Array, Array]]]
+) -> OutputParity:
     worst, allowed, elements, problems = 0.0, tolerance.TOLERANCE, 0, list[str]()
     for step, (x, q, scale, zero) in pairs:
         if x.shape != step.reference[name].shape:
@@ -152,7 +194,7 @@ def _compare_operand(name: str, pairs: Sequence[tuple[Expectation, Sequence[Arra
         if (error > most).any():
             count = int(np.count_nonzero(error > most))
             problems.append(f"{name} differs from the float64 reference in {count} of {x.size} elements")
-        problems += [f"{name} at a batch of {step.batch}: {each}" for each in wrong_bytes(x, q, scale, zero)]
+        problems += [f"{name} at a batch of {step.batch}: {each}" for each in wrong_bytes(op, x, q, scale, zero)]
     return OutputParity(name, worst, allowed, elements, problems=tuple(problems))
 
 
@@ -170,24 +212,33 @@ def _errors_in_units(step: Expectation, name: str, x: Array) -> tuple[Array, Arr
     )
 
 
-def wrong_bytes(x: Array, q: Array, scale: Array, zero: Array) -> Iterator[str]:
-    """Tell what is wrong with an operand's bytes, by ONNX's DynamicQuantizeLinear; nothing where x overflows."""
+def wrong_bytes(op: Quantize, x: Array, q: Array, scale: Array, zero: Array) -> Iterator[str]:
+    """Tell what is wrong with an operand's bytes, by what the op says; nothing where x overflows."""
     exact = x.astype(np.float64)
     if not np.isfinite(exact).all():
         return
-    low, high = exact.min(initial=0.0), exact.max(initial=0.0)
-    wanted = (high - low) / HIGHEST or 1.0
-    if abs(float(scale) - wanted) > ROUNDINGS * 2.0**-24 * wanted:
-        yield f"the scale is {float(scale):.9g} instead of {wanted:.9g}"
+    wanted, _ = op.grid(exact)
+    if scale.shape != wanted.shape:
+        yield f"the scale has shape {scale.shape} instead of {wanted.shape}"
         return
-    at = -low / float(scale)
-    if abs(float(zero) - min(at, HIGHEST)) > 0.5 + TIE:
+    off = np.abs(scale.astype(np.float64) - wanted) > ROUNDINGS * 2.0**-24 * wanted
+    if off.any():
+        yield f"the scale is {float(scale[off].flat[0]):.9g} instead of {float(wanted[off].flat[0]):.9g}"
+        return
+    scales = scale.astype(np.float64)
+    at = np.clip(_exact_zero(op, exact, scales), 0, HIGHEST)
+    if abs(float(zero) - at) > 0.5 + TIE:
         yield f"the zero is {int(zero)} instead of {at:.6g}, rounded"
-    steps = np.clip(exact / float(scale) + float(zero), 0, HIGHEST)
+    steps = np.clip(exact / scales + float(zero), 0, HIGHEST)
     wrong = np.abs(q.astype(np.float64) - steps) > 0.5 + TIE
     if wrong.any():
         place = tuple(int(each[0]) for each in np.nonzero(wrong))
         yield f"{int(wrong.sum())} of {x.size} bytes are wrong; {list(place)} is {q[place]} instead of {steps[place]:.6g}"
+
+
+def _exact_zero(op: Quantize, exact: Array, scale: Array) -> float:
+    """Return the zero before it is rounded, by the scale that the model took."""
+    return float(-exact.min(initial=0.0) / scale) if isinstance(op, DynamicQuantize) else float(op.grid(exact)[1])
 
 
 def _costs(expected: Sequence[Expectation], answers: Sequence[Mapping[str, Array]]) -> Iterator[FormatCost]:

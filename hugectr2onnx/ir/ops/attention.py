@@ -11,7 +11,7 @@ import numpy as np
 from hugectr2onnx.errors import ShapeError
 from hugectr2onnx.ir.op import Emitter, Op
 from hugectr2onnx.ir.ops.linear import MatMul
-from hugectr2onnx.ir.ops.reduce import Softmax
+from hugectr2onnx.ir.ops.reduce import Softmax, max_of_rows
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import Array, TensorType
 
@@ -72,7 +72,7 @@ class MaskedSoftmax(Op):
         scaled = x if self.factor == 1 else out.node("Mul", x, out.const(self.factor))
         dropped = out.node("Mul", out.node("Sub", out.const(1.0), mask), out.const(DROPPED))
         z = out.node("Sub", scaled, dropped)
-        raised = out.node("Exp", out.node("Sub", z, _emit_max(out, z)))
+        raised = out.node("Exp", out.node("Sub", z, max_of_rows(out, z)))
         total = out.node("ReduceSum", raised, out.const([-1], "i64"), keepdims=1)
         return out.node("Div", raised, out.node("Add", total, out.const(FLOOR)))
 
@@ -203,10 +203,3 @@ def head_width(x: TensorType, heads: int) -> int:
     if not isinstance(width, int) or heads < 1 or width < 1 or width % heads:
         raise ShapeError(f"the last dimension of {x} cannot be shared evenly by {heads} attention heads")
     return width // heads
-
-
-def _emit_max(out: Emitter, x: str) -> str:
-    """ReduceMax along the last axis, whose axes became an input in opset 18."""
-    if out.opset < 18:
-        return out.node("ReduceMax", x, axes=[-1], keepdims=1)
-    return out.node("ReduceMax", x, out.const([-1], "i64"), keepdims=1)

@@ -93,3 +93,10 @@ class ProductsOfRows(Op):
         if out.opset < 18:
             return out.node("ReduceProd", factors, axes=[0], keepdims=0)
         return out.node("ReduceProd", factors, out.const([0], "i64"), keepdims=0)
+
+
+def max_of_rows(out: Emitter, x: str) -> str:
+    """Write ReduceMax along the last axis, [..., 1]; its axes became an input in opset 18."""
+    if out.opset < 18:
+        return out.node("ReduceMax", x, axes=[-1], keepdims=1)
+    return out.node("ReduceMax", x, out.const([-1], "i64"), keepdims=1)

@@ -15,14 +15,16 @@ import numpy as np
 
 from hugectr2onnx.errors import OptionError, UnsupportedError
 from hugectr2onnx.ir.graph import Graph, Node, Value
+from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.linear import Accumulate, Linear, MatMul
-from hugectr2onnx.ir.ops.quantized import DynamicQuantize, QuantizedLinear
+from hugectr2onnx.ir.ops.quantized import DynamicQuantize, QuantizedLinear, RowQuantize
 from hugectr2onnx.passes import cost
 from hugectr2onnx.passes.precision import sensitive
 from hugectr2onnx.passes.precision.weight_bytes import WeightBytes, weight_bytes
 
-EXACT, BYTES, SEARCHED = "fp32", "int8", "auto"
-PRECISIONS = (EXACT, BYTES, SEARCHED)
+EXACT, BYTES, ROW_BYTES, SEARCHED = "fp32", "int8", "int8-row", "auto"
+"""Floats; bytes whose scale is that of the whole batch, or of each row; whichever is fastest within a budget."""
+PRECISIONS = (EXACT, BYTES, ROW_BYTES, SEARCHED)
 OTHERS = "*"
 """In a mapping by layer: all layers that it does not name."""
 
@@ -52,8 +54,10 @@ def quantize_products(
 ) -> tuple[ProductPrecision, ...]:
     """%y = linear(%x, %w, %b)  ->  %q, %s, %z = dynamic_quantize(%x); %y = quantized_linear(%q, %s, %z, %w', %scales, %b)
 
-    precision: "int8" or "fp32" for all products, or by layer; "*" are the other layers, "fp32" unless told. A layer that is
-    named gets what it is given, however small it is. Raises OptionError for a layer that has no product, and
+    With "int8-row" the operand is `row_quantize(%x)`, so that no row depends on another.
+
+    precision: "int8", "int8-row" or "fp32" for all products, or by layer; "*" are the other layers, "fp32" unless told. A
+    layer that is named gets what it is given, however small it is. Raises OptionError for a layer that has no product, and
     UnsupportedError for one whose product cannot be computed in bytes as asked.
     """
     nodes = [node for node in graph if _is_product(node)]
@@ -95,18 +99,18 @@ def _rewrite(node: Node, wanted: Mapping[str, str], inner: bool, cpu: str, quant
     named = [wanted[layer] for layer in node.sources if layer in wanted]
     # Several layers in one product: one that must stay exact decides.
     asked = (EXACT if EXACT in named else named[0]) if named else wanted.get(OTHERS, EXACT)
-    why = _why_exact(node, inner, forced=bool(named)) if asked == BYTES else "asked for"
+    why = _why_exact(node, inner, asked, forced=bool(named)) if asked != EXACT else "asked for"
     stored = None
-    if asked == BYTES and not why:
+    if asked != EXACT and not why:
         stored = weight_bytes(_weight(node), cpu)
         why = "" if stored else "its weights are not finite"
-    if named and asked == BYTES and stored is None:
-        raise UnsupportedError(f"{_name(node)} cannot be {BYTES}: {why}", option="precision")
-    choice = _choice(node, EXACT if stored is None else BYTES, why or "large enough to gain")
+    if named and asked != EXACT and stored is None:
+        raise UnsupportedError(f"{_name(node)} cannot be {asked}: {why}", option="precision")
+    choice = _choice(node, EXACT if stored is None else asked, why or "large enough to gain")
     return choice if stored is None else quantizer.replace(node, stored, choice)
 
 
-def _why_exact(node: Node, inner: bool, *, forced: bool) -> str:
+def _why_exact(node: Node, inner: bool, asked: str, *, forced: bool) -> str:
     """Tell why a product stays float32, if it must. A product that the options name may be small or last."""
     result, x = node.results[0], node.inputs[0]
     if sensitive.is_squared(result) or sensitive.is_square(x.node):
@@ -116,7 +120,7 @@ def _why_exact(node: Node, inner: bool, *, forced: bool) -> str:
     if not inner:
         return "it is a last product: nothing behind it averages its rounding errors"
     k, n = _shape(node)
-    if not cost.is_worth_int8(k, n):
+    if not cost.is_worth_int8(k, n, by_row=asked == ROW_BYTES):
         return f"too small to gain: {k} x {n}"
     return ""
 
@@ -147,13 +151,13 @@ class _Quantizer:
 
     def __init__(self, graph: Graph):
         self._graph = graph
-        self._operands: dict[Value, Value] = {}
+        self._operands: dict[tuple[Value, str], Value] = {}
         self._names = {node.name for node in graph} | set(graph.outputs)
 
     def replace(self, node: Node, stored: WeightBytes, choice: ProductPrecision) -> ProductPrecision:
         old, x = node.results[0], node.inputs[0]
         with self._graph.building(*node.sources):
-            operand = self._operand(x, choice.product)
+            operand = self._operand(x, choice)
             new = self._product(node, operand, stored)
         self._graph.replace(old, new)
         self._graph.erase_dead(node)
@@ -162,7 +166,7 @@ class _Quantizer:
             choice.layers,
             choice.k,
             choice.n,
-            BYTES,
+            choice.precision,
             choice.why,
             choice.bytes_before,
             stored.q.nbytes + stored.scales.nbytes,
@@ -184,12 +188,21 @@ class _Quantizer:
         )
         return product + node.inputs[2] if isinstance(op, Accumulate) else product
 
-    def _operand(self, x: Value, product: str) -> Value:
-        if x not in self._operands:
-            self._operands[x] = DynamicQuantize()(x)
-            self._operands[x].node.name = next(name for name in _names(f"{product}.operand") if name not in self._names)
-            self._names.add(self._operands[x].node.name)
-        return self._operands[x]
+    def _operand(self, x: Value, choice: ProductPrecision) -> Value:
+        key = x, choice.precision
+        if key not in self._operands:
+            by_row = choice.precision == ROW_BYTES
+            self._operands[key] = (RowQuantize(_is_nonnegative(x)) if by_row else DynamicQuantize())(x)
+            names = _names(f"{choice.product}.operand")
+            self._operands[key].node.name = next(name for name in names if name not in self._names)
+            self._names.add(self._operands[key].node.name)
+        return self._operands[key]
+
+
+def _is_nonnegative(x: Value) -> bool:
+    """Tell whether no number of a value is negative, so that all 256 bytes may stand for positive ones."""
+    op = x.node.op
+    return isinstance(op, Relu) or (isinstance(op, Linear | QuantizedLinear) and isinstance(op.activation, Relu))
 
 
 def _names(first: str) -> Iterator[str]:

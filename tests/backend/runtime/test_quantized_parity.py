@@ -16,10 +16,11 @@ from hugectr2onnx.errors import ParityError
 from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu, Sigmoid
 from hugectr2onnx.ir.ops.linear import Linear
+from hugectr2onnx.ir.ops.quantized import DynamicQuantize, RowQuantize
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.passes.precision.quantize_products import quantize_products
 
-K = 256
+K = 384
 
 
 def perceptron(scale=1.0):
@@ -35,10 +36,13 @@ def perceptron(scale=1.0):
     return graph
 
 
-def compiled(graph):
+BOTH = pytest.mark.parametrize("precision", ["int8", "int8-row"])
+
+
+def compiled(graph, precision="int8"):
     """(the expected answers before, the graph with bytes, the model)"""
     expected = parity.expect(graph)
-    quantize_products(graph, "int8")
+    quantize_products(graph, precision)
     return expected, graph, emit(graph, graph_name="g", opset=17, version="0", metadata={})
 
 
@@ -52,8 +56,9 @@ def changed(artifact, tensor, change):
     return Artifact(model, artifact.tensors)
 
 
-def test_a_right_model_passes_at_the_tolerance_of_any_other():
-    expected, graph, artifact = compiled(perceptron())
+@BOTH
+def test_a_right_model_passes_at_the_tolerance_of_any_other(precision):
+    expected, graph, artifact = compiled(perceptron(), precision)
     found, costs = quantized_parity.check(artifact, graph, expected)
     assert found.passed
     assert [each.name for each in found.outputs] == [
@@ -87,8 +92,9 @@ def flip_last_bit(array):
     array[3, 5] ^= 1
 
 
-def test_one_wrong_bit_of_one_weight_is_found():
-    expected, graph, artifact = compiled(perceptron())
+@BOTH
+def test_one_wrong_bit_of_one_weight_is_found(precision):
+    expected, graph, artifact = compiled(perceptron(), precision)
     with pytest.raises(
         ParityError, match=r"operand of fc2\.linear\.operand differs from the float64 reference in \d+ of"
     ):
@@ -97,8 +103,9 @@ def test_one_wrong_bit_of_one_weight_is_found():
         quantized_parity.check(changed(artifact, "fc2.weight.int8", flip_last_bit), graph, expected)
 
 
-def test_a_model_that_quantizes_something_else_is_refused():
-    expected, graph, artifact = compiled(perceptron())
+@BOTH
+def test_a_model_that_quantizes_something_else_is_refused(precision):
+    expected, graph, artifact = compiled(perceptron(), precision)
     model = onnx.ModelProto()
     model.CopyFrom(artifact.skeleton)
     for node in model.graph.node:
@@ -122,7 +129,9 @@ X = np.float32([0, 100.4, 127.5, 255])
 
 @pytest.mark.parametrize("tied", [127, 128])
 def test_a_number_in_the_middle_may_be_either_byte(tied):
-    assert not list(quantized_parity.wrong_bytes(X, np.uint8([0, 100, tied, 255]), np.float32(1), np.uint8(0)))
+    assert not list(
+        quantized_parity.wrong_bytes(DynamicQuantize(), X, np.uint8([0, 100, tied, 255]), np.float32(1), np.uint8(0))
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,5 +144,37 @@ def test_a_number_in_the_middle_may_be_either_byte(tied):
     ],
 )
 def test_wrong_bytes_are_told(q, scale, zero, message):
-    (problem,) = quantized_parity.wrong_bytes(X, np.uint8(q), np.float32(scale), np.uint8(zero))
+    (problem,) = quantized_parity.wrong_bytes(DynamicQuantize(), X, np.uint8(q), np.float32(scale), np.uint8(zero))
+    assert re.search(message, problem)
+
+
+ROWS = np.float32([[0, 50.2, -127], [0.5, 2, 2.54]])
+"""Of the scales 1 and 0.02."""
+
+
+def test_right_bytes_of_rows_are_accepted():
+    scales = np.float32([[1], [0.02]])
+    assert not list(
+        quantized_parity.wrong_bytes(
+            RowQuantize(), ROWS, np.uint8([[128, 178, 1], [153, 228, 255]]), scales, np.uint8(128)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "q, scales, zero, message",
+    [
+        (
+            [[128, 178, 1], [153, 229, 255]],
+            [[1], [0.02]],
+            128,
+            r"1 of 6 bytes are wrong; \[1, 1\] is 229 instead of 228",
+        ),
+        ([[128, 178, 1], [128, 130, 131]], [[1], [1]], 128, r"the scale is 1 instead of 0\.01999"),
+        ([[128, 178, 1], [153, 228, 255]], 1, 128, r"the scale has shape \(\) instead of \(2, 1\)"),
+        ([[127, 177, 0], [152, 227, 254]], [[1], [0.02]], 127, r"the zero is 127 instead of 128, rounded"),
+    ],
+)
+def test_wrong_bytes_of_rows_are_told(q, scales, zero, message):
+    (problem,) = quantized_parity.wrong_bytes(RowQuantize(), ROWS, np.uint8(q), np.float32(scales), np.uint8(zero))
     assert re.search(message, problem)

@@ -11,7 +11,7 @@ from hugectr2onnx.ir.graph import Graph
 from hugectr2onnx.ir.ops.elementwise import Relu
 from hugectr2onnx.ir.ops.factorization import FactorizationMachine
 from hugectr2onnx.ir.ops.linear import Accumulate, Linear
-from hugectr2onnx.ir.ops.quantized import DynamicQuantize, QuantizedLinear
+from hugectr2onnx.ir.ops.quantized import DynamicQuantize, QuantizedLinear, RowQuantize
 from hugectr2onnx.ir.ops.shape import Reshape
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.ir.verifier import verify
@@ -63,6 +63,31 @@ def test_large_products_but_the_last(graph, x):
     assert 0 < choices[0].rms_error < choices[0].max_error < 0.01
     change = evaluate(graph, feeds)["y"] - before
     assert 0 < change.std() < 0.03 * before.std()
+
+
+def test_rows_that_do_not_depend_on_one_another(graph, x):
+    perceptron(graph, x)
+    feeds = {"x": np.random.default_rng(1).normal(size=(5, K)).astype(np.float32)}
+    exact = evaluate(graph, feeds)["y"]
+    choices = quantize_products(graph, "int8-row")
+    verify(graph)
+    assert [each.precision for each in choices] == ["int8-row", "int8-row", "fp32"]
+    together = evaluate(graph, feeds)["y"]
+    assert 0 < (together - exact).std() < 0.03 * exact.std()
+    feeds["x"][1:] *= 1000
+    np.testing.assert_array_equal(evaluate(graph, feeds)["y"][0], together[0])
+
+
+def test_rectified_rows_use_all_bytes(graph, x):
+    perceptron(graph, x)
+    quantize_products(graph, "int8-row")
+    assert [node.op for node in graph if isinstance(node.op, RowQuantize)] == [RowQuantize(), RowQuantize(True)]
+
+
+def test_a_scale_for_each_row_pays_for_larger_products_only(graph, x):
+    graph.output({"y": linear(graph, linear(graph, x, 128, "fc1"), 1, "fc2")})
+    (first, _) = quantize_products(graph, "int8-row")
+    assert (first.precision, first.why) == ("fp32", "too small to gain: 512 x 128")
 
 
 def test_float_products_are_left_alone(graph, x):
