@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT.onnx", required=True, help="the ONNX file to write")
     add_weights(parser)
     add_flags(parser, "model", "tables", "lookups", "result")
-    group = parser.add_argument_group("quality", "what the predictions are worth before and after")
+    _add_quality_flags(parser.add_argument_group("quality", "what the predictions are worth before and after"))
+    _add_file_flags(parser.add_argument_group("files"))
+    add_json(parser)
+
+
+def _add_quality_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--samples", metavar="FILE.npz", help="inputs and labels (0 or 1) by name: gives AUC and log-loss"
     )
@@ -54,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the AUC with fp32, logloss:0.1%%, max:1e-2, mean:1e-3, rank:99.9%%, calibration:1%%, several with commas: "
         "where int8 rows (or --embedding) and --precision auto lose more, larger formats are taken",
     )
-    group = parser.add_argument_group("files")
+
+
+def _add_file_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--external-data",
         action="store_true",
@@ -71,10 +78,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--force", action="store_true", help="replace files that are no model or report of hugectr2onnx")
     add_replay(group)
     group.add_argument("--report", metavar="FILE.json", help="write the report of the compilation")
-    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
+    options = _options(arguments)
+    if options.simplify and options.check and options.opt_level > 0:
+        # onnxsim's process takes its time to start: the sooner the better.
+        from hugectr2onnx.backend.simplify import worker
+
+        worker.prewarm()
+    weights = required_weights(arguments)
+    target, report_file = _checked_places(arguments, weights, options)
+    _check_samples(arguments)
+    _require_room(arguments, weights, options)
+    compiled = _compile(arguments, weights, options, output)
+    _make_folders(target, report_file)
+    count = _save(compiled, target, arguments, output)
+    data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
+    if report_file is not None:
+        _write_report(report_file, data, force=arguments.force)
+    if arguments.frontier:
+        _draw_frontier(compiled, arguments)
+    tell(output, arguments.output, count, compiled)
+    if output.json:
+        output.data(data)
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """Return the options that the flags give, over those of the model that is made again."""
     from hugectr2onnx.tables.row_format import FORMATS
 
     given = given_options(arguments)
@@ -83,51 +115,16 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         given.setdefault("embedding", options.embedding)
     else:
         options = Options().changed(**given)
-    if options.simplify and options.check and options.opt_level > 0:
-        # onnxsim's process takes its time to start: the sooner the better.
-        from hugectr2onnx.backend.simplify import worker
+    # A budget begins with the smallest rows, unless told where to begin.
+    return options.changed(embedding=given.get("embedding", (FORMATS[-1] if arguments.budget else FORMATS[0]).name))
 
-        worker.prewarm()
-    weights = required_weights(arguments)
-    target, report_file = _checked_places(arguments, weights, options)
+
+def _check_samples(arguments: argparse.Namespace) -> None:
     if arguments.samples and arguments.data:
         raise UsageError("give --samples or --data, not both")
     if not (arguments.samples or arguments.data) and (arguments.budget or arguments.frontier):
         needy = "--budget" if arguments.budget else "--frontier"
         raise UsageError(f"{needy} needs --samples FILE.npz or --data DATA to judge by")
-    # A budget begins with the smallest rows, unless told where to begin.
-    formats = given.get("embedding", (FORMATS[-1] if arguments.budget else FORMATS[0]).name)
-    options = options.changed(embedding=formats)
-    _require_room(arguments, weights, options)
-    compiled = _compile(arguments, weights, options, output)
-    from hugectr2onnx.backend.saving.writable import make_folder, place_to_write
-
-    for path in (target, report_file):
-        if path is not None:
-            make_folder(path)
-    with output.saving() as saved:
-        records = compiled.save(
-            target,
-            external=arguments.external_data,
-            shard_size=arguments.shard_size,
-            manifest=arguments.manifest,
-            progress=saved,
-            force=arguments.force,
-        )
-    count = sum(record.bytes for record in records)
-    data = {"model": arguments.output, "bytes": count, "report": compiled.report.to_dict()}
-    if report_file is not None:
-        _write_report(report_file, data, force=arguments.force)
-    if arguments.frontier:
-        from hugectr2onnx.backend.saving.replace_file import replace_file
-        from hugectr2onnx.quantization.frontier import draw_frontier, is_frontier
-
-        drawn = draw_frontier(compiled.report.trials).encode()
-        replace_file(place_to_write(arguments.frontier), drawn, is_own=is_frontier, force=arguments.force)
-    tell(output, arguments.output, count, compiled)
-    if output.json:
-        output.data(data)
-    return 0
 
 
 def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, output: Output) -> CompiledModel:
@@ -149,6 +146,38 @@ def _compile(arguments: argparse.Namespace, weights: Weights, options: Options, 
             options=options,
             progress=progress,
         )
+
+
+def _make_folders(*files: Path | None) -> None:
+    """Make the folders of all files before the first is written."""
+    from hugectr2onnx.backend.saving.writable import make_folder
+
+    for path in files:
+        if path is not None:
+            make_folder(path)
+
+
+def _save(compiled: CompiledModel, target: Path, arguments: argparse.Namespace, output: Output) -> int:
+    """Write the model; return the bytes of all files."""
+    with output.saving() as saved:
+        records = compiled.save(
+            target,
+            external=arguments.external_data,
+            shard_size=arguments.shard_size,
+            manifest=arguments.manifest,
+            progress=saved,
+            force=arguments.force,
+        )
+    return sum(record.bytes for record in records)
+
+
+def _draw_frontier(compiled: CompiledModel, arguments: argparse.Namespace) -> None:
+    from hugectr2onnx.backend.saving.replace_file import replace_file
+    from hugectr2onnx.backend.saving.writable import place_to_write
+    from hugectr2onnx.quantization.frontier import draw_frontier, is_frontier
+
+    drawn = draw_frontier(compiled.report.trials).encode()
+    replace_file(place_to_write(arguments.frontier), drawn, is_own=is_frontier, force=arguments.force)
 
 
 def _require_room(arguments: argparse.Namespace, weights: Weights, options: Options) -> None:
