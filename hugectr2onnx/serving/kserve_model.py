@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.serving.monitor import Monitor
-from hugectr2onnx.serving.open_inference import RequestTensor, json_values
+from hugectr2onnx.serving.open_inference import json_values
 from hugectr2onnx.serving.prometheus_metrics import PrometheusInstruments
 from hugectr2onnx.serving.served_model import ServedModel
 from hugectr2onnx.serving.tensor_forms import datatype_of
@@ -64,9 +64,7 @@ class KServeModel(Model):
         for tensor in payload.inputs:
             if tensor.name in forms:
                 forms[tensor.name].check(tensor.datatype, tensor.shape)
-            given[tensor.name] = json_values(
-                RequestTensor(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape, data=tensor.data)
-            )
+            given[tensor.name] = json_values(tensor.name, tensor.datatype, tensor.shape, tensor.data)
         start = time.perf_counter()
         arrays = self.served.checked(given)
         found = self.served.scorer(arrays)

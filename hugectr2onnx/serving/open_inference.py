@@ -6,9 +6,10 @@ JSON ends, and each tensor's `binary_data_size` how many bytes it has, little-en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,11 @@ HEADER_LENGTH = "inference-header-content-length"
 EXTENSIONS = ("binary_tensor_data",)
 MAX_TENSORS = 1000
 MAX_DIMENSIONS = 16
+MAX_VALUES = 1 << 40
+MAX_EMPTY_PLACES = 1 << 20
+"""The product of the other sizes of a tensor with a size of 0: it takes no bytes of a request, and its answer does."""
+_ALLOWED: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+"""Types of JSON's values that each kind of numpy's types may come from."""
 
 
 class _Part(BaseModel):
@@ -40,7 +46,7 @@ class RequestTensor(_Part):
 
     name: str
     datatype: str
-    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
+    shape: list[Annotated[int, Field(lt=1 << 63)]] = Field(max_length=MAX_DIMENSIONS)
     parameters: dict[str, Any] = Field(default_factory=dict)
     data: Any = None
 
@@ -50,7 +56,7 @@ class InferenceRequest(_Part):
 
     id: str | None = None
     inputs: list[RequestTensor] = Field(max_length=MAX_TENSORS)
-    outputs: list[RequestedTensor] | None = None
+    outputs: list[RequestedTensor] | None = Field(None, max_length=MAX_TENSORS)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -79,7 +85,7 @@ def read_request(body: bytes, header_length: str | None, forms: Sequence[TensorF
             known[tensor.name].check(tensor.datatype, tensor.shape)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
-            arrays[tensor.name] = json_values(tensor)
+            arrays[tensor.name] = json_values(tensor.name, tensor.datatype, tensor.shape, tensor.data)
             continue
         arrays[tensor.name] = _from_bytes(tensor, size, body, place)
         place += size
@@ -91,16 +97,13 @@ def read_request(body: bytes, header_length: str | None, forms: Sequence[TensorF
 def write_response(name: str, version: str, inputs: Inputs, outputs: Mapping[str, Array]) -> tuple[bytes, int | None]:
     """Return the body of a response, and the length of its JSON where tensors follow it as bytes."""
     request = inputs.request
-    by_default = bool(request.parameters.get("binary_data_output", False))
-    wanted = request.outputs or [RequestedTensor(name=each) for each in outputs]
-    unknown = [each.name for each in wanted if each.name not in outputs]
-    if unknown:
-        raise FeedError(f"there is no output {', '.join(unknown)}; the model's outputs are: {', '.join(outputs)}")
+    by_default = _flag(request.parameters, "binary_data_output", False)
+    wanted = _wanted(request, outputs)
     described, tail = [], []
     for each in wanted:
         array = outputs[each.name]
         tensor: dict[str, Any] = {"name": each.name, "datatype": datatype_of(array), "shape": list(array.shape)}
-        if each.parameters.get("binary_data", by_default):
+        if _flag(each.parameters, "binary_data", by_default):
             data = np.ascontiguousarray(array).tobytes()
             tensor["parameters"] = {"binary_data_size": len(data)}
             tail.append(data)
@@ -113,6 +116,27 @@ def write_response(name: str, version: str, inputs: Inputs, outputs: Mapping[str
     # NaN and infinity, which JSON lacks, are null.
     text = to_json(head, inf_nan_mode="null")
     return b"".join([text, *tail]), len(text) if tail else None
+
+
+def _wanted(request: InferenceRequest, outputs: Mapping[str, Array]) -> list[RequestedTensor]:
+    """Return the outputs of an answer: those that are asked for, each once, or all."""
+    if not request.outputs:
+        return [RequestedTensor(name=each) for each in outputs]
+    names = [each.name for each in request.outputs]
+    unknown = [name for name in names if name not in outputs]
+    if unknown:
+        raise FeedError(f"there is no output {', '.join(unknown)}; the model's outputs are: {', '.join(outputs)}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FeedError(f"the request asks for the output {', '.join(twice)} twice")
+    return request.outputs
+
+
+def _flag(parameters: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise FeedError(f"the parameter {name} is {str(value)[:40]!r}; it is true or false")
+    return value
 
 
 def _json_length(body: bytes, header_length: str | None) -> int:
@@ -131,51 +155,62 @@ def _first(error: ValidationError) -> str:
     return f"{place}: {fault['msg']}" if place else fault["msg"]
 
 
-def _count(tensor: RequestTensor) -> int:
-    if tensor.datatype not in DATATYPES:
-        raise FeedError(f"input {tensor.name} has the type {tensor.datatype}; known are {', '.join(DATATYPES)}")
-    count = 1
-    for size in tensor.shape:
-        if size < 0:
-            raise FeedError(f"input {tensor.name} has the shape {tensor.shape}; a size is not negative")
-        count *= size
-    return count
+def _form(name: str, datatype: str, shape: Sequence[int]) -> tuple[np.dtype[Any], int]:
+    """Return the type of a tensor, and how many values it has. Raises FeedError for a shape that no array can have."""
+    if datatype not in DATATYPES:
+        raise FeedError(f"input {name} has the type {datatype[:40]}; known are {', '.join(DATATYPES)}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise FeedError(f"input {name} has {len(shape)} dimensions; a tensor has up to {MAX_DIMENSIONS}")
+    if any(size < 0 for size in shape):
+        raise FeedError(f"input {name} has the shape {list(shape)}; a size is not negative")
+    count = math.prod(shape)
+    # numpy multiplies the sizes of an empty array too, and what a model makes of empty slots has a place for each.
+    if math.prod(size for size in shape if size) > (MAX_VALUES if count else MAX_EMPTY_PLACES):
+        sizes = ", ".join(str(size) if size <= MAX_VALUES else "..." for size in shape)
+        raise FeedError(f"input {name} has the shape [{sizes}], which is too large")
+    return DATATYPES[datatype], count
 
 
 def _from_bytes(tensor: RequestTensor, size: object, body: bytes, place: int) -> Array:
-    dtype, wanted = DATATYPES.get(tensor.datatype), _count(tensor)
-    assert dtype is not None
+    dtype, wanted = _form(tensor.name, tensor.datatype, tensor.shape)
     if type(size) is not int or size != wanted * dtype.itemsize:
         raise FeedError(
             f"input {tensor.name} is {tensor.datatype} {tensor.shape}, which are {wanted * dtype.itemsize} bytes; its "
-            f"binary_data_size is {size}"
+            f"binary_data_size is {str(size)[:40]}"
         )
     if place + size > len(body):
         raise FeedError(f"input {tensor.name} has {max(0, len(body) - place)} of its {size} bytes behind the JSON")
     return np.frombuffer(body, dtype, wanted, place).reshape(tensor.shape)
 
 
-def json_values(tensor: RequestTensor) -> Array:
-    """Return the array of a tensor whose values are in `data`. Raises FeedError for values that its type cannot hold."""
-    dtype, wanted = DATATYPES.get(tensor.datatype), _count(tensor)
-    assert dtype is not None
-    if not isinstance(tensor.data, list):
-        raise FeedError(f"input {tensor.name} has no data: give a list, or binary_data_size and bytes")
+def json_values(name: str, datatype: str, shape: Sequence[int], data: object) -> Array:
+    """Return the array of a tensor whose values came as JSON. Raises FeedError for values that its type cannot hold."""
+    dtype, wanted = _form(name, datatype, shape)
+    if not isinstance(data, list):
+        raise FeedError(f"input {name} has no data: give a list, or binary_data_size and bytes")
+    values = _numbers(name, data)
+    if values.size != wanted:
+        raise FeedError(f"input {name} has {values.size} values; the shape {list(shape)} has {wanted}")
+    allowed = _ALLOWED[dtype.kind]
+    kinds = set(map(type, values.tolist()))
     try:
-        array = np.asarray(tensor.data) if tensor.data else np.empty(0, dtype)
-    except (ValueError, OverflowError):
-        raise FeedError(f"input {tensor.name}: its data are lists of different lengths") from None
-    if array.size != wanted:
-        raise FeedError(f"input {tensor.name} has {array.size} values; the shape {tensor.shape} has {wanted}")
-    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[dtype.kind]
-    if array.dtype.kind not in allowed or not _in_range(array, dtype):
-        raise FeedError(f"input {tensor.name} has values that are not of the type {tensor.datatype}")
-    with np.errstate(over="ignore"):
-        return array.astype(dtype).reshape(tensor.shape)
+        with np.errstate(over="ignore"):
+            if kinds <= allowed:
+                return values.astype(dtype).reshape(shape)
+    except OverflowError:
+        pass
+    raise FeedError(f"input {name} has values that are not of the type {datatype}")
 
 
-def _in_range(array: Array, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind not in "iu" or not array.size:
-        return True
-    bounds = np.iinfo(dtype)
-    return int(array.min()) >= bounds.min and int(array.max()) <= bounds.max
+def _numbers(name: str, data: list[Any]) -> Array:
+    """Return the values of nested lists in their order, as they are.
+
+    Objects: as texts, which numpy gives the length of the longest, a few bytes of a request would take gigabytes.
+    """
+    try:
+        values = np.asarray(data, object).ravel()
+    except ValueError:
+        values = None
+    if values is None or (values.size and isinstance(values[0], list)):
+        raise FeedError(f"input {name}: its data are lists of different lengths")
+    return values

@@ -115,6 +115,11 @@ def test_keys_without_padding(interface: str, form: Any, wdl: Any, serving: Any)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def other(shape: list[int]) -> dict[str, Any]:
+    """An input that the model lacks, without values."""
+    return {"name": "other", "datatype": "INT64", "shape": shape, "data": []}
+
+
 def one_row(wdl: Any) -> dict[str, Any]:
     return as_json({name: array[:1] for name, array in wdl.inputs.items()})
 
@@ -140,6 +145,14 @@ def one_row(wdl: Any) -> dict[str, Any]:
         (lambda r: r["inputs"][1].update(shape=[-1, 2, 1]), "a size is not negative"),
         (lambda r: r["inputs"].append(r["inputs"][0]), "the request has the input dense twice"),
         (lambda r: r.update(outputs=[{"name": "y"}]), "there is no output y; the model's outputs are: label"),
+        (lambda r: r.update(outputs=[{"name": "label"}] * 2), "asks for the output label twice"),
+        (lambda r: r.update(outputs=[{"name": "label"}] * 2000), "outputs: List should have at most 1000 items"),
+        (lambda r: r.update(parameters={"binary_data_output": "false"}), "'false'; it is true or false"),
+        (lambda r: r["inputs"].append(other(shape=[1 << 62, 2, 0])), "the shape [..., 2, 0], which is too large"),
+        (lambda r: r["inputs"].append(other(shape=[10**7, 0])), "the shape [10000000, 0], which is too large"),
+        (lambda r: r["inputs"].append(other(shape=[10**4000] * 2)), "Input should be less than 9223372036854775808"),
+        (lambda r: r["inputs"][1].update(data=[True, 4]), "input wide_data has values that are not of the type INT64"),
+        (lambda r: r["inputs"][1].update(data=["x" * 10**5] + [""] * 10**5), "input wide_data has 100001 values"),
         (lambda r: r.pop("inputs"), "inputs: Field required"),
     ],
 )
