@@ -12,13 +12,13 @@ from typing import Any
 
 from hugectr2onnx.backend.onnx.onnx_file import EXPORTED_NAME
 from hugectr2onnx.backend.saving.save import save
-from hugectr2onnx.errors import OptionError
+from hugectr2onnx.errors import OptionError, StoreError
 from hugectr2onnx.options import Options, Progress
 from hugectr2onnx.stores.file_store import keep_record
 from hugectr2onnx.stores.record import VersionRecord, check_version_name
 from hugectr2onnx.stores.split_folder import DEFAULT_PREFIX, StoreAddress, addresses_of, keep_address
 from hugectr2onnx.stores.split_model import SplitModel, split_model
-from hugectr2onnx.stores.store import RowStore, next_version
+from hugectr2onnx.stores.store import RowStore, check_switch, next_version
 from hugectr2onnx.stores.version_folder import VersionFolder
 
 
@@ -126,6 +126,17 @@ def remove_old(store: RowStore, folder: VersionFolder, kept: int) -> tuple[str, 
     for version in old:
         remove_version(store, folder, version)
     return tuple(old)
+
+
+def switch_version(store: RowStore, folder: VersionFolder, version: str) -> None:
+    """Make a version the current one. Raises StoreError where its rows are not in the store, or its dense part not here."""
+    check_switch(store, version)
+    if version not in folder.versions():
+        raise StoreError(
+            f"the store has version {version}, and {folder.path} has no dense part of it: bring the folder up to date, or "
+            "remove the version"
+        )
+    store.switch(version)
 
 
 def remove_version(store: RowStore, folder: VersionFolder, version: str) -> None:

@@ -45,6 +45,10 @@ class FileStore:
     def switch(self, version: str) -> None:
         self._folder.switch(version)
 
+    def break_lock(self) -> bool:
+        """Return False: the system ends the lock of a file with the process that holds it."""
+        return False
+
     def remove(self, version: str) -> None:
         self._folder.remove(version)
 

@@ -8,17 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hugectr2onnx.errors import FeedError, OptionError, StoreError, StoreUnavailableError
+from hugectr2onnx.ir.given_feeds import normalize_feeds
+from hugectr2onnx.stores.closing import Closing
 from hugectr2onnx.stores.places import dense_feeds
 from hugectr2onnx.stores.record import TableRecord, VersionRecord, decode, encode
 from hugectr2onnx.stores.row_cache import Row, RowCache
 from hugectr2onnx.stores.store import RowReader, RowStore, VersionGoneError, check_rows
 from hugectr2onnx.tables.array import Array
+from hugectr2onnx.tables.key_index import MAX_KEY
 
 CACHE_BYTES = 64 << 20
 MAX_VERSION_CHANGES = 3
@@ -80,6 +82,12 @@ class Pinned:
         self._counts = counts
         self._tables = {table.name: table for table in self.record.tables}
         self._defaults = {table.name: _default_row(table) for table in self.record.tables}
+        self._forms = {each.name: each.form for each in self.record.inputs}
+
+    def dense_feeds(self, feeds: object) -> dict[str, Array]:
+        """Return the inputs of the dense part for those of the whole model. Raises FeedError for inputs that do not fit."""
+        arrays = normalize_feeds(self._forms, feeds, ignored=self.record.ignored)
+        return dense_feeds(self.record, arrays, self.fetch)
 
     def fetch(self, table: str, keys: Array) -> Array:
         """float32 [n, width] of different keys int64 [n], the default vector for unknown ones (`places.Fetch`)."""
@@ -118,7 +126,20 @@ def _default_row(table: TableRecord) -> bytes:
     return encode(table, np.full((1, table.width), table.default, np.float32)).tobytes()
 
 
-class LookupClient:
+def _keys(keys: Any) -> Array:
+    """int64 [...] of what is given as keys. Raises FeedError, for numbers beyond int64 too."""
+    try:
+        asked = np.asarray(keys)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FeedError(f"the keys are not an array: {error}") from None
+    if asked.dtype.kind not in "iu" and asked.size:
+        raise FeedError(f"keys are {asked.dtype}; give integers")
+    if asked.dtype.kind == "u" and asked.size and asked.max() > MAX_KEY:
+        raise FeedError(f"the key {asked.max()} is beyond int64, which the tables' files have")
+    return asked.astype(np.int64)
+
+
+class LookupClient(Closing):
     """Looks keys up in a store of rows as the compiled model does in its tables.
 
     Every call takes one version for all of its keys: the store's current one, or with `version` that one. Rows that were
@@ -143,6 +164,7 @@ class LookupClient:
         self._cache_bytes = cache_bytes
         self._patience = patience
         self._pinned: Pinned | None = None
+        self._is_closed = False
         self._lock = Lock()
 
     @property
@@ -159,17 +181,18 @@ class LookupClient:
 
     def lookup_known(self, table: str, keys: Any) -> tuple[Array, Array]:
         """Return the vectors, and which of the keys are known, bool [...]."""
-        asked = np.asarray(keys)
-        if asked.dtype.kind not in "iu" and asked.size:
-            raise FeedError(f"keys are {asked.dtype}; give integers")
-        unique, inverse = np.unique(asked.astype(np.int64), return_inverse=True)
+        asked = _keys(keys)
+        unique, inverse = np.unique(asked, return_inverse=True)
         rows, known = self.with_version(lambda pinned: pinned.fetch_known(table, unique))
         inverse = inverse.reshape(asked.shape)
         return rows[inverse], known[inverse]
 
-    def dense_feeds(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the inputs of the dense part for arrays of the whole model's inputs: places and rows in the place of keys."""
-        return self.with_version(lambda pinned: dense_feeds(pinned.record, feeds, pinned.fetch))
+    def dense_feeds(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+        """Return the inputs of the dense part for the whole model's inputs: places and rows in the place of keys.
+
+        Raises FeedError for inputs that are missing, unknown, or of another kind or shape.
+        """
+        return self.with_version(lambda pinned: pinned.dense_feeds(feeds))
 
     def with_version(self, step: Callable[[Pinned], T]) -> T:
         """Return the result of a step on one version; taken again on the next where the version is removed meanwhile."""
@@ -183,7 +206,9 @@ class LookupClient:
         raise AssertionError
 
     def pin(self) -> Pinned:
-        """Return the version to take now. Raises StoreError where the store has none."""
+        """Return the version to take now. Raises StoreError where the store has none, and once the client is closed."""
+        if self._is_closed:
+            raise StoreError("the client is closed: make another one")
         version = self._wanted or self._current()
         with self._lock:
             if self._pinned is None or self._pinned.record.version != version:
@@ -214,16 +239,9 @@ class LookupClient:
     def close(self) -> None:
         """Give back the version and the store."""
         with self._lock:
+            self._is_closed = True
             if self._pinned is not None:
                 self._pinned.close()
                 self._pinned = None
         with suppress(StoreError):
             self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

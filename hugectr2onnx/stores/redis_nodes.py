@@ -10,9 +10,10 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
+from urllib.parse import unquote
 
 from hugectr2onnx.errors import OptionError, StoreError, StoreUnavailableError, UnsupportedError
 
@@ -22,33 +23,44 @@ DEFAULT_PORT = 6379
 SLOTS = 16384
 MAX_THREADS = 16
 USER, PASSWORD = "HUGECTR2ONNX_REDIS_USERNAME", "HUGECTR2ONNX_REDIS_PASSWORD"
-"""Environment variables: a password belongs into no command line and no file of ours."""
-_ADDRESS = re.compile(r"(?:(rediss?)://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?/?")
+"""Environment variables: a password belongs into no command line, and into no file of ours."""
+_ADDRESS = re.compile(
+    r"(?:(rediss?)://(?:([^:@/]*):([^@/]*)@)?)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(?:/0?)?"
+)
 
 
 @dataclass(frozen=True)
 class Address:
-    """A node of Redis."""
+    """A node of Redis. user, password: None for those of the environment."""
 
     host: str
     port: int
     tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     @staticmethod
     def parse(text: str) -> Address:
-        """`HOST`, `HOST:PORT`, `redis://HOST:PORT` or, with TLS, `rediss://HOST:PORT`. Raises OptionError."""
+        """`HOST`, `HOST:PORT`, `redis://USER:PASSWORD@HOST:PORT` or, with TLS, `rediss://...`. Raises OptionError."""
         match = _ADDRESS.fullmatch(text)
-        if match is None or not 0 < int(match[3] or DEFAULT_PORT) < 65536:
-            # What stands before an @ may be a password.
+        if match is None or not 0 < int(match[5] or DEFAULT_PORT) < 65536:
             raise OptionError(
-                f"{text.rpartition('@')[2][:80]!r} is not the address of a Redis node: give HOST:PORT, or rediss://HOST:PORT; "
-                f"user and password come from {USER} and {PASSWORD}",
+                f"{without_password(text)[:80]!r} is not the address of a Redis node: give HOST:PORT, or rediss://HOST:PORT; "
+                f"user and password come from {USER} and {PASSWORD}, or stand before an @, each / : @ in them as %2F %3A %40",
                 option="addresses",
             )
-        return Address(match[2].strip("[]"), int(match[3] or DEFAULT_PORT), match[1] == "rediss")
+        user, password = (unquote(part) or None if part else None for part in match.group(2, 3))
+        return Address(match[4].strip("[]"), int(match[5] or DEFAULT_PORT), match[1] == "rediss", user, password)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+def without_password(text: str) -> str:
+    """Return an address without the user and the password that it may have."""
+    start, _, rest = text.rpartition("@")
+    scheme = start.partition("://")[0]
+    return f"{scheme}://{rest}" if scheme in ("redis", "rediss") else rest
 
 
 class RedisNodes:
@@ -115,7 +127,9 @@ class RedisNodes:
 
     def _unavailable(self, node: Address, error: Exception) -> StoreUnavailableError:
         if isinstance(error, self._redis.exceptions.AuthenticationError):
-            raise StoreError(f"the Redis node {node} refuses the user: set {USER} and {PASSWORD}") from error
+            raise StoreError(
+                f"the Redis node {node} refuses the user: set {USER} and {PASSWORD}, or give redis://USER:PASSWORD@HOST:PORT"
+            ) from error
         found = StoreUnavailableError(f"the Redis node {node} does not answer: {_plain(error)}")
         found.__cause__ = error
         return found
@@ -163,8 +177,8 @@ class RedisNodes:
             client = self._redis.Redis(
                 host=node.host,
                 port=node.port,
-                username=os.environ.get(USER),
-                password=os.environ.get(PASSWORD),
+                username=node.user or os.environ.get(USER),
+                password=node.password or os.environ.get(PASSWORD),
                 ssl=node.tls,
                 socket_timeout=self._timeout,
                 socket_connect_timeout=self._timeout,
@@ -186,7 +200,7 @@ def _owners(slots: Sequence[Sequence[Any]], asked: Address) -> list[Address | No
     found: list[Address | None] = [None] * SLOTS
     for first, last, (host, port, *_), *_ in slots:
         name = host.decode() if isinstance(host, bytes) else str(host or "")
-        found[first : last + 1] = [Address(name or asked.host, int(port), asked.tls)] * (last + 1 - first)
+        found[first : last + 1] = [replace(asked, host=name or asked.host, port=int(port))] * (last + 1 - first)
     return found
 
 

@@ -102,11 +102,15 @@ class RedisStore:
     def _lock(self) -> str:
         token = uuid.uuid4().hex
         if not self._nodes.one("SET", f"{self._prefix}:writer", token, "NX", "EX", LOCK_SECONDS):
+            left = max(0, self._nodes.one("TTL", f"{self._prefix}:writer"))
             raise StoreError(
-                f"another export writes under {self._prefix}: wait until it ends; one that was killed holds its lock for "
-                f"{LOCK_SECONDS} seconds"
+                f"another export writes under {self._prefix}: wait until it ends; if it was killed, its lock ends in {left} "
+                "seconds, or with `hugectr2onnx export versions FOLDER --break-lock`"
             )
         return token
+
+    def break_lock(self) -> bool:
+        return bool(self._nodes.one("DEL", f"{self._prefix}:writer"))
 
     def _unlock(self, token: str) -> None:
         held = self._nodes.one("GET", f"{self._prefix}:writer")
@@ -181,9 +185,9 @@ class RedisWriter:
 
     def _hold(self) -> None:
         """Keep the lock while rows are written. Raises StoreError where it was lost."""
+        self._require_lock()
         if time.monotonic() < self._held_until:
             return
-        self._require_lock()
         self._nodes.one("EXPIRE", f"{self._prefix}:writer", LOCK_SECONDS)
         self._held_until = time.monotonic() + LOCK_SECONDS / 2
 

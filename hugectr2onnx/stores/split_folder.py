@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hugectr2onnx.backend.saving.replace_file import replace_file
 from hugectr2onnx.errors import OptionError, StoreError
 from hugectr2onnx.stores.file_store import FileStore
+from hugectr2onnx.stores.redis_nodes import Address, RedisNodes, without_password
 from hugectr2onnx.stores.store import RowStore
 from hugectr2onnx.stores.version_folder import VersionFolder
 
@@ -43,7 +44,6 @@ class StoreAddress:
         if not timeout > 0:
             raise OptionError(f"timeout is {timeout}; it is a number of seconds above 0", option="timeout")
         if self.kind == "redis":
-            from hugectr2onnx.stores.redis_nodes import Address, RedisNodes
             from hugectr2onnx.stores.redis_store import RedisStore
 
             return RedisStore(
@@ -60,12 +60,16 @@ class StoreAddress:
         return FileStore(folder, ParquetFiles())
 
 
-def open_store(folder: str | os.PathLike[str], *, timeout: float = STORE_TIMEOUT) -> RowStore:
+def open_store(
+    folder: str | os.PathLike[str], *, addresses: str | Sequence[str] = (), timeout: float = STORE_TIMEOUT
+) -> RowStore:
     """Return the store of a folder that `export_split` wrote. Raises StoreError for any other folder.
 
-    timeout: seconds that one attempt to reach a server may take.
+    addresses: of Redis, in the place of those that the export had, such as with a user and a password. timeout: seconds that
+    one attempt to reach a server may take.
     """
-    return read_address(folder).open(VersionFolder(folder), timeout=timeout)
+    address, others = read_address(folder), addresses_of(addresses)
+    return (replace(address, addresses=others) if others else address).open(VersionFolder(folder), timeout=timeout)
 
 
 def read_address(folder: str | os.PathLike[str]) -> StoreAddress:
@@ -86,6 +90,8 @@ def read_address(folder: str | os.PathLike[str]) -> StoreAddress:
 
 def keep_address(folder: VersionFolder, address: StoreAddress) -> None:
     """Write `split.json`, or compare it: the versions of a folder are all in one store. Raises OptionError."""
+    # Passwords stay out of the file.
+    address = replace(address, addresses=tuple(map(without_password, address.addresses)))
     if (folder.path / NAME).exists():
         known = read_address(folder.path)
         if (known.kind, known.prefix) != (address.kind, address.prefix):

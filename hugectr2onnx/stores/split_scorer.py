@@ -7,16 +7,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.backend.onnx.onnx_file import EXPORTED_NAME
 from hugectr2onnx.backend.runtime import sessions
 from hugectr2onnx.errors import OptionError, StoreError
-from hugectr2onnx.ir.given_feeds import normalize_feeds
+from hugectr2onnx.stores.closing import Closing
 from hugectr2onnx.stores.lookup_client import LookupClient, Pinned
-from hugectr2onnx.stores.places import dense_feeds
 from hugectr2onnx.stores.record import VersionRecord
+from hugectr2onnx.stores.store import VersionGoneError
 from hugectr2onnx.stores.version_folder import VersionFolder
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class _Dense:
     session: Any
 
 
-class SplitScorer:
+class SplitScorer(Closing):
     """Predict with the folder of a split model: `scorer(batch)` gives the outputs by name for inputs by name.
 
     folder: as `export_split` wrote it. client: by default one on the folder's store, with the default settings. Each call
@@ -57,12 +56,9 @@ class SplitScorer:
         return self._client.with_version(lambda pinned: self._run(pinned, batch))
 
     def _run(self, pinned: Pinned, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        record = pinned.record
-        session = self._session(record)
-        forms = {entry.name: entry.form for entry in record.inputs}
-        feeds = normalize_feeds(forms, batch, ignored=record.ignored)
+        session = self._session(pinned.record)
         wanted = {entry.name for entry in session.get_inputs()}
-        found = dense_feeds(record, feeds, pinned.fetch)
+        found = pinned.dense_feeds(batch)
         return sessions.run(session, {name: array for name, array in found.items() if name in wanted})
 
     def _session(self, record: VersionRecord) -> Any:
@@ -74,7 +70,8 @@ class SplitScorer:
     def _open(self, record: VersionRecord) -> Any:
         path = self._folder.folder_of(record.version) / EXPORTED_NAME
         if not path.is_file():
-            raise StoreError(
+            # It may have been removed since the client took it: the next one is tried.
+            raise VersionGoneError(
                 f"the store has version {record.version}, and {self._folder.path} has no dense part of it: bring the folder "
                 "up to date"
             )
@@ -92,14 +89,6 @@ class SplitScorer:
         """Give back the session and the client."""
         self._dense = None
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _client_of(folder: str | os.PathLike[str]) -> LookupClient:

@@ -70,6 +70,9 @@ class RowStore(Protocol):
     def switch(self, version: str) -> None:
         """Make a version the current one, in one step. Raises StoreError where it is not there."""
 
+    def break_lock(self) -> bool:
+        """End the lock of an export that was killed; False where none is held. One that is alive fails at its next rows."""
+
     def remove(self, version: str) -> None:
         """Remove a version and its rows. Raises StoreError for the current one and for one that is not there."""
 

@@ -54,6 +54,11 @@ def test_a_password_in_an_address_is_not_shown(model: Model, tmp_path, run) -> N
     result = run(
         "export", "split", model.graph, tmp_path, "--weights", model.folder, "--store", "redis", "--address", address
     )
-    assert result.code == 2
-    assert "HUGECTR2ONNX_REDIS_PASSWORD" in result.err
+    assert result.code == 3
+    assert "the Redis node 127.0.0.1:1 does not answer" in result.err
     assert "secret" not in result.err + result.out
+
+
+def test_files_have_no_lock_to_break(model: Model, tmp_path, run) -> None:
+    assert run("export", "split", model.graph, tmp_path, "--weights", model.folder, "--store", "parquet").code == 0
+    assert "no export holds a lock" in run("export", "versions", tmp_path, "--break-lock").out

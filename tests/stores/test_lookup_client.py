@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,6 +140,43 @@ def test_a_row_of_another_length_is_refused() -> None:
         StoreError, match="the row of key 7 in table t has 8 bytes, and those that were written have 20"
     ):
         client_of(shelf).lookup("t", [7])
+
+
+@pytest.mark.parametrize(("keys", "message"), [
+    (np.array([7, 2**64 - 1], np.uint64), "the key 18446744073709551615 is beyond int64"),
+    ([2**63], "the key 9223372036854775808 is beyond int64"),
+    ([[7], [8, 9]], "the keys are not an array"),
+    ([7.5], "keys are float64; give integers"),
+])  # fmt: skip
+def test_keys_that_are_no_keys(keys: object, message: str) -> None:
+    with pytest.raises(FeedError, match=message):
+        client_of(Shelf()).lookup("t", keys)
+
+
+@pytest.mark.parametrize(("edit", "message"), [
+    (lambda f: f.update(one=np.full((4, 2, 1), 2**64 - 1, np.uint64)), "input one holds keys beyond int64"),
+    (lambda f: f.update(one=f["one"] + 0.5), "input one is float64"),
+    (lambda f: f.update(many=f["many"][:, :1]), "input many is int64"),
+    (lambda f: f.update(one=f["one"][:2]), "input one has 2; give all inputs of one call the same number"),
+    (lambda f: f.update(extra=f["one"]), "the feed has the unknown extra"),
+    (lambda f: f.pop("one"), "the feed lacks one"),
+])  # fmt: skip
+def test_feeds_that_do_not_fit_are_refused_as_by_the_scorer(
+    edit: Callable[[Any], None], message: str, model: Model, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    export_split(model.graph, model.weights, tmp_path, options=model.options)
+    feeds = model.feeds(4)
+    edit(feeds)
+    with LookupClient(open_store(tmp_path)) as client, pytest.raises(FeedError, match=message):
+        client.dense_feeds(feeds)
+
+
+def test_a_closed_client_says_so() -> None:
+    with client_of(Shelf()) as client:
+        client.lookup("t", [7])
+    with pytest.raises(StoreError, match="the client is closed"):
+        client.lookup("t", [7])
 
 
 def test_arguments_that_mean_nothing() -> None:

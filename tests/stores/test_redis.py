@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hugectr2onnx.cli import main
 from hugectr2onnx.errors import OptionError, StoreError, StoreUnavailableError
 from hugectr2onnx.stores.export import export_split, remove_version
 from hugectr2onnx.stores.lookup_client import LookupClient, Patience
@@ -274,9 +275,9 @@ def test_a_killed_export_leaves_the_version_before_and_the_next_one_tidies(
     feeds = model.feeds(8)
     with SplitScorer(folder) as scorer:
         assert same_bits(scorer(feeds), model.compile().run(feeds))
-    with pytest.raises(StoreError, match="another export writes under split: wait until it ends"):
+    with pytest.raises(StoreError, match=r"its lock ends in 1[012]\d seconds, or with .*--break-lock"):
         export(model, folder, servers)
-    servers.owner_of("split:writer").client.delete("split:writer")  # as its time does
+    assert main(["export", "versions", str(folder), "--break-lock"]) == 0
     assert export(model, folder, servers, version="3") == "3"
     assert not any(key.startswith("split:2:") for key in servers.keys())  # noqa: SIM118
 
@@ -300,16 +301,54 @@ def test_an_export_that_redis_refuses_leaves_nothing(three: Cluster, model: Mode
     ("10.0.0.1:7000", Address("10.0.0.1", 7000)),
     ("rediss://cache.example.org:6380", Address("cache.example.org", 6380, True)),
     ("[::1]:7001", Address("::1", 7001)),
+    ("redis://host:7000/0", Address("host", 7000)),
+    ("redis://reader:p%40ss%2F@host", Address("host", 6379, user="reader", password="p@ss/")),
+    ("rediss://:pass@host:1", Address("host", 1, True, password="pass")),
 ])  # fmt: skip
 def test_addresses(text: str, expected: Address) -> None:
     assert Address.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "host:0", "host:99999", "a b", "redis://u:secret@host:1", "http://x"])
+@pytest.mark.parametrize("text", ["", "host:0", "host:99999", "a b", "u:secret@host:1", "redis://u:secret@host:0", "redis://host/3",
+                                  "http://u:secret@x"])  # fmt: skip
 def test_texts_that_are_no_address(text: str) -> None:
     with pytest.raises(OptionError, match="is not the address of a Redis node") as caught:
         Address.parse(text)
     assert "secret" not in str(caught.value)
+
+
+def test_what_is_printed_of_an_address_has_no_password() -> None:
+    address = Address.parse("redis://user:secret@host:7000")
+    assert "secret" not in f"{address} {address!r}"
+    assert str(address) == "host:7000"
+
+
+@engines
+def test_a_cluster_with_a_password(
+    three: Cluster, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every node is asked with the user and the password of the address, and no file has them."""
+    with cluster(tmp_path) as locked:
+        for node in locked.nodes:
+            node.client.execute_command("ACL", "SETUSER", "writer", "on", ">s3:cret", "~*", "+@all")
+            node.client.execute_command("ACL", "SETUSER", "default", "off")
+        address = f"redis://writer:s3%3Acret@{locked.nodes[0].address}"
+        export_split(
+            model.graph, model.weights, tmp_path / "s", store="redis", addresses=address, options=model.options
+        )
+        assert not any(b"cret" in path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file())
+        feeds = model.feeds(8)
+        with SplitScorer(tmp_path / "s", LookupClient(open_store(tmp_path / "s", addresses=address))) as scorer:
+            assert same_bits(scorer(feeds), model.compile().run(feeds))
+        with (
+            SplitScorer(tmp_path / "s") as scorer,
+            pytest.raises(StoreError, match=r"refuses .*HUGECTR2ONNX_REDIS_PASS"),
+        ):
+            scorer(feeds)
+        monkeypatch.setenv("HUGECTR2ONNX_REDIS_USERNAME", "writer")
+        monkeypatch.setenv("HUGECTR2ONNX_REDIS_PASSWORD", "s3:cret")
+        with SplitScorer(tmp_path / "s") as scorer:
+            assert same_bits(scorer(feeds), model.compile().run(feeds))
 
 
 def test_partitions_are_as_documented() -> None:

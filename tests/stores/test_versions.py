@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hugectr2onnx.errors import OptionError, OutputError, StoreError
-from hugectr2onnx.stores.export import export_split, remove_version
+from hugectr2onnx.stores.export import export_split, remove_version, switch_version
 from hugectr2onnx.stores.lookup_client import LookupClient
 from hugectr2onnx.stores.split_folder import open_store
 from hugectr2onnx.stores.split_scorer import SplitScorer
@@ -181,3 +181,29 @@ def test_a_folder_of_another_kind_of_store_is_refused(model: Model, tmp_path: Pa
     export(model, tmp_path, "parquet")
     with pytest.raises(OptionError, match="holds versions whose rows are in parquet"):
         export(model, tmp_path, "rocksdb")
+
+
+def test_a_scorer_leaves_a_version_whose_dense_part_was_removed_before_it_was_opened(
+    kind: str, model: Model, later: Model, tmp_path: Path
+) -> None:
+    export(model, tmp_path, kind)
+    feeds = later.feeds(4)
+    with SplitScorer(tmp_path) as scorer:
+        assert scorer.client.record.version == "1"
+        pinned = scorer.client.pin()
+        export(later, tmp_path, kind, keep_versions=1)
+        stale = iter([pinned])
+        current = scorer.client.pin
+        scorer.client.pin = lambda: next(stale, None) or current()  # type: ignore[method-assign]
+        assert same_bits(scorer(feeds), later.compile().run(feeds))
+
+
+def test_a_version_without_a_dense_part_here_is_not_switched_to(model: Model, tmp_path: Path) -> None:
+    """As after an export from another machine, or one that was killed between the store and the folder."""
+
+    class Elsewhere:
+        def versions(self) -> list[str]:
+            return ["1", "2"]
+
+    with pytest.raises(StoreError, match=r"the store has version 2, and .* has no dense part of it"):
+        switch_version(Elsewhere(), VersionFolder(tmp_path), "2")  # type: ignore[arg-type]
