@@ -33,6 +33,11 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
+def plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a dictionary (a category of pandas), any other type as it is."""
+    return kind.value_type if pyarrow().types.is_dictionary(kind) else kind
+
+
 @dataclass(frozen=True)
 class ColumnKinds:
     """The types of columns as text, and which are lists: asked of Arrow once a table, not once a piece."""
@@ -46,7 +51,7 @@ class ColumnKinds:
     @staticmethod
     def of_schema(schema: pa.Schema) -> ColumnKinds:
         lists = frozenset(entry.name for entry in schema if is_list(entry.type))
-        return ColumnKinds({entry.name: str(entry.type) for entry in schema}, lists)
+        return ColumnKinds({entry.name: str(plain(entry.type)) for entry in schema}, lists)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,11 @@ class PieceReader:
 
     @cached_property
     def columns(self) -> Mapping[str, Any]:
-        return dict(zip(self.piece.schema.names, self.piece.columns, strict=True))
+        types = pyarrow().types
+        return {
+            name: array.dictionary_decode() if types.is_dictionary(array.type) else array
+            for name, array in zip(self.piece.schema.names, self.piece.columns, strict=True)
+        }
 
     def floats(self, names: Sequence[str], width: int) -> Array:
         """float32 [n, width]; a list column of a fixed length fills as many columns (formats 4.2)."""

@@ -19,7 +19,7 @@ from hugectr2onnx.datasets.read_ahead import read_ahead
 from hugectr2onnx.datasets.request_forms import as_fed
 from hugectr2onnx.datasets.row_batch import RowBatch
 from hugectr2onnx.datasets.rows import Rows, in_batches, to_batch
-from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of
+from hugectr2onnx.datasets.schema import HasArtifact, Schema, schema_of, without_offsets
 from hugectr2onnx.datasets.tabular import STREAM_MAGIC, csv_delimiter, is_frame, open_arrow, open_csv, open_frame
 from hugectr2onnx.errors import FeedError
 
@@ -83,8 +83,10 @@ class Dataset:
 
     def _assembled(self, pieces: Iterator[Rows | RowBatch]) -> Iterator[RowBatch]:
         """Yield the inputs of each batch, put together in the caller's thread while the next samples are decoded."""
+        start = 0
         for piece in pieces:
-            yield to_batch(piece, self.schema) if isinstance(piece, Rows) else as_fed(piece, self.schema)
+            yield to_batch(piece, self.schema, start) if isinstance(piece, Rows) else as_fed(piece, self.schema)
+            start += len(piece)
 
     def __repr__(self) -> str:
         rows = "samples" if self.rows is None else f"{self.rows:,} samples"
@@ -111,8 +113,9 @@ def open_dataset(
     a pandas or polars frame, an Arrow table, or an iterable of `{input: array}`. model: an ONNX file or a CompiledModel.
     format: forces what is otherwise found from the content.
 
-    slot_size_array: the list of HugeCTR's Parquet reader; its running sums are added to the keys. columns: which columns
-    are which (`"labels=click;dense=I1..I13;keys=C1..C26;ids=user"`), where no `_metadata.json` says. float_dense,
+    slot_size_array: the list of HugeCTR's Parquet reader; its running sums are added to the keys. Norm and Raw files hold
+    keys with their offsets: without the list, a model that adds them itself gets the keys without them. columns: which
+    columns are which (`"labels=click;dense=I1..I13;keys=C1..C26;ids=user"`), where no `_metadata.json` says. float_dense,
     num_samples, hotness: of Raw files; int64_keys: of Raw and Norm files (None: Norm tells by its content, Raw is 32 bit).
 
     Raises FeedError for data that cannot be read or does not fit the model, before the first batch (formats 4).
@@ -124,6 +127,8 @@ def open_dataset(
     key_bytes = None if int64_keys is None else 8 if int64_keys else 4
     layout = RawFormat(float_dense, None, key_bytes or 4, tuple(hotness), num_samples)
     name, kind, source, warnings = _source(data, schema, format, chosen, key_bytes, layout)
+    if kind in ("norm", "raw") and slot_size_array is None:
+        schema = without_offsets(schema)
     return Dataset(name, kind, schema, source, batch_size, limit, (*warnings, *source.warnings))
 
 

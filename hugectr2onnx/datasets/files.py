@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from hugectr2onnx.tables.regular_file import open_regular, read_regular
 MAX_LIST_BYTES = 16 << 20
 _HEAD_BYTES = 4096
 _GLOB = re.compile(r"[*?\[]")
-_NUMBERS = re.compile(r"([0-9]+)")
+_NUMBERS = re.compile(r"[0-9]+|[^0-9]")
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,15 @@ def require_regular(path: Path) -> None:
         raise FeedError(f"{path}: is not a regular file")
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts 2.parquet before 10.parquet."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _NUMBERS.split(str(path)) if part]
+def natural(path: Path) -> list[tuple[int, int]]:
+    """Return a key that sorts sign by sign, numbers as one sign: a.parquet before a2.parquet before a10.parquet."""
+    parts = _NUMBERS.findall(str(path))
+    return [(ord("0"), int(part)) if part.isdecimal() else (ord(part), 0) for part in parts]
 
 
 def is_file_list(path: Path) -> bool:
     """Tell whether the first line is a count and the second is text that could be a path."""
-    lines = head(path).split(b"\n", 2)
+    lines = head(path).removeprefix(BOM_UTF8).split(b"\n", 2)
     count = lines[0].strip()
     second = lines[1].strip() if len(lines) > 1 else b""
     is_path = not second or ((second.isascii() or _is_utf8(second)) and b"\0" not in second and b"," not in second)
@@ -105,11 +107,13 @@ def _of_list(path: Path) -> DataFiles:
     """Return the files that a list names, absolute, or relative to the working folder or to the list."""
     try:
         content = read_regular(path, FeedError, "a file list", max_bytes=MAX_LIST_BYTES)
-        count, *lines = content.decode("utf-8").splitlines()
+        count, *lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise FeedError(f"{path}: cannot be read as a file list: {error}") from error
     names = [line.strip() for line in lines if line.strip()]
     wanted = int(count)
+    if not wanted:
+        raise FeedError(f"{path}: is a list of 0 files; give a data set with files")
     if len(names) < wanted:
         raise FeedError(f"{path}: announces {wanted} files and names {len(names)}")
     warnings: tuple[str, ...] = ()

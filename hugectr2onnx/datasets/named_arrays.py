@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import IO, Any
 import numpy as np
 
 from hugectr2onnx.datasets.row_batch import RowBatch
-from hugectr2onnx.datasets.schema import Schema
+from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError
+from hugectr2onnx.ir.feeds import PADDING
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.tables.npy_file import header_of
 from hugectr2onnx.tables.regular_file import open_regular
@@ -38,7 +40,7 @@ class ArraySource:
         """Yield the samples in order, `size` at a time; an array is never held as a whole."""
         for path in self.paths:
             with ExitStack() as stack:
-                members = _opened(path, stack)
+                members = _opened(path, self.schema, stack)
                 yield from _batches(path, members, self.schema, size)
 
 
@@ -53,7 +55,10 @@ class Member:
 
     def take(self, count: int, path: Path) -> Array:
         row = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        data = self.stream.read(count * row)
+        try:
+            data = self.stream.read(count * row)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            raise FeedError(f"{path}: the array {self.name} is damaged: {error}") from error
         if len(data) < count * row:
             raise FeedError(f"{path}: the array {self.name} is shorter than its header says")
         return np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
@@ -64,16 +69,21 @@ def open_npz(paths: Sequence[Path], schema: Schema) -> ArraySource:
     counts = []
     for path in paths:
         with ExitStack() as stack:
-            counts.append(_check(path, _opened(path, stack), schema))
+            counts.append(_check(path, _opened(path, schema, stack), schema))
     return ArraySource(tuple(paths), schema, tuple(counts))
 
 
-def _opened(path: Path, stack: ExitStack) -> dict[str, Member]:
-    """Return the arrays of an archive by name, only their headers read."""
+def _opened(path: Path, schema: Schema, stack: ExitStack) -> dict[str, Member]:
+    """Return the arrays of an archive that the model knows by name, only their headers read."""
     try:
         file = stack.enter_context(open_regular(path, FeedError, "an .npz archive"))
         archive = stack.enter_context(zipfile.ZipFile(file))
-        return {name.removesuffix(".npy"): _member(name, archive, stack, path) for name in archive.namelist()}
+        names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        missing = [name for name in schema.inputs if name not in names]
+        if missing:
+            raise FeedError(f"{path}: lacks the array {', '.join(missing)}; it has {_listed(names)}")
+        wanted = [*schema.inputs, *_labels_in(names, schema)]
+        return {name: _member(names[name], archive, stack, path) for name in wanted}
     except FeedError:
         raise
     except Exception as error:
@@ -97,9 +107,6 @@ def _member(name: str, archive: zipfile.ZipFile, stack: ExitStack, path: Path) -
 
 
 def _check(path: Path, members: Mapping[str, Member], schema: Schema) -> int:
-    missing = [name for name in schema.inputs if name not in members]
-    if missing:
-        raise FeedError(f"{path}: lacks the array {', '.join(missing)}; it has {', '.join(members) or 'none'}")
     used = [members[name] for name in (*schema.inputs, *_labels_in(members, schema))]
     first = used[0]
     for each in used:
@@ -116,11 +123,12 @@ def _labels_in(members: Mapping[str, Any], schema: Schema) -> list[str]:
 
 def _batches(path: Path, members: Mapping[str, Member], schema: Schema, size: int) -> Iterator[RowBatch]:
     labels = _labels_in(members, schema)
-    left = members[schema.inputs[0]].shape[0]
+    left = rows = members[schema.inputs[0]].shape[0]
     while left:
         count = min(size, left)
         inputs = {name: members[name].take(count, path) for name in schema.inputs}
-        yield shaped(RowBatch(inputs, {name: members[name].take(count, path) for name in labels}), schema, str(path))
+        truth = {name: members[name].take(count, path) for name in labels}
+        yield shaped(RowBatch(inputs, truth), schema, str(path), rows - left)
         left -= count
 
 
@@ -135,6 +143,7 @@ class IterableSource:
 
     def pieces(self, size: int) -> Iterator[RowBatch]:
         """Yield the samples in order, as they come."""
+        has: tuple[str, ...] | None = None
         for number, given in enumerate(self.batches):
             where = f"batch {number}"
             if not isinstance(given, Mapping):
@@ -144,10 +153,18 @@ class IterableSource:
                 raise FeedError(f"{where} lacks the input {', '.join(missing)}")
             labels = {name: given[name] for name in _labels_in(given, self.schema)}
             arrays = _as_arrays({**{name: given[name] for name in self.schema.inputs}, **labels}, where)
+            _require_rows(arrays, where)
+            has = tuple(labels) if has is None else has
+            if has != tuple(labels):
+                raise FeedError(f"{where} has the labels {_listed(labels)}, and those before it {_listed(has)}")
             inputs = {name: arrays[name] for name in self.schema.inputs}
             batch = RowBatch(inputs, {name: arrays[name] for name in labels})
             for start in range(0, len(batch), size):
-                yield shaped(batch.part(start, min(start + size, len(batch))), self.schema, where)
+                yield shaped(batch.part(start, min(start + size, len(batch))), self.schema, where, start)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _as_arrays(given: Mapping[str, Any], where: str) -> dict[str, Array]:
@@ -157,19 +174,24 @@ def _as_arrays(given: Mapping[str, Any], where: str) -> dict[str, Array]:
         raise FeedError(f"{where} holds something that is not an array: {error}") from None
 
 
-def shaped(batch: RowBatch, schema: Schema, where: str) -> RowBatch:
-    """Return the batch in the types and ranks that the model takes: float32 values, int64 keys, [n, columns] labels.
-
-    Keys [n, slots] stand for [n, slots, 1]. Raises FeedError for arrays that do not fit.
-    """
-    rows = {name: len(array) if array.ndim else -1 for name, array in {**batch.inputs, **batch.labels}.items()}
+def _require_rows(arrays: Mapping[str, Array], where: str) -> None:
+    """Raise FeedError for arrays that do not have as many rows as each other."""
+    rows = {name: len(array) if array.ndim else -1 for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         one, n = next(iter(rows.items()))
         other, m = next((name, count) for name, count in rows.items() if count != n)
         raise FeedError(f"{where}: {one} has {n} rows and {other} {m}; all inputs of a batch need as many")
+
+
+def shaped(batch: RowBatch, schema: Schema, where: str, first: int = 0) -> RowBatch:
+    """Return the batch in the types and ranks that the model takes: float32 values, int64 keys, [n, columns] labels.
+
+    Keys [n, slots] stand for [n, slots, 1]. `first` is the number of its first row. Raises FeedError for arrays that do not
+    fit, and for NaN.
+    """
     inputs = dict(batch.inputs)
     if schema.dense is not None and schema.feeds_dense:
-        inputs[schema.dense] = _floats(inputs[schema.dense], schema.dense_dim, f"{where}: {schema.dense}")
+        inputs[schema.dense] = _floats(inputs[schema.dense], schema.dense_dim, f"{where}: {schema.dense}", first)
     for sparse in (each for each in schema.sparse if each.is_fed):
         keys = inputs[sparse.name]
         if keys.dtype.kind not in "iu":
@@ -178,19 +200,33 @@ def shaped(batch: RowBatch, schema: Schema, where: str) -> RowBatch:
         if keys.ndim != 3 or keys.shape[1] != sparse.slots or sparse.width not in (None, keys.shape[2]):
             wanted = f"[n, {sparse.slots}, {sparse.width or 'any'}]"
             raise FeedError(f"{where}: {sparse.name} has the shape {list(keys.shape)}; the model takes {wanted}")
-        inputs[sparse.name] = keys.view(np.int64) if keys.dtype == np.uint64 else keys.astype(np.int64, copy=False)
+        keys = keys.view(np.int64) if keys.dtype == np.uint64 else keys.astype(np.int64, copy=False)
+        inputs[sparse.name] = _moved(keys, sparse, schema)
     labels = {
-        label.name: _floats(batch.labels[label.name], label.columns, f"{where}: {label.name}")
+        label.name: _floats(batch.labels[label.name], label.columns, f"{where}: {label.name}", first)
         for label in schema.labels
         if label.name in batch.labels
     }
-    return RowBatch(inputs, labels, batch.ids)
+    return RowBatch(inputs, labels, batch.ids, padding=schema.padding)
 
 
-def _floats(values: Array, columns: int, where: str) -> Array:
+def _moved(keys: Array, sparse: KeyInput, schema: Schema) -> Array:
+    """Return keys [n, slots, width] with the offset of each slot added to all but padding."""
+    if not schema.offsets:
+        return keys
+    first = sum(each.slots for each in schema.sparse[: schema.sparse.index(sparse)])
+    offsets = np.asarray(schema.offsets[first : first + sparse.slots], np.int64)[:, None]
+    is_padding = keys < 0 if schema.padding == PADDING else keys == schema.padding
+    return np.where(is_padding, keys, keys + offsets)
+
+
+def _floats(values: Array, columns: int, where: str, first: int) -> Array:
     if values.dtype.kind not in "fiub":
         raise FeedError(f"{where} is {values.dtype}; expected numbers")
     if values.size != len(values) * columns:
         raise FeedError(f"{where} has the shape {list(values.shape)}; the model takes [n, {columns}]")
     with np.errstate(over="ignore"):
-        return values.reshape(len(values), columns).astype(np.float32, copy=False)
+        floats: Array = values.reshape(len(values), columns).astype(np.float32, copy=False)
+    if np.isnan(floats.sum()) and np.isnan(floats).any():
+        raise FeedError(f"{where} has NaN at row {first + int(np.argmax(np.isnan(floats).any(axis=1)))}")
+    return floats

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import Lists, OneKeyEach, Rows
+from hugectr2onnx.datasets.rows import Lists, OneKeyEach, Rows, before_damage, up_to_damage
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -115,23 +116,23 @@ def _header(path: Path) -> NormHeader:
 
 
 def _told_key_bytes(paths: Sequence[Path], headers: Sequence[NormHeader]) -> int:
-    """4 or 8, whichever reads the whole first block of the first file that has samples; 8 where both do."""
+    """4 or 8, whichever reads more samples of the first blocks of the first file that has some; 8 where both read as many."""
     for path, header in zip(paths, headers, strict=True):
         if not header.records:
             continue
-        fitting = []
-        for width in (8, 4):
-            with open_regular(path, FeedError, "a Norm file") as file:
-                try:
-                    # Two pieces: the end of a small file is looked at too.
-                    list(islice(_NormFile(path, header, width, file).pieces(), 2))
-                except FeedError:
-                    continue
-            fitting.append(width)
-        if not fitting:
-            break
-        return fitting[0]
+        return max((8, 4), key=lambda width: _readable(path, header, width))
     return 4
+
+
+def _readable(path: Path, header: NormHeader, key_bytes: int) -> tuple[int, bool]:
+    """Return how many samples keys of this width explain, and whether nothing stands against them."""
+    samples, failure = 0, list[FeedError]()
+    with open_regular(path, FeedError, "a Norm file") as file:
+        # Three pieces: what comes before damage, and the end of a small file.
+        pieces = islice(_NormFile(path, header, key_bytes, file).pieces(), 3)
+        for piece in up_to_damage(pieces, failure):
+            samples += len(piece)
+    return samples, not failure
 
 
 @dataclass(frozen=True)
@@ -150,24 +151,28 @@ class _NormFile:
             # More each time that a record does not end in what was read: it is looked through again.
             block = self.file.read(max(BLOCK_BYTES, len(carried)))
             data = np.frombuffer(carried + block, np.uint8)
-            found = self._one_key_each(data, left, done) or self._of_lists(data, left, done)
-            if found is None and not block:
-                raise FeedError(
-                    f"{self.path}: ends in record {done} of {self.header.records}: the file is truncated, or its keys are "
-                    f"not of {self.key_bytes} bytes"
-                )
             used = 0
-            if found is not None:
-                rows, used = found
-                yield rows
-                left -= len(rows)
-                done += len(rows)
+            for found in before_damage(partial(self._samples, data, done), left):
+                if found is None and not block:
+                    raise FeedError(
+                        f"{self.path}: ends in record {done} of {self.header.records}: the file is truncated, or its keys "
+                        f"are not of {self.key_bytes} bytes"
+                    )
+                if found is not None:
+                    rows, used = found
+                    yield rows
+                    left -= len(rows)
+                    done += len(rows)
             carried = data[used:].tobytes()
         if carried or self.file.read(1):
             raise FeedError(
                 f"{self.path}: has bytes behind its {self.header.records} records: it is damaged, or its keys are not of "
                 f"{self.key_bytes} bytes"
             )
+
+    def _samples(self, data: Array, done: int, most: int) -> tuple[Rows, int] | None:
+        """Return at most so many samples of a block and the bytes that they take; None where it holds no whole one."""
+        return self._one_key_each(data, most, done) or self._of_lists(data, most, done)
 
     def _one_key_each(self, data: Array, left: int, done: int) -> tuple[Rows, int] | None:
         """Return the samples of a block and its bytes, if every slot has one key: records of one length, read in place."""

@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hugectr2onnx.datasets.arrow_columns import ColumnKinds, PieceReader, is_list, pyarrow
+from hugectr2onnx.datasets.arrow_columns import ColumnKinds, PieceReader, is_list, plain, pyarrow
 from hugectr2onnx.datasets.columns import Columns, by_name, check_counts
 from hugectr2onnx.datasets.metadata import Metadata, read_metadata
 from hugectr2onnx.datasets.read_ahead import read_ahead
-from hugectr2onnx.datasets.rows import Rows
+from hugectr2onnx.datasets.rows import Rows, before_damage
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 _PIECE_ROWS = 1 << 15
 """Rows that are decoded at once where a batch is smaller: what each piece costs is then shared by several batches."""
+_UNKNOWN_LENGTH = -1
 _KEY_TYPES = ("int32", "uint32", "int64", "uint64")
 
 
-Pieces = Iterator["pa.RecordBatch"]
+Pieces = Generator["pa.RecordBatch", None, None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class TableSource:
             try:
                 for piece in table.read(self.columns.all, size):
                     if piece.num_rows:
-                        yield self.rows_of(piece, table, first)
+                        yield from before_damage(partial(self._first_rows, piece, table, first), piece.num_rows)
                     first += piece.num_rows
             except pyarrow().ArrowException as error:
                 raise FeedError(f"{table.where}: is damaged behind row {first}: {_first_line(error)}") from error
@@ -78,6 +80,9 @@ class TableSource:
                 raise FeedError(f"{table.where}: cannot be read behind row {first}: {_first_line(error)}") from error
             if table.rows not in (None, first):
                 raise FeedError(f"{table.where}: holds {first} rows, and its footer states {table.rows}: it is damaged")
+
+    def _first_rows(self, piece: pa.RecordBatch, table: Table, first: int, count: int) -> Rows:
+        return self.rows_of(piece.slice(0, count), table, first)
 
     def rows_of(self, piece: pa.RecordBatch, table: Table, first: int) -> Rows:
         """Return the samples of one record batch; `first` is the number of its first row, for messages."""
@@ -116,7 +121,8 @@ def table_source(
     chosen = columns or by_name(first.schema.names, _kinds(first.schema), schema)
     for table in tables:
         lengths = _check_table(table, chosen)
-        check_counts(chosen, schema, table.where, lengths)
+        if lengths is not None:
+            check_counts(chosen, schema, table.where, lengths)
     return TableSource(tuple(tables), chosen, schema, (*warnings, *chosen.warnings))
 
 
@@ -184,36 +190,57 @@ def _kinds(schema: pa.Schema) -> dict[str, str]:
 
 def _kind(kind: pa.DataType) -> str:
     types = pyarrow().types
-    inner = kind.value_type if is_list(kind) else kind
+    inner = plain(kind.value_type if is_list(kind) else kind)
     if types.is_floating(inner):
         return "float"
     return "integer" if types.is_integer(inner) else "other"
 
 
-def _check_table(table: Table, columns: Columns) -> Mapping[str, int]:
-    """Return the lengths of fixed-size list columns. Raises FeedError for a column that is missing or of an unusable type."""
+def _check_table(table: Table, columns: Columns) -> Mapping[str, int] | None:
+    """Return the lengths of the lists among labels and dense values; None where no row tells them.
+
+    Raises FeedError for a column that is missing or of an unusable type.
+    """
     missing = [name for name in columns.all if name not in table.schema.names]
     if missing:
         raise FeedError(
             f"{table.where}: lacks the column {', '.join(map(repr, missing[:4]))}; it has "
             f"{', '.join(table.schema.names[:12])}"
         )
+    twice = [name for name in columns.all if table.schema.names.count(name) > 1]
+    if twice:
+        raise FeedError(f"{table.where}: has several columns with the name {twice[0]!r}; give each a name of its own")
     lengths: dict[str, int] = {}
     for name in (*columns.labels, *columns.dense):
         kind = table.schema.field(name).type
-        if _kind(kind) == "other" and not pyarrow().types.is_boolean(kind):
+        if _kind(kind) == "other" and not (pyarrow().types.is_boolean(kind) or pyarrow().types.is_null(kind)):
             raise FeedError(f"{table.where}: column {name!r} is {kind}; labels and dense values are numbers")
         if pyarrow().types.is_fixed_size_list(kind):
             lengths[name] = kind.list_size
+        elif is_list(kind):
+            lengths[name] = _first_length(table, name)
     for name in columns.keys:
-        kind = table.schema.field(name).type
+        kind = plain(table.schema.field(name).type)
         inner = kind.value_type if is_list(kind) else kind
-        if str(inner) not in _KEY_TYPES:
+        # A column without any value, as in a CSV file without rows, has the type null.
+        if str(inner) not in (*_KEY_TYPES, "null"):
             raise FeedError(
                 f"{table.where}: column {name!r} is {kind}; keys are {', '.join(_KEY_TYPES)} or lists of these "
                 "(encode categories as HugeCTR's training data did)"
             )
-    return lengths
+    return None if _UNKNOWN_LENGTH in lengths.values() else lengths
+
+
+def _first_length(table: Table, name: str) -> int:
+    """Return the length of the first list of a column: all have as many, which the reader checks (formats 4.2)."""
+    pieces = table.read([name], 1)
+    try:
+        with closing(pieces):
+            lists = (each for piece in pieces for each in piece.column(0))
+            first = next((each for each in lists if each.is_valid), None)
+    except (pyarrow().ArrowException, OSError) as error:
+        raise FeedError(f"{table.where}: is damaged: {_first_line(error)}") from error
+    return _UNKNOWN_LENGTH if first is None else len(first)
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hugectr2onnx.datasets.rows import Keys, Lists, OneKeyEach, Rows
+from hugectr2onnx.datasets.rows import Keys, Lists, OneKeyEach, Rows, before_damage
 from hugectr2onnx.datasets.schema import Schema
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.ir.types import Array
@@ -58,8 +59,11 @@ class RawSource:
                     block = np.fromfile(file, self.record, take)
                     if len(block) < take:
                         raise FeedError(f"{path}: ends in record {done + len(block)} of {count}: it has become shorter")
-                    yield self._rows(block, path, done)
+                    yield from before_damage(partial(self._first_rows, block, path, done), take)
                     done += take
+
+    def _first_rows(self, block: Array, path: Path, done: int, count: int) -> Rows:
+        return self._rows(block[:count], path, done)
 
     def _rows(self, block: Array, path: Path, done: int) -> Rows:
         labels = block["label"].astype(np.float32)

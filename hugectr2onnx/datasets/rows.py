@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
@@ -184,15 +185,40 @@ def up_to_damage(pieces: Iterable[T], failure: list[FeedError]) -> Iterator[T]:
         failure.append(error)
 
 
-def to_batch(rows: Rows, schema: Schema) -> RowBatch:
-    """Return offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width."""
+def before_damage(read: Callable[[int], T], count: int) -> Iterator[T]:
+    """Yield the first `count` samples; where they are damaged, those before the damage, and raise its FeedError.
+
+    `read(n)` gives the first n samples, or raises it.
+    """
+    try:
+        whole = read(count)
+    except FeedError:
+        most = 0
+        least_bad = count
+        while least_bad - most > 1:
+            middle = (most + least_bad) // 2
+            with suppress(FeedError):
+                read(middle)
+                most = middle
+            least_bad = least_bad if most == middle else middle
+        if most:
+            yield read(most)
+        raise
+    yield whole
+
+
+def to_batch(rows: Rows, schema: Schema, start: int = 0) -> RowBatch:
+    """Return offsets added, slots shared out among the sparse inputs in their order, lists padded to the batch's own width.
+
+    `start` is the number of the first sample, for messages.
+    """
     inputs: dict[str, Array] = {}
     if schema.dense is not None and schema.feeds_dense:
         inputs[schema.dense] = rows.dense
     first = 0
     for sparse in schema.sparse:
         if sparse.is_fed:
-            inputs[sparse.name] = _keys_of(rows.keys, first, sparse, schema)
+            inputs[sparse.name] = _keys_of(rows.keys, first, sparse, schema, start)
         first += sparse.slots
     labels: dict[str, Array] = {}
     if rows.labels is not None:
@@ -203,11 +229,13 @@ def to_batch(rows: Rows, schema: Schema) -> RowBatch:
     return as_fed(RowBatch(inputs, labels, rows.ids), schema)
 
 
-def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema) -> Array:
+def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema, start: int) -> Array:
     slots = slice(first, first + sparse.slots)
     offsets = np.asarray(schema.offsets[slots], np.int64)
+    if (offsets < 0).any():
+        _require_offsets(keys, first, sparse, offsets)
     if isinstance(keys, tuple):
-        return _padded(keys[slots], offsets, sparse, schema.padding)
+        return _padded(keys[slots], offsets, sparse, schema.padding, start)
     width = 1 if sparse.width is None else sparse.width
     shape = (len(keys), sparse.slots, width)
     out = np.empty(shape, np.int64) if width == 1 else np.full(shape, schema.padding, np.int64)
@@ -217,6 +245,19 @@ def _keys_of(keys: Keys, first: int, sparse: KeyInput, schema: Schema) -> Array:
         _copy(block[slots] if isinstance(block, tuple) else block[:, slots], offsets if offsets.any() else None, place)
         at += len(place)
     return out
+
+
+def _require_offsets(keys: Keys, first: int, sparse: KeyInput, offsets: Array) -> None:
+    """Raise FeedError for a key that is below the offset which is taken off it."""
+    lists = keys if isinstance(keys, tuple) else keys.lists()
+    for slot, each in enumerate(lists[first : first + sparse.slots]):
+        least = int(each.values.min(initial=-int(offsets[slot])))
+        if least + offsets[slot] < 0:
+            raise FeedError(
+                f"slot {slot} of {sparse.name} has the key {least}, and the offset of the slot is {-offsets[slot]}: Norm and "
+                "Raw files hold keys with their offsets, which the model adds itself; where these lack them, give the "
+                "slot_size_array (--slot-size-array)"
+            )
 
 
 def _copy(block: Block, offsets: Array | None, place: Array) -> None:
@@ -231,12 +272,13 @@ def _copy(block: Block, offsets: Array | None, place: Array) -> None:
             np.add(column, offsets[slot], out=place[:, slot])
 
 
-def _padded(slots: Sequence[Lists], offsets: Array, sparse: KeyInput, padding: int) -> Array:
+def _padded(slots: Sequence[Lists], offsets: Array, sparse: KeyInput, padding: int, start: int) -> Array:
     widest = max((int(each.counts.max(initial=0)) for each in slots), default=0)
     if sparse.width is not None and widest > sparse.width:
+        slot, sample = next((s, int(each.counts.argmax())) for s, each in enumerate(slots) if widest in each.counts)
         raise FeedError(
-            f"a sample has {widest} keys in a slot of {sparse.name}; the model takes at most {sparse.width} "
-            "(nnz_per_slot of its graph)"
+            f"sample {start + sample} has {widest} keys in slot {slot} of {sparse.name}; the model takes at most "
+            f"{sparse.width} (nnz_per_slot of its graph)"
         )
     width = max(1, widest) if sparse.width is None else sparse.width
     padded = np.full((len(slots[0].offsets) - 1, len(slots), width), padding, np.int64)

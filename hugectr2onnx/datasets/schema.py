@@ -55,7 +55,8 @@ class Schema:
     """The columns that a model takes and the labels that it predicts.
 
     `offsets` are added to the keys of each slot on the way in, as HugeCTR's reader does (formats 4.1); none where the
-    model adds them itself or the keys need none. `padding` fills the places of a slot that has fewer keys than others.
+    model adds them itself or the keys need none, negative where the data has them already and the model adds them itself.
+    `padding` fills the places of a slot that has fewer keys than others.
     """
 
     labels: tuple[LabelColumns, ...]
@@ -67,6 +68,8 @@ class Schema:
     feeds_dense: bool = True
     """Whether the model takes the dense columns; a data set has them anyway."""
     offsets: tuple[int, ...] = ()
+    own_offsets: tuple[int, ...] = ()
+    """What the model itself adds to the keys of each slot; empty where it adds nothing."""
     padding: int = PADDING
     form: str = PADDED
     """How the model takes its inputs (docs/interfaces.md); `dense` and `sparse` are in the terms of the padded form."""
@@ -215,7 +218,16 @@ def _columns(dims: Sequence[int | str]) -> int:
     return columns
 
 
+def without_offsets(schema: Schema) -> Schema:
+    """Return the schema for data whose keys have their offsets: those that the model adds itself are taken off."""
+    return replace(schema, offsets=tuple(-each for each in schema.own_offsets)) if schema.own_offsets else schema
+
+
 def _with_offsets(schema: Schema, given: Sequence[int] | None, stated: object) -> Schema:
+    if isinstance(stated, list) and any(stated):
+        # A list that is shorter than the slots gives the rest no offset (formats 4.1).
+        offsets = [*(0, *accumulate(stated))[: len(stated)], *[0] * schema.slots]
+        schema = replace(schema, own_offsets=tuple(offsets[: schema.slots]))
     if given is None:
         return schema
     sizes = [int(size) for size in given]

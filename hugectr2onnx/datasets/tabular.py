@@ -52,7 +52,7 @@ def _as_arrow(frame: Any) -> Any:
         if type(frame).__module__.startswith("pandas"):
             return module.Table.from_pandas(frame, preserve_index=False)
         return module.table(frame)
-    except (module.ArrowException, TypeError, ValueError) as error:
+    except (module.ArrowException, TypeError, ValueError, AttributeError) as error:
         raise FeedError(f"the {type(frame).__name__} is not a table that Arrow can hold: {error}") from error
 
 

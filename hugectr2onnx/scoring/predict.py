@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from hugectr2onnx.datasets.dataset import BATCH_SIZE, Dataset, open_dataset
 from hugectr2onnx.datasets.parquet import table_rows
 from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
@@ -193,9 +195,11 @@ class _LocalRun:
         waiting: deque[tuple[RowBatch, Future[dict[str, Array]]]] = deque()
         _ = self.scorer.session
         failure: list[FeedError] = []
+        has_samples = False
         with ThreadPoolExecutor(self.threads, "hugectr2onnx-scorer") as pool:
             for number, batch in enumerate(up_to_damage(self.dataset.batches(self.batch_size), failure)):
                 if number == 0:
+                    has_samples = True
                     self.doubts.extend(check_keys(self.scorer.path, self.dataset.schema, batch.inputs, self.name))
                 waiting.append((batch, pool.submit(self.scorer, batch.inputs)))
                 if len(waiting) > self.threads:
@@ -204,6 +208,15 @@ class _LocalRun:
                 yield _next(waiting)
         for error in failure:
             raise error
+        if not has_samples:
+            yield self._nothing()
+
+    def _nothing(self) -> tuple[RowBatch, dict[str, Array]]:
+        """Return a batch without samples, which tells what columns there are."""
+        columns = getattr(self.dataset.source, "columns", None)
+        has_labels = columns is None or bool(columns.labels)
+        labels = {each.name: np.empty((0, each.columns), np.float32) for each in self.labels} if has_labels else {}
+        return RowBatch({}, labels), self.scorer.nothing()
 
     def warnings(self) -> Iterator[str]:
         yield from self.dataset.warnings

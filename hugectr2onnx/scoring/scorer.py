@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hugectr2onnx.errors import FeedError
+from hugectr2onnx.ir.given_feeds import OFFSETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +43,22 @@ class Scorer:
         from hugectr2onnx.backend.runtime import sessions
 
         session = self.session
-        mapped = {name: mapper.rows(batch[name]) for name, mapper in self._mappers.items() if name in batch}
+        mapped = {
+            name: mapper.rows(batch[name], batch.get(f"{name}{OFFSETS}"))
+            for name, mapper in self._mappers.items()
+            if name in batch
+        }
         return sessions.run(session, {**batch, **mapped} if mapped else batch, self.outputs)
+
+    def nothing(self) -> dict[str, NDArray[Any]]:
+        """Return the outputs for no samples: [0, columns] by name."""
+        import numpy as np
+
+        wanted = [each for each in self.session.get_outputs() if self.outputs is None or each.name in self.outputs]
+        return {
+            each.name: np.empty((0, *(size if isinstance(size, int) else 0 for size in each.shape[1:])), np.float32)
+            for each in wanted
+        }
 
     @property
     def session(self) -> Any:

@@ -11,10 +11,11 @@ import numpy as np
 
 from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
 from hugectr2onnx.backend.saving.key_file import KEYS_METADATA
+from hugectr2onnx.datasets.request_forms import feeder, key_inputs, padded_keys
 from hugectr2onnx.datasets.schema import KeyInput, Schema
 from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError
 from hugectr2onnx.ir.types import Array
-from hugectr2onnx.verification.row_finder import Feeder, RowFinder
+from hugectr2onnx.verification.row_finder import RowFinder
 from hugectr2onnx.verification.table_gathers import TableGathers
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def check_keys(
 ) -> tuple[str, ...]:
     """Look up the keys of the first samples; returns warnings for slots in which most of them are unknown.
 
-    Inputs that take rows in the place of keys, or no padding, are left out. Raises FeedError where a slot_size_array leads
+    Inputs that take rows in the place of keys are left out. Raises FeedError where a slot_size_array leads
     nearly all keys of an input out of its table.
     """
     try:
@@ -61,7 +62,7 @@ def check_keys(
     for sparse in schema.sparse:
         slots = [each for each in counted if each.input == sparse.name]
         keys, unknown = sum(each.keys for each in slots), sum(each.unknown for each in slots)
-        if schema.offsets and keys >= MIN_KEYS and unknown > CERTAIN * keys:
+        if any(each > 0 for each in schema.offsets) and keys >= MIN_KEYS and unknown > CERTAIN * keys:
             raise FeedError(_outside(name, sparse, schema, keys, unknown))
         warnings += [_doubt(name, each) for each in slots if each.keys >= MIN_KEYS and each.share > PLAUSIBLE]
     return tuple(warnings)
@@ -84,7 +85,7 @@ def _doubt(name: str, slot: SlotKeys) -> str:
 
 
 class KeyCounter:
-    """Counts unknown keys of padded batches, slot by slot; the key maps are opened once, at the first batch.
+    """Counts unknown keys of batches, slot by slot; the key maps are opened once, at the first batch.
 
     Raises an error of this family for a file whose look-ups cannot be asked.
     """
@@ -96,31 +97,32 @@ class KeyCounter:
         gathers = TableGathers(self._artifact)
         mapped = {entry.key.removeprefix(KEYS_METADATA) for entry in self._artifact.skeleton.metadata_props}
         is_small = _map_bytes(self._artifact) <= MAX_MAP_BYTES
-        is_asked = is_small and schema.is_padded
-        asked = [each for each in schema.sparse if is_asked and each.is_fed and each.name not in mapped]
-        indices = {each: gathers.indices_of([each.name]) for each in asked}
+        asked = [each for each in schema.sparse if is_small and each.is_fed and each.name not in mapped]
+        indices = {each: gathers.indices_of(key_inputs(schema, each)) for each in asked}
         self._indices = {each: found for each, found in indices.items() if found}
         self._finders: dict[tuple[str, int], RowFinder] = {}
 
     def count(self, inputs: Mapping[str, Array]) -> list[SlotKeys]:
-        """Count the keys of a batch's first samples; inputs that take rows in place of keys, or no padding, are left out."""
+        """Count the keys of a batch's first samples; inputs that take rows in place of keys are left out."""
         found: list[SlotKeys] = []
+        schema = self._schema
         for sparse, indices in self._indices.items():
-            keys = inputs[sparse.name][:SAMPLED_ROWS]
-            found += _by_slot(self._finder(sparse, keys.shape[1:], indices), sparse, keys, self._schema.padding)
+            keys = padded_keys(inputs, schema, sparse, SAMPLED_ROWS)
+            found += _by_slot(self._finder(sparse, keys.shape[1:], indices), sparse, keys, schema.padding)
         return found
 
     def _finder(self, sparse: KeyInput, shape: tuple[int, ...], indices: list[str]) -> RowFinder:
         place = (sparse.name, shape[-1])
         if place not in self._finders:
             self._finders[place] = RowFinder(
-                self._artifact, [sparse.name], (1, *shape), indices, _feeder(sparse.name), self._threads
+                self._artifact,
+                key_inputs(self._schema, sparse),
+                (1, *shape),
+                indices,
+                feeder(self._schema, sparse),
+                self._threads,
             )
         return self._finders[place]
-
-
-def _feeder(name: str) -> Feeder:
-    return lambda keys: {name: keys}
 
 
 def _map_bytes(artifact: Artifact) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import hugectr2onnx
 from hugectr2onnx.datasets.dataset import open_dataset
+from hugectr2onnx.datasets.files import natural
 from hugectr2onnx.datasets.schema import KeyInput, LabelColumns, Schema
 from hugectr2onnx.errors import FeedError
 
@@ -105,7 +107,7 @@ class TestParquet:
         table = pa.table({"label": [0.0], "a": pa.array([[1, 2, 3]], pa.list_(pa.int64()))})
         listed = written.parquet_set(tmp_path, [table], labels=["label"], conts=[], cats=["a"])
         schema = Schema((LabelColumns("label", 1),), None, 0, (KeyInput("keys", 1, 2),))
-        with pytest.raises(FeedError, match="3 keys in a slot of keys; the model takes at most 2"):
+        with pytest.raises(FeedError, match="sample 0 has 3 keys in slot 0 of keys; the model takes at most 2"):
             batches(listed, schema)
 
     @pytest.mark.parametrize("kind", ["int32", "uint32", "int64", "uint64"])
@@ -204,6 +206,28 @@ class TestParquet:
         metadata.write_text(metadata.read_text().replace('"num_rows": 4', '"num_rows": 5'))
         assert any("states 5 rows" in warning for warning in open_dataset(listed, ONE_HOT).warnings)
 
+    def test_plain_lists_of_dense_values_fill_several_columns(self, tmp_path: Path) -> None:
+        columns = {"label": [0.0, 1.0], "dense": pa.array([[1.0, 2.0], [3.0, 4.0]], pa.list_(pa.float32()))}
+        keys = {name: pa.array([5, 6]) for name in ("C1", "C2", "C3")}
+        listed = written.parquet_set(
+            tmp_path, [{**columns, **keys}], labels=["label"], conts=["dense"], cats=["C1", "C2", "C3"]
+        )
+        assert joined(listed, ONE_HOT)["dense"].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+    def test_two_columns_of_one_name_are_refused(self, tmp_path: Path) -> None:
+        names = ["label", "I1", "I2", "C1", "C2", "C3", "C1"]
+        pa.parquet.write_table(pa.Table.from_arrays([pa.array([1.0])] * 3 + [pa.array([1])] * 4, names), tmp_path / "a")
+        with pytest.raises(FeedError, match="a: has several columns with the name 'C1'"):
+            open_dataset(tmp_path / "a", ONE_HOT, columns="labels=label;dense=I1,I2;keys=C1..C3")
+
+    def test_rows_before_a_null_come_first(self, tmp_path: Path) -> None:
+        columns = one_hot_columns(10) | {"C2": pa.array([1, 2, 3, None, 5, 6, 7, 8, 9, 0])}
+        pa.parquet.write_table(pa.table(columns), tmp_path / "a")
+        seen = []
+        with pytest.raises(FeedError, match="a: column 'C2' has a null at row 3"):
+            seen.extend(inputs["wide"].shape for inputs, _ in open_dataset(tmp_path / "a", ONE_HOT))
+        assert seen == [(3, 1, 1)]
+
 
 class TestFiles:
     def make(self, folder: Path) -> Path:
@@ -231,6 +255,21 @@ class TestFiles:
         listed = self.make(tmp_path / "old")
         (tmp_path / "old").rename(tmp_path / "new")
         assert len(open_dataset(tmp_path / "new" / listed.name, ONE_HOT)) == 11
+
+    def test_a_name_without_a_number_comes_before_those_with_one(self) -> None:
+        names = ["sub10/a", "sub2/a", "part2", "sub/b", "part"]
+        ordered = ["part", "part2", "sub/b", "sub2/a", "sub10/a"]
+        assert [str(path) for path in sorted(map(Path, names), key=natural)] == ordered
+
+    def test_a_list_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
+        pa.parquet.write_table(pa.table(one_hot_columns(4)), tmp_path / "a.parquet")
+        (tmp_path / "list.txt").write_text("1\na.parquet\n", encoding="utf-8-sig")
+        assert len(open_dataset(tmp_path / "list.txt", ONE_HOT)) == 4
+
+    def test_a_list_of_no_files_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "list.txt").write_text("0\n")
+        with pytest.raises(FeedError, match="is a list of 0 files"):
+            open_dataset(tmp_path / "list.txt", ONE_HOT)
 
     def test_a_list_that_names_a_missing_file_says_which(self, tmp_path: Path) -> None:
         listed = self.make(tmp_path)
@@ -296,7 +335,7 @@ class TestNorm:
         seen = []
         with pytest.raises(FeedError, match=r"b: the check sum of record 2 is wrong"):
             seen.extend(len(inputs["dense"]) for inputs, _ in open_dataset(tmp_path / "list.txt", LISTS))
-        assert seen == [3]
+        assert seen == [5]  # three of a, two of b
 
     def test_the_vector_of_the_specification(self, tmp_path: Path) -> None:
         data = bytes.fromhex(
@@ -322,6 +361,24 @@ class TestNorm:
         (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-5])
         with pytest.raises(FeedError, match="ends in record 2 of 3"):
             batches(tmp_path / "a", LISTS, int64_keys=True)
+
+    def test_64_bit_keys_are_told_in_a_damaged_file(self, tmp_path: Path) -> None:
+        written.norm_file(tmp_path / "a", *SAMPLES, sums=True, key_bytes=8)
+        (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-1])
+        with pytest.raises(FeedError, match=r"ends in record 2 of 3: .* not of 8 bytes"):
+            batches(tmp_path / "a", LISTS)
+
+    def test_a_model_that_adds_its_offsets_itself_gets_keys_without_them(self, tmp_path: Path) -> None:
+        adds = replace(LISTS, own_offsets=(0, 100))
+        written.norm_file(tmp_path / "a", [[1.0]], [[0.5]], [[[7], [103, 104]]], sums=True)
+        (batch,) = batches(tmp_path / "a", adds)
+        assert batch["keys"].tolist() == [[[7, -1], [3, 4]]]
+
+    def test_keys_below_the_offset_that_is_taken_off_are_refused(self, tmp_path: Path) -> None:
+        adds = replace(LISTS, own_offsets=(0, 100))
+        written.norm_file(tmp_path / "a", [[1.0]], [[0.5]], [[[7], [3]]], sums=True)
+        with pytest.raises(FeedError, match="slot 1 of keys has the key 3, and the offset of the slot is 100"):
+            batches(tmp_path / "a", adds)
 
     def test_a_header_of_another_model_is_refused(self, tmp_path: Path) -> None:
         written.norm_file(tmp_path / "a", *SAMPLES, sums=True)
@@ -395,6 +452,48 @@ class TestArraysAndTables:
         np.savez_compressed(tmp_path / "a.npz", **{**self.arrays, "dense": np.zeros((1, 30_000_000), np.float32)})
         with pytest.raises(FeedError, match="rows of more than"):
             open_dataset(tmp_path / "a.npz", ONE_HOT)
+
+    def test_a_damaged_array_of_an_npz_is_named(self, tmp_path: Path) -> None:
+        dense = np.array([[0.25, 0.5]] * 9000, np.float32)
+        np.savez(tmp_path / "a.npz", dense=dense, wide=np.ones((9000, 1), int), deep=np.ones((9000, 2), int))
+        whole = (tmp_path / "a.npz").read_bytes()
+        at = whole.index(dense.tobytes()) + 70_000
+        (tmp_path / "a.npz").write_bytes(whole[:at] + b"?" + whole[at + 1 :])
+        with pytest.raises(FeedError, match=r"a\.npz: the array dense is damaged"):
+            batches(tmp_path / "a.npz", ONE_HOT)
+
+    def test_arrays_of_an_npz_that_the_model_does_not_know_are_left_alone(self, tmp_path: Path) -> None:
+        feeds = {"dense": np.ones((4, 2)), "wide": np.ones((4, 1), int), "deep": np.ones((4, 2), int)}
+        np.savez(tmp_path / "a.npz", **feeds, created="today")
+        assert len(open_dataset(tmp_path / "a.npz", ONE_HOT)) == 4
+
+    def test_offsets_are_added_to_the_keys_of_arrays_but_not_to_padding(self) -> None:
+        feeds = {"dense": [[0.5]], "keys": [[[3, -1], [4, 5]]]}
+        (batch,) = batches([feeds], LISTS, slot_size_array=[10, 20])
+        assert batch["keys"].tolist() == [[[3, -1], [14, 15]]]
+
+    def test_batches_of_several_widths_are_padded_to_the_widest(self) -> None:
+        narrow, wide = {"dense": [[1.0]], "keys": [[[3], [4]]]}, {"dense": [[2.0]], "keys": [[[5, 6], [7, 8]]]}
+        (batch,) = batches([narrow, wide], LISTS)
+        assert batch["keys"].tolist() == [[[3, -1], [4, -1]], [[5, 6], [7, 8]]]
+
+    def test_nan_in_arrays_is_refused_with_its_row(self) -> None:
+        with pytest.raises(FeedError, match="batch 0: dense has NaN at row 1"):
+            batches([{"dense": [[1.0], [np.nan]], "keys": [[[3], [4]]] * 2}], LISTS)
+
+    def test_batches_with_labels_and_without_do_not_mix(self) -> None:
+        feeds = {"dense": [[1.0]], "keys": [[[3], [4]]]}
+        with pytest.raises(FeedError, match="batch 1 has the labels none, and those before it label"):
+            batches([{**feeds, "label": [1.0]}, feeds], LISTS)
+
+    def test_categories_of_integers_are_keys(self) -> None:
+        columns = one_hot_columns(4)
+        columns["C1"] = pa.array(columns["C1"]).dictionary_encode()
+        assert joined(pa.table(columns), ONE_HOT)["wide"][:, 0, 0].tolist() == [100, 101, 102, 103]
+
+    def test_a_csv_of_names_alone_has_no_samples(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("label,I1,I2,C1,C2,C3\n")
+        assert batches(tmp_path / "a.csv", ONE_HOT) == []
 
     def test_csv_by_names(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("click,I2,I1,C1,C2,C3\n1,0.5,2,10,20,30\n0,1.5,3,11,21,31\n")

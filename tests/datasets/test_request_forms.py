@@ -17,6 +17,7 @@ from hugectr2onnx.scoring.predict import predict
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+SIZES = [4, 5, 6, 7, 8]
 ROWS, SLOTS, DENSE = 90, {"a": 3, "b": 2}, 2
 
 
@@ -58,6 +59,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "csr": {"interface": "csr"},
         "hugectr": {"interface": "hugectr"},
         "rows": {"interface": "csr", "keys": "indices"},
+        "rows with offsets": {"interface": "csr", "keys": "indices", "slot_size_array": SIZES},
     }.items():
         found[form] = folder / f"{form}.onnx"
         hugectr2onnx.compile(folder / "m.json", folder, **options).save(found[form])
@@ -146,3 +148,26 @@ def test_a_batch_is_what_the_model_itself_is_fed_with(models: dict[str, Path], t
 def test_padding_is_left_out_wherever_it_stands() -> None:
     keys, offsets = in_rows(np.array([[[-1, 4], [7, 8]], [[-1, -1], [-1, 5]]]), -1)
     assert (keys.tolist(), offsets.tolist()) == ([4, 7, 8, 5], [0, 1, 3, 3, 4])
+
+
+@pytest.mark.parametrize("form", ["padded", "csr", "hugectr"])
+def test_unknown_keys_are_found_in_every_form(form: str, models: dict[str, Path]) -> None:
+    table = table_of(3)
+    unknown = pa.array([[key + 10**6 for key in keys] for keys in table["C5"].to_pylist()], pa.list_(pa.int64()))
+    changed = table.set_column(table.schema.names.index("C5"), "C5", unknown)
+    doubtful = [each for each in predict(models[form], changed).warnings if "not in the model's table" in each]
+    assert len(doubtful) == 1 and "100% of the first" in doubtful[0] and "slot 1 of b" in doubtful[0]
+
+
+def test_rows_are_found_behind_the_offset_of_each_slot(models: dict[str, Path]) -> None:
+    expected = predict(models["padded"], table_of(3), slot_size_array=SIZES).columns["prediction"]
+    found = predict(models["rows with offsets"], table_of(3)).columns["prediction"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_offsets_of_other_keys_are_refused_by_a_key_map(models: dict[str, Path]) -> None:
+    mapper = hugectr2onnx.KeyMapper.open(models["rows with offsets"], "b")
+    with pytest.raises(
+        hugectr2onnx.FeedError, match=r"the map wants \[K\] keys and offsets \[N \* 2 \+ 1\] from 0 to K"
+    ):
+        mapper.rows([1, 2, 3], [0, 1, 2])

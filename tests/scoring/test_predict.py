@@ -98,6 +98,22 @@ def test_a_file_is_not_overwritten_without_force(wdl: Any, tmp_path: Path) -> No
     assert (tmp_path / "a.csv").read_text().startswith("label,prediction\n")
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".npy", ".npz"])
+def test_a_data_set_without_samples_gives_a_file_without_rows(ending: str, wdl: Any, tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    whole = pq.read_table(wdl.data.parent / "gen_0.parquet")
+    pq.write_table(whole.slice(0, 0), tmp_path / "none.parquet")
+    out = tmp_path / f"out{ending}"
+    predict(wdl.onnx, tmp_path / "none.parquet", out)
+    if ending == ".parquet":
+        assert pq.read_table(out).equals(pa.table({"label": pa.array([], "f4"), "prediction": pa.array([], "f4")}))
+    elif ending == ".csv":
+        assert out.read_text() == "label,prediction\n"
+    else:
+        found = np.load(out)
+        assert (found if ending == ".npy" else found["prediction"]).size == 0
+
+
 @pytest.mark.parametrize("partial", [False, True])
 def test_damaged_data_leaves_predictions_only_if_asked(partial: bool, wdl: Any, tmp_path: Path) -> None:
     shutil.copytree(wdl.data.parent, tmp_path / "val")

@@ -196,15 +196,16 @@ class KeyMapper:
         """The row that stands for a key which the table lacks."""
         return self._missing
 
-    def rows(self, keys: Any) -> NDArray[np.int64]:
+    def rows(self, keys: Any, offsets: Any = None) -> NDArray[np.int64]:
         """Return each key's row, int64 of the same shape: -1 for padding (negative keys, or the one padding key), the table's
-        length for a key that it lacks. Where slots add offsets, keys are [..., slot, nnz]."""
+        length for a key that it lacks. Where slots add offsets, keys are [..., slot, nnz]; or [K] of a model with
+        `interface="csr"`, whose second input `offsets` [N * slots + 1] tells which keys are those of each slot."""
         wanted = np.asarray(keys)
         if wanted.dtype.kind not in "iu" or wanted.dtype == np.uint64:
             raise FeedError(f"keys are {wanted.dtype}; the map takes signed integers")
         asked = wanted.astype(np.int64, copy=False)
         padding = asked < 0 if self._padding_key is None else asked == self._padding_key
-        return np.where(padding, -1, self.table_rows(self._moved(asked)))
+        return np.where(padding, -1, self.table_rows(self._moved(asked, offsets)))
 
     def table_rows(self, keys: NDArray[Any]) -> NDArray[np.int64]:
         """Return the row of each key of the table, int64 of the same shape, `missing` for others: no offsets, no padding."""
@@ -214,14 +215,27 @@ class KeyMapper:
         found: NDArray[np.int64] = np.where(self._keys[at] == keys, self._rows[at], self._missing)
         return found
 
-    def _moved(self, keys: NDArray[Any]) -> NDArray[Any]:
+    def _moved(self, keys: NDArray[Any], starts: Any) -> NDArray[Any]:
         if not self._offsets:
             return keys
-        if keys.ndim < 2 or keys.shape[-2] != len(self._offsets):
+        if starts is not None:
+            offsets = self._offset_of_each(keys, np.asarray(starts))
+        elif keys.ndim < 2 or keys.shape[-2] != len(self._offsets):
             raise FeedError(f"keys are {list(keys.shape)}; the map wants [..., {len(self._offsets)} slots, max_nnz]")
-        offsets = np.array(self._offsets, np.int64)[:, None]
+        else:
+            offsets = np.array(self._offsets, np.int64)[:, None]
         moved = np.minimum(keys, MAX_KEY - offsets) + offsets
         return moved if self._padding_key is not None else np.where(keys < 0, keys, moved)
+
+    def _offset_of_each(self, keys: NDArray[Any], starts: NDArray[Any]) -> NDArray[Any]:
+        """Return what the slot of each key [K] adds to it, by where the keys of each slot begin."""
+        counts, slots = np.diff(starts), len(self._offsets)
+        if keys.ndim != 1 or starts.ndim != 1 or len(counts) % slots or (counts < 0).any() or counts.sum() != len(keys):
+            raise FeedError(
+                f"keys are {list(keys.shape)} and offsets {list(starts.shape)}; the map wants [K] keys and offsets "
+                f"[N * {slots} + 1] from 0 to K"
+            )
+        return np.repeat(np.tile(np.array(self._offsets, np.int64), len(counts) // slots), counts)
 
 
 def _map_of(path: str | os.PathLike[str], input: str | None) -> str | os.PathLike[str]:
