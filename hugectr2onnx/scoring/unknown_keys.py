@@ -100,7 +100,7 @@ class KeyCounter:
         asked = [each for each in schema.sparse if is_small and each.is_fed and each.name not in mapped]
         indices = {each: gathers.indices_of(key_inputs(schema, each)) for each in asked}
         self._indices = {each: found for each, found in indices.items() if found}
-        self._finders: dict[tuple[str, int], RowFinder] = {}
+        self._finders: dict[str, RowFinder] = {}
 
     def count(self, inputs: Mapping[str, Array]) -> list[SlotKeys]:
         """Count the keys of a batch's first samples; inputs that take rows in place of keys are left out."""
@@ -108,21 +108,24 @@ class KeyCounter:
         schema = self._schema
         for sparse, indices in self._indices.items():
             keys = padded_keys(inputs, schema, sparse, SAMPLED_ROWS)
-            found += _by_slot(self._finder(sparse, keys.shape[1:], indices), sparse, keys, schema.padding)
+            if keys.size:
+                found += _by_slot(self._finder(sparse, keys.shape[1:], indices), sparse, keys, schema.padding)
         return found
 
     def _finder(self, sparse: KeyInput, shape: tuple[int, ...], indices: list[str]) -> RowFinder:
-        place = (sparse.name, shape[-1])
-        if place not in self._finders:
-            self._finders[place] = RowFinder(
+        wanted = (1, *shape)
+        if sparse.name not in self._finders:
+            self._finders[sparse.name] = RowFinder(
                 self._artifact,
                 key_inputs(self._schema, sparse),
-                (1, *shape),
+                wanted,
                 indices,
                 feeder(self._schema, sparse),
                 self._threads,
             )
-        return self._finders[place]
+        found = self._finders[sparse.name]
+        # Batches may be of many widths: one session serves all of them.
+        return found if found.shape == wanted else found.of_shape(wanted)
 
 
 def _map_bytes(artifact: Artifact) -> int:
@@ -138,7 +141,8 @@ def _by_slot(finder: RowFinder, sparse: KeyInput, keys: Array, padding: int) -> 
         strange = np.full(keys.shape, padding, np.int64)
         strange[:, slot] = np.where(keys[:, slot] == padding, padding, _UNKNOWN)
         known = finder.rows(alone.reshape(len(keys), -1)) != finder.rows(strange.reshape(len(keys), -1))
-        # A key that several look-ups read is at several places.
-        readers = max(1, int(known.any(axis=0).sum()) // keys.shape[2])
-        count = int((keys[:, slot] != padding).sum())
+        given = keys[:, slot] != padding
+        count, filled = int(given.sum()), max(1, int(given.any(axis=0).sum()))
+        # A key that several look-ups read is at several places; those that held nothing but padding tell nothing.
+        readers = max(1, -(-int(known.any(axis=0).sum()) // filled))
         yield SlotKeys(sparse.name, slot, count, max(0, count - int(known.sum()) // readers))

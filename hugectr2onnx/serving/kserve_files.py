@@ -61,7 +61,7 @@ def export_kserve(
         "requirements.txt": f"hugectr2onnx[kserve]=={__version__}\n",
     }
     target = Path(folder)
-    with new_folder(target, force) as hidden:
+    with new_folder(target, force, "inference_service.yaml") as hidden:
         for file, text in texts.items():
             (hidden / file).write_text(text, encoding="utf-8")
         place = hidden / "models" / model.name

@@ -33,13 +33,17 @@ def copy_model(path: str | os.PathLike[str], folder: Path, name: str) -> None:
 
 
 @contextmanager
-def new_folder(target: Path, force: bool) -> Iterator[Path]:
+def new_folder(target: Path, force: bool, mark: str) -> Iterator[Path]:
     """Make a folder to write into, which takes its name once everything is in it; nothing is left where that fails.
 
-    Raises OutputError for a folder that exists (with `force` it is replaced) and for a disk that cannot be written.
+    Raises OutputError for a folder that exists (with `force` it is replaced, if it has the file `mark`, as those have that
+    were written here) and for a disk that cannot be written.
     """
+    target = Path(os.path.realpath(target))
     if target.exists() and not force:
         raise OutputError(f"{target} exists already: give --force to replace it, or another place")
+    if target.exists() and not (target / mark).is_file():
+        raise OutputError(f"{target} has no {mark}, so it was not written by this command: choose another place")
     hidden = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
         hidden.mkdir(parents=True)

@@ -55,7 +55,7 @@ def export_triton(
     warm_up = warm_up_feeds(path, model.inputs)
     text = config_text(model, options, warm_up, mixes)
     target = Path(repository) / model.name
-    with new_folder(target, force) as folder:
+    with new_folder(target, force, "config.pbtxt") as folder:
         (folder / WARM_UP_FOLDER).mkdir()
         for place, form in enumerate(model.inputs):
             (folder / WARM_UP_FOLDER / warm_up_file(place)).write_bytes(warm_up[form.name].tobytes())

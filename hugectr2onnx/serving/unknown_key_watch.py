@@ -125,3 +125,5 @@ class UnknownKeyWatch:
             except HugeCTR2ONNXError as error:
                 _logger.warning("%s: unknown keys are not counted: %s", self._model.name, error)
                 return
+            except Exception:
+                _logger.exception("%s: the unknown keys of a request were not counted", self._model.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,13 @@ class RowFinder:
         self._session = sessions.session(part, large=MAX_IN_MEMORY, options=options) if made else None
         self.stretches = dict(self._stretches())
         """Where the row numbers of each index stand among the places of one batch unit."""
+
+    def of_shape(self, shape: Sequence[int]) -> RowFinder:
+        """Return a finder for keys of another shape, on the same session."""
+        other = copy(self)
+        other.shape = tuple(shape)
+        other.stretches = dict(other._stretches())
+        return other
 
     @property
     def cells(self) -> int:

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 import hugectr2onnx
+from hugectr2onnx.datasets.schema import schema_of
 from hugectr2onnx.errors import FeedError
 from hugectr2onnx.sample_models import sample_feeds
+from hugectr2onnx.sample_models.builder import ModelBuilder, SparseParam
+from hugectr2onnx.sample_models.generate import generate_weights
 from hugectr2onnx.scoring.predict import predict
 from hugectr2onnx.scoring.scorer import Scorer
+from hugectr2onnx.scoring.unknown_keys import KeyCounter
 
 
 def sizes_of(wdl: Any) -> list[int]:
@@ -59,6 +63,32 @@ def test_a_scorer_with_key_maps_can_be_sent_around(wdl: Any, tmp_path: Path) -> 
     expected = Scorer(wdl.onnx)(feeds)["label"]
     np.testing.assert_allclose(scorer(feeds)["label"], expected, rtol=1e-6)
     np.testing.assert_allclose(pickle.loads(pickle.dumps(scorer))(feeds)["label"], expected, rtol=1e-6)
+
+
+def test_batches_of_every_width_are_counted_by_one_session(tmp_path: Path) -> None:
+    """Two tables read the input, and most places hold padding."""
+    builder = ModelBuilder(SparseParam("many", 2, nnz=4, fixed=False), dense=3)
+    builder.embedding("many", "first", 4, 50)
+    builder.embedding("many", "second", 2, 50)
+    builder.reshape("first", "flat1", 8)
+    builder.reshape("second", "flat2", 4)
+    builder.concat(["flat1", "flat2", "dense"], "joined")
+    builder.loss(builder.fc("joined", "fc1", 1))
+    graph = builder.graph()
+    weights = generate_weights(graph, tmp_path, seed=0, rows=builder.rows, keys="offsets", slot_size_array=(50, 50))
+    hugectr2onnx.compile(graph, weights).save(tmp_path / "model.onnx")
+    known = [np.fromfile(path, "<i8") for path in sorted(tmp_path.rglob("key"))]
+    both = np.intersect1d(*known)
+    assert len(both) >= 3
+    counter = KeyCounter(tmp_path / "model.onnx", schema_of(tmp_path / "model.onnx"))
+    for width in (1, 3, 8, 0, 5):
+        keys = np.full((10, 2, width), -1, np.int64)
+        keys[:, 0, :1] = both[0]
+        keys[:4, 1, :2] = both[1]
+        keys[6:, 1, :1] = 1 << 60
+        found = {each.slot: (each.keys, each.unknown) for each in counter.count({"many": keys})}
+        assert found == ({0: (10, 0), 1: (4 * min(width, 2) + 4, 4)} if width else {})
+    assert len(counter._finders) == 1
 
 
 def test_lists_are_padded_with_the_models_own_padding_key(tmp_path: Path) -> None:

@@ -155,6 +155,26 @@ def test_a_model_that_is_there_is_replaced_with_force_alone(wdl: Any, tmp_path: 
     assert [each.name for each in tmp_path.iterdir()] == ["wdl"]
 
 
+@pytest.mark.parametrize("target", ["triton", "kserve"])
+def test_a_folder_of_somebody_else_is_not_replaced(target: str, wdl: Any, tmp_path: Path, run: Any) -> None:
+    precious = tmp_path / "wdl" / "precious"
+    precious.parent.mkdir()
+    precious.touch()
+    place = tmp_path if target == "triton" else precious.parent
+    refused = run("export", target, wdl.onnx(), place, "--name", "wdl", "--force")
+    assert refused.code == 3
+    assert "so it was not written by this command: choose another place" in refused.err
+    assert [each.name for each in tmp_path.rglob("*")] == ["wdl", "precious"]
+
+
+def test_the_folder_that_one_stands_in_exists_already(
+    wdl: Any, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"{tmp_path} exists already" in run("export", "kserve", wdl.onnx(), ".", "--name", "wdl").err
+    assert f"{tmp_path} has no inference_service.yaml" in run("export", "kserve", wdl.onnx(), ".", "--force").err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

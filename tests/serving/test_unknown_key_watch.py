@@ -74,6 +74,29 @@ def test_a_request_is_looked_at_on_the_side(watch: Any, wdl: Any) -> None:
     assert all(each.keys == 64 for each, _, _ in told), "the first rows of a request alone"
 
 
+def test_a_request_that_cannot_be_looked_at_does_not_end_the_watch(
+    watch: Any, wdl: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, told = watch
+    with caplog.at_level(logging.ERROR):
+        made.see({"wide_data": wdl.inputs["wide_data"]})
+        for _ in range(200):
+            if caplog.records:
+                break
+            made._thread.join(0.05)
+    assert caplog.records[0].getMessage() == "wdl: the unknown keys of a request were not counted"
+    assert made._thread.is_alive()
+    told.clear()
+    made.look(wdl.inputs)
+    assert told
+
+
+def test_a_request_without_rows_tells_nothing(watch: Any, wdl: Any) -> None:
+    made, told = watch
+    made.look({name: array[:0] for name, array in wdl.inputs.items()})
+    assert told == []
+
+
 def test_after_it_is_closed_nothing_runs(wdl: Any) -> None:
     made = UnknownKeyWatch(ServedModel(wdl.onnx()), lambda *_: None)
     made.close()
