@@ -123,10 +123,11 @@ def _show_products(output: Output, report: Report) -> None:
         ],
         right=("weights", "bytes", "before", "largest error", "rms error"),
     )
+    formats = dict.fromkeys(each.precision for each in report.products if each.precision != "fp32")
     for cost in report.format_costs:
         output.say(
-            f"cost of int8: {cost.output} moves by up to {cost.max_change:.2g} ({cost.mean_change:.2g} on average) on inputs "
-            "that are made up, with features of up to 100"
+            f"cost of {' and '.join(formats)}: {cost.output} moves by up to {cost.max_change:.2g} "
+            f"({cost.mean_change:.2g} on average) on inputs that are made up, with features of up to 100"
         )
     if report.saturates is not None:
         added = "16 bits, and is fit for --cpu any" if report.saturates else "32 bits, and is fit for --cpu vnni too"

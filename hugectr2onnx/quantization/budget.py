@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from hugectr2onnx.errors import FeedError, OptionError
 from hugectr2onnx.quantization.metrics import Quality
 
@@ -113,6 +115,13 @@ class Budget:
                 raise FeedError(f"the AUC of {quality.label} is not defined: the samples must hold both labels")
             if "logloss" in measures and quality.log_loss != quality.log_loss:
                 raise FeedError(f"the log-loss of {quality.label} is not defined: its predictions are not from 0 to 1")
+            if measures - set(BY_LABELS) and not np.isfinite(quality.max_change):
+                raise FeedError(
+                    f"changes of {quality.label} are not defined: in float32 it is NaN or infinite for some samples; "
+                    "leave out samples with features that are not finite"
+                )
+            if "rank" in measures and quality.samples < 2:
+                raise FeedError(f"the rank correlation of {quality.label} is not defined: give two samples or more")
 
 
 def _limit(text: str) -> Limit | None:

@@ -121,7 +121,9 @@ def log_loss(predictions: Array, labels: Array) -> float:
 
 
 def rank_correlation(a: Array, b: Array) -> float:
-    """Spearman's: the correlation of the ranks, the mean rank among equals; 1 for two that are the same."""
+    """Spearman's: the correlation of the ranks, the mean rank among equals; 1 for two that are the same; nan with NaN."""
+    if np.isnan(a).any() or np.isnan(b).any():
+        return float("nan")
     if np.array_equal(a, b):
         return 1.0
     ranks = [_ranks(each) for each in (a, b)]

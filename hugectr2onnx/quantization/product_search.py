@@ -1,9 +1,9 @@
 """The products that may be computed in bytes within a budget, and the fastest choice among them.
 
 All products that gain are tried in bytes first, and where that is beyond the budget with a scale for each row. Where that is
-too, each layer is tried alone, which says how much of the budget it uses up; then layers go back to float32, those first
-that use up most for what they gain, until the rest is within it. Every choice is measured on the samples and timed; the
-fastest of those that are within the budget is taken.
+too, each layer is tried alone, which says how much of the budget it uses up; then layers go back to float32: those that are
+beyond the budget alone, and of the others those first that use up most for what they gain, until the rest is within it. Every
+choice is measured on the samples and timed; the fastest of those that are within the budget is taken.
 """
 
 from __future__ import annotations
@@ -55,11 +55,21 @@ class ProductSearch:
         before = self._try(EXACT)
         self.budget.check(before.quality)
         everything = self._try(self._without(()))
-        layers = _layers(everything.products, self._pinned)
+        layers = _layers(everything.products, self.pinned)
         if not self._is_allowed(everything) and not self._is_allowed_by_row(end):
             self._drop_layers(layers, end)
         fastest = min((each for each in self.trials if each.allowed), key=lambda each: each.microseconds or 0.0)
         return fastest.precision
+
+    @property
+    def why_exact(self) -> str:
+        """Tell why a search that is done left all products in float32."""
+        rounded = self.trials[1:]
+        if not rounded:
+            return "none is large enough to gain in bytes"
+        if not any(trial.allowed for trial in rounded):
+            return "no choice of products in bytes that was tried is within the budget"
+        return "products in bytes are within the budget, and not faster on this machine"
 
     def _is_allowed_by_row(self, end: float) -> bool:
         if self.clock() > end:
@@ -69,8 +79,10 @@ class ProductSearch:
 
     def _drop_layers(self, layers: Mapping[str, int], end: float) -> None:
         used = dict(self._sensitivities(layers, end))
-        order = sorted(used, key=lambda layer: used[layer] / layers[layer], reverse=True)
-        for count in range(1, len(order)):
+        # A layer that is beyond the budget alone goes back in any case, however much it gains.
+        order = sorted(used, key=lambda layer: (used[layer] > 1, used[layer] / layers[layer]), reverse=True)
+        beyond = sum(share > 1 for share in used.values())
+        for count in range(max(1, beyond), len(order)):
             if self.clock() > end:
                 return
             if self._is_allowed(self._try(self._without(order[:count]))):
@@ -103,14 +115,14 @@ class ProductSearch:
         return self.budget.allows(self.trials[0].quality, tried.quality)
 
     @property
-    def _pinned(self) -> Mapping[str, str]:
+    def pinned(self) -> Mapping[str, str]:
         """What the caller gave for single layers."""
         given = self.fixed if isinstance(self.fixed, Mapping) else {}
         return {layer: each for layer, each in given.items() if layer != OTHERS and each != SEARCHED}
 
     def _without(self, layers: Sequence[str], others: str = BYTES) -> Formats:
         """Return all in bytes but some layers, and but those that the caller gave."""
-        given = {**self._pinned, **dict.fromkeys(layers, EXACT)}
+        given = {**self.pinned, **dict.fromkeys(layers, EXACT)}
         return {OTHERS: others, **given} if given else others
 
 

@@ -16,7 +16,7 @@ from hugectr2onnx.compiler import compile
 from hugectr2onnx.frontend.weights.snapshot import WeightsLike
 from hugectr2onnx.frontend.weights.source_files import SourceFile
 from hugectr2onnx.options import Options, Progress
-from hugectr2onnx.passes.precision.quantize_products import EXACT, SEARCHED
+from hugectr2onnx.passes.precision.quantize_products import ASKED_FOR, EXACT, SEARCHED, ProductPrecision
 from hugectr2onnx.quantization.budget import Budget
 from hugectr2onnx.quantization.metrics import (
     Formats,
@@ -71,13 +71,17 @@ def compile_measured(
     chosen = chosen.changed(embedding=wanted)
     compiling = partial(compile, graph, weights, progress=progress)
     trials: list[Trial] = []
+    left: list[str] = []
     before = None
+    search: ProductSearch | None = None
     if _is_searched(chosen.precision):
         limit = limit or _default_budget(compiling, samples, chosen)
         builder = _Builder(compiling, samples, chosen, limit)
         search = ProductSearch(builder.build, limit, FP32.name, chosen.precision)
         chosen = chosen.changed(precision=search.run())
         trials, before = search.trials, builder.before
+        if chosen.precision == EXACT:
+            left = [f"precision='auto' left all products in float32: {search.why_exact}"]
     elif chosen.precision != EXACT or (limit and limit.needs_predictions):
         exact = compiling(options=chosen, embedding=FP32.name, precision=EXACT, **UNCHECKED)
         before = answer_samples(exact, samples, needs_labels=_needs_labels(limit))
@@ -89,14 +93,16 @@ def compile_measured(
     if isinstance(samples, str | os.PathLike):
         model.sources += (SourceFile.of(samples),)
     others = [replace(trial, precision=chosen.precision) for trial in found]
-    if trials:
+    if search is not None:
         others = others[1:]
+        model.report.products = tuple(_explained(each, search.pinned) for each in model.report.products)
     elif before is not None and chosen.precision != EXACT:
         trials = [Trial(FP32.name, {each.label: each for each in judge(before, before)}, True)]
     model.report.trials = (*trials, *others)
+    model.report.warnings += left
     if not model.report.trials[-1].allowed and chosen.precision != EXACT:
         model.report.warnings.append(
-            "products in int8 are beyond the budget: precision='auto' searches those that are not"
+            f"products in {_asked(chosen.precision)} are beyond the budget: precision='auto' searches those that are not"
         )
     model.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in found if trial.refused]
     return model
@@ -108,6 +114,19 @@ UNCHECKED: Mapping[str, Any] = {"check": False, "simplify": False}
 
 def _is_searched(precision: Formats) -> bool:
     return SEARCHED in ([precision] if isinstance(precision, str) else precision.values())
+
+
+def _explained(product: ProductPrecision, pinned: Mapping[str, str]) -> ProductPrecision:
+    """Tell what the search left in float32 from what the caller asked for."""
+    if product.why != ASKED_FOR or pinned.keys() & set(product.layers):
+        return product
+    return replace(product, why="left so by the search within the budget")
+
+
+def _asked(precision: Formats) -> str:
+    """Return the formats of bytes that were asked for."""
+    asked = [precision] if isinstance(precision, str) else precision.values()
+    return " and ".join(dict.fromkeys(each for each in asked if each != EXACT))
 
 
 def _needs_labels(limit: Budget | None) -> bool:

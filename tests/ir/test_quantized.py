@@ -95,6 +95,24 @@ def test_the_model_takes_the_same_bytes_and_gives_the_same_sums(shape, bias, qua
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_row_that_is_not_finite_becomes_nan_and_others_keep_their_bits(nonnegative, bad, batch, on_onnxruntime):
+    """A byte cannot hold NaN: without care the row would become a number that looks like a prediction."""
+    graph, random = Graph(), np.random.default_rng(0)
+    operand = RowQuantize(nonnegative)(graph.input("x", f32(N, 64)))
+    w = random.integers(-60, 60, (64, 5)).astype(np.int8)
+    ones = graph.const(np.ones(5, np.float32))
+    graph.output({"y": QuantizedLinear()(*operand.node.results, graph.const(w), ones, ones)})
+    x = np.abs(random.normal(0, 2, (batch, 64))).astype(np.float32)
+    before = on_onnxruntime(graph, {"x": x})["y"]
+    x[-1, 7] = bad
+    for found in (on_onnxruntime(graph, {"x": x})["y"], evaluate(graph, {"x": x})["y"]):
+        assert np.isnan(found[-1]).all()
+    np.testing.assert_array_equal(on_onnxruntime(graph, {"x": x})["y"][:-1], before[:-1])
+
+
 def test_types():
     assert DynamicQuantize().infer(f32(N, 3)) == (u8(N, 3), f32(), u8())
     assert RowQuantize().infer(f32(N, 2, 3)) == (u8(N, 2, 3), f32(N, 2, 1), u8())

@@ -23,11 +23,14 @@ LOSSES = {"fc1": 0.001, "fc2": 0.008, "fc3": 0.004}
 """Changes of the predictions, which add up; each layer in bytes saves 10 us. With a scale for each row half of both."""
 
 
-def played(costs: Mapping[str, float] = LOSSES, saves: float = 10.0) -> Any:
+def played(costs: Mapping[str, float] = LOSSES, saves: float = 10.0, sizes: Mapping[str, int] | None = None) -> Any:
     def build(precision: Any) -> Tried:
         wanted = precision if isinstance(precision, Mapping) else {"*": precision}
         chosen = {layer: wanted.get(layer, wanted.get("*")) for layer in LOSSES}
-        products = [ProductPrecision(layer, (layer,), 512, 512, each, "", 4, 1) for layer, each in chosen.items()]
+        widths = {**dict.fromkeys(LOSSES, 512), **(sizes or {})}
+        products = [
+            ProductPrecision(layer, (layer,), 512, widths[layer], each, "", 4, 1) for layer, each in chosen.items()
+        ]
         parts = {"fp32": 0.0, "int8-row": 0.5, "int8": 1.0}
         change = sum(costs[layer] * parts[each] for layer, each in chosen.items())
         quality = Quality("label", 8, 0, float("nan"), float("nan"), change, change, 1.0, 0.0)
@@ -62,8 +65,16 @@ def test_nothing_is_tried_twice_and_nothing_may_be_left() -> None:
     assert len(spelled) == len(set(spelled))
 
 
-def test_what_is_not_faster_is_not_taken() -> None:
-    assert ProductSearch(played(saves=-1.0), Budget.parse("max:1e-1")).run() == "fp32"
+def test_what_is_not_faster_is_not_taken_and_the_reason_is_told() -> None:
+    search = ProductSearch(played(saves=-1.0), Budget.parse("max:1e-1"))
+    assert search.run() == "fp32"
+    assert search.why_exact == "products in bytes are within the budget, and not faster on this machine"
+
+
+def test_a_layer_that_is_beyond_the_budget_alone_goes_back_however_much_it_gains() -> None:
+    """fc2 has so many weights that it uses up the least for each; with it nothing is within the budget."""
+    build = played({"fc1": 0.001, "fc2": 0.008, "fc3": 0.002}, sizes={"fc2": 8192})
+    assert ProductSearch(build, Budget.parse("max:3.5e-3")).run() == {"*": "int8", "fc2": "fp32"}
 
 
 def test_layers_that_the_caller_gave_stay() -> None:
@@ -146,6 +157,23 @@ def test_a_budget_that_nothing_keeps_leaves_float32(model: Any) -> None:
     )
     assert all(each.precision == "fp32" for each in compiled.report.products)
     assert [trial.allowed for trial in compiled.report.trials] == [True, *[False] * (len(compiled.report.trials) - 1)]
+    assert compiled.report.warnings == [
+        "precision='auto' left all products in float32: no choice of products in bytes that was tried is within the budget"
+    ]
+
+
+@pytest.mark.parametrize("budget", ["max:1e-2", "rank:99%", None])
+def test_samples_that_make_nan_in_float32_cannot_tell(model: Any, budget: str | None) -> None:
+    given = samples()
+    given["dense"][3, 5] = np.nan
+    with pytest.raises(FeedError, match=r"changes of label are not defined: in float32 it is NaN or infinite for some"):
+        compile_measured(*model, samples=given, budget=budget, precision="auto", simplify=False)
+
+
+def test_one_sample_has_no_rank(model: Any) -> None:
+    given = {"dense": samples()["dense"][:1]}
+    with pytest.raises(FeedError, match="the rank correlation of label is not defined: give two samples or more"):
+        compile_measured(*model, samples=given, budget="rank:99%", precision="int8", simplify=False)
 
 
 def test_without_a_budget_the_labels_decide_which(model: Any) -> None:
@@ -163,3 +191,17 @@ def test_fixed_products_beyond_the_budget_are_told(model: Any) -> None:
     compiled = compile_measured(*model, samples=samples(), budget="max:1e-7", precision="int8", simplify=False)
     assert compiled.report.trials[0].precision == "fp32"
     assert "products in int8 are beyond the budget" in compiled.report.warnings[-1]
+    compiled = compile_measured(
+        *model, samples=samples(), budget="max:1e-7", precision={"fc1": "int8-row"}, simplify=False
+    )
+    assert "products in int8-row are beyond the budget" in compiled.report.warnings[-1]
+
+
+def test_the_products_say_what_the_search_left_and_what_the_caller_gave(model: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(
+        ProductSearch, "run", lambda self: self._try("fp32") and {"*": "int8", "fc1": "fp32", "fc2": "fp32"}
+    )
+    precision = {"*": "auto", "fc2": "fp32"}
+    compiled = compile_measured(*model, samples=samples(), budget="max:1", precision=precision, simplify=False)
+    why = {each.layers[0]: each.why for each in compiled.report.products}
+    assert (why["fc1"], why["fc2"]) == ("left so by the search within the budget", "asked for")

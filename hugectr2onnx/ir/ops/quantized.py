@@ -79,7 +79,7 @@ class RowQuantize(Quantize):
     `scale = max(high / steps, tiny); q = min(max(round(x / scale) + zero, 0), 255)`
 
     steps and zero are 127 and 128; 255 and 0 where no number is negative. Ties round to even; tiny is the smallest normal
-    number of float32.
+    number of float32. A row that holds NaN or an infinity has the scale NaN, and so has every product of it.
     """
 
     nonnegative: bool = False
@@ -98,13 +98,17 @@ class RowQuantize(Quantize):
     def grid(self, x: Array) -> tuple[Array, Array]:
         high = np.abs(x).max(axis=-1, keepdims=True, initial=0)
         scale = np.maximum(high / x.dtype.type(self.steps), x.dtype.type(SMALLEST_SCALE))
-        return scale, np.asarray(x.dtype.type(self.zero))
+        return np.where(np.isfinite(high), scale, x.dtype.type(np.nan)), np.asarray(x.dtype.type(self.zero))
 
     def emit(self, out: Emitter, x: str) -> tuple[str, ...]:
         high = max_of_rows(out, x if self.nonnegative else out.node("Abs", x))
         scale = out.node("Max", out.node("Div", high, out.const(self.steps)), out.const(SMALLEST_SCALE))
         zero = out.const(self.zero, "u8")
-        return out.node("QuantizeLinear", out.node("Div", x, scale), out.const(1.0), zero), scale, zero
+        divided = out.node("Div", x, scale)
+        # ReduceMax overlooks NaN, and a byte cannot hold it. A sum of numbers up to `steps` is finite unless the row holds one.
+        total = out.node("ReduceSum", divided, out.const([-1], "i64"), keepdims=1)
+        kept = out.node("Add", scale, out.node("Mul", total, out.const(0.0)))
+        return out.node("QuantizeLinear", divided, out.const(1.0), zero), kept, zero
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from hugectr2onnx.passes.precision.weight_bytes import WeightBytes, weight_bytes
 EXACT, BYTES, ROW_BYTES, SEARCHED = "fp32", "int8", "int8-row", "auto"
 """Floats; bytes whose scale is that of the whole batch, or of each row; whichever is fastest within a budget."""
 PRECISIONS = (EXACT, BYTES, ROW_BYTES, SEARCHED)
+ASKED_FOR = "asked for"
 OTHERS = "*"
 """In a mapping by layer: all layers that it does not name."""
 
@@ -99,7 +100,7 @@ def _rewrite(node: Node, wanted: Mapping[str, str], inner: bool, cpu: str, quant
     named = [wanted[layer] for layer in node.sources if layer in wanted]
     # Several layers in one product: one that must stay exact decides.
     asked = (EXACT if EXACT in named else named[0]) if named else wanted.get(OTHERS, EXACT)
-    why = _why_exact(node, inner, asked, forced=bool(named)) if asked != EXACT else "asked for"
+    why = _why_exact(node, inner, asked, forced=bool(named)) if asked != EXACT else ASKED_FOR
     stored = None
     if asked != EXACT and not why:
         stored = weight_bytes(_weight(node), cpu)
