@@ -5,7 +5,8 @@ by far more than float32 rounds. So a session shows what it quantizes and the by
 
 1. the operand agrees with the float64 reference, in units of the operand's largest number, by the rule of `ir.tolerance`;
 2. scale, zero and bytes are those that the op defines for that very operand (`ir.ops.quantized`), where a number that lies
-   within float32's rounding (TIE of a step) of the middle between two bytes may be either of them;
+   within float32's rounding (TIE of a step) of the middle between two bytes may be either of them; where each row has a scale
+   of its own that holds for rows of zeros, of the smallest and largest numbers, and of NaN too (`row_probe`);
 3. the reference goes on from the session's own bytes, scale and zero.
 
 Everything behind a quantized operand is so compared at the tolerance of any other model. The answers that are compared are
@@ -22,7 +23,7 @@ import onnx
 from onnx import helper
 
 from hugectr2onnx.backend.onnx.artifact import Artifact
-from hugectr2onnx.backend.runtime import parity, touched_rows
+from hugectr2onnx.backend.runtime import parity, row_probe, touched_rows
 from hugectr2onnx.backend.runtime.parity import OutputParity, Parity
 from hugectr2onnx.errors import ParityError
 from hugectr2onnx.ir import expectation, tolerance
@@ -79,7 +80,10 @@ def measure(artifact: Artifact, graph: Graph, expected: Sequence[Expectation]) -
         for step, every, plain in zip(steps, seen, answers, strict=True)
     ]
     compared = parity.measure([_answers_of(step) for step in steps], own)
-    operands = tuple(traced.compare_operands(steps, seen))
+    operands = [
+        replace(each, problems=(*each.problems, *traced.problems_of_rows(node)))
+        for node, each in zip(traced.places, traced.compare_operands(steps, seen), strict=True)
+    ]
     costs = tuple(_costs(expected, answers))
     return replace(compared, outputs=(*compared.outputs, *operands)), costs
 
@@ -145,6 +149,22 @@ class _Traced:
             ]
             yield _compare_operand(OPERAND + node.name, node.op, pairs)
 
+    def problems_of_rows(self, node: Node) -> Iterator[str]:
+        """Tell what is wrong with the bytes and scales of rows that no feed may hold."""
+        if not isinstance(node.op, RowQuantize):
+            return
+        q, scale = node.name, self.places[node].scale
+        x, found = row_probe.answers(self.model.skeleton, node, self.places[node].x, (q, scale))
+        name, is_finite = OPERAND + node.name, np.isfinite(x).all(axis=-1)
+        if found[scale].shape != (*x.shape[:-1], 1):
+            yield f"{name}: the scale has shape {found[scale].shape} instead of {(*x.shape[:-1], 1)}"
+        elif not np.isnan(found[scale][~is_finite]).all():
+            yield f"{name}: a row that is not finite has a scale"
+        else:
+            zero = np.asarray(node.op.zero, np.uint8)
+            wrong = wrong_bytes(node.op, x[is_finite], found[q][is_finite], found[scale][is_finite], zero)
+            yield from (f"{name}, rows alone: {each}" for each in wrong)
+
 
 def _places(model: onnx.GraphProto, graph: Graph) -> Iterator[tuple[Node, _Places]]:
     """Find what each Quantize of the graph became. Raises ParityError where the model quantizes less, or more."""
@@ -168,9 +188,10 @@ def _place(makers: Mapping[str, onnx.NodeProto], node: Node) -> _Places | None:
         return _Places(maker.input[0], *maker.output) if maker.op_type == "DynamicQuantizeLinear" else None
     # The rows are divided by their scales, and what comes out is rounded.
     divided = makers.get(maker.input[0])
-    if maker.op_type != "QuantizeLinear" or divided is None or divided.op_type != "Div":
+    scale = f"{node.name}_2"
+    if maker.op_type != "QuantizeLinear" or divided is None or divided.op_type != "Div" or scale not in makers:
         return None
-    return _Places(divided.input[0], node.name, divided.input[1])
+    return _Places(divided.input[0], node.name, scale)
 
 
 def _answers_of(step: Expectation) -> Expectation:
@@ -221,7 +242,7 @@ def wrong_bytes(op: Quantize, x: Array, q: Array, scale: Array, zero: Array) -> 
     if scale.shape != wanted.shape:
         yield f"the scale has shape {scale.shape} instead of {wanted.shape}"
         return
-    off = np.abs(scale.astype(np.float64) - wanted) > ROUNDINGS * 2.0**-24 * wanted
+    off = ~(np.abs(scale.astype(np.float64) - wanted) <= ROUNDINGS * 2.0**-24 * wanted)
     if off.any():
         yield f"the scale is {float(scale[off].flat[0]):.9g} instead of {float(wanted[off].flat[0]):.9g}"
         return

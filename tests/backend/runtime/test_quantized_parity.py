@@ -115,6 +115,36 @@ def test_a_model_that_quantizes_something_else_is_refused(precision):
         quantized_parity.check(Artifact(model, artifact.tensors), graph, expected)
 
 
+def without(artifact, op_type):
+    """The model without the first node of an operator, whose operand goes on in its place."""
+    model = onnx.ModelProto()
+    model.CopyFrom(artifact.skeleton)
+    lost = next(node for node in model.graph.node if node.op_type == op_type)
+    model.graph.node.remove(lost)
+    for node in model.graph.node:
+        node.input[:] = [lost.input[0] if name == lost.output[0] else name for name in node.input]
+    return Artifact(model, artifact.tensors)
+
+
+@pytest.mark.parametrize("op_type", ["Abs", "Max"])
+def test_a_node_that_only_rare_rows_need_must_be_there(op_type):
+    """Some features of a feed are large and positive, and no row is zero: there neither changes anything."""
+    expected, graph, artifact = compiled(perceptron(), "int8-row")
+    with pytest.raises(ParityError, match=r"operand of fc1\.linear\.operand, rows alone: the scale is nan instead of"):
+        quantized_parity.check(without(artifact, op_type), graph, expected)
+
+
+def test_a_sum_along_the_wrong_axis_lets_nan_reach_other_rows():
+    expected, graph, artifact = compiled(perceptron(), "int8-row")
+    (axes,) = [node.input[1] for node in artifact.skeleton.graph.node if node.op_type == "ReduceSum"][:1]
+
+    def along_the_batch(array):
+        array[:] = 0
+
+    with pytest.raises(ParityError, match=r"operand of fc1\.linear\.operand: the scale has shape"):
+        quantized_parity.check(changed(artifact, axes, along_the_batch), graph, expected)
+
+
 def test_passes_are_proven_before_anything_is_rounded():
     graph = perceptron()
     expected = parity.expect(graph)
