@@ -197,6 +197,8 @@ class Comparer:
     recorded: Recorded
     rtol: float = RECORDED_RTOL
     atol: float = ATOL
+    is_limited: bool = False
+    """Whether only the first samples of the data set are predicted: further rows of the recording are then no difference."""
     rows: int = 0
     elements: int = 0
     exceeding: int = 0
@@ -249,7 +251,7 @@ class Comparer:
         """Return the verdict. Raises FeedError where no row was compared."""
         if not self.elements:
             raise FeedError(f"{self.recorded.path}: no row was compared: the data set is empty")
-        passed = self.exceeding == 0 and self.rows == self.recorded.rows
+        passed = self.exceeding == 0 and not self._is_short
         mean = self.error_sum / self.elements
         half = not passed and self.max_error <= HALF_ERROR and abs(self.difference_sum) < 0.5 * self.error_sum
         worst = tuple(Row(row, name, p, r) for _, row, name, p, r in sorted(self._worst, reverse=True))
@@ -268,8 +270,12 @@ class Comparer:
             tuple(each.result() for each in self._differences.values()),
         )
 
+    @property
+    def _is_short(self) -> bool:
+        return self.rows < self.recorded.rows and not self.is_limited
+
     def _verdict(self, passed: bool, half: bool) -> str:
-        if self.rows < self.recorded.rows:
+        if self._is_short:
             return f"{self.recorded.rows} rows were recorded and the data set has {self.rows}: it is another data set"
         if passed:
             return f"all {self.elements:,} predictions agree, by {self.max_error:.2g} at most"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
+from hugectr2onnx.datasets.parquet import open_parquet
 from hugectr2onnx.datasets.row_batch import RowBatch
-from hugectr2onnx.errors import UnsupportedError
+from hugectr2onnx.datasets.rows import to_batch
+from hugectr2onnx.errors import FeedError, HugeCTR2ONNXError, OutputError, UnsupportedError
 from hugectr2onnx.ir.types import Array
 from hugectr2onnx.scoring import ENGINES, Engine
 from hugectr2onnx.scoring.prediction_files import prediction_names
 from hugectr2onnx.scoring.table_scorer import ClusterJob, cluster_job
 
+T = TypeVar("T")
 CLUSTER_OPTIONS = ("columns", "slot_size_array", "batch_size", "format", "limit")
 
 
@@ -34,14 +39,24 @@ class ClusterRun:
         """Labels, ids and predictions in the order of the data."""
         names = prediction_names(self.outputs)
         labels = {label.name for label in self.job.scorer.schema.labels} if self.job.scorer.columns.labels else set()
-        for table in self._tables():
+        for table in self._own_errors(self._tables()):
             columns = {name: _array(table.column(name)) for name in table.column_names}
             predictions = {output: _matrix(columns[names[output]]) for output in self.outputs}
             ids = {name: columns[name] for name in self.job.scorer.columns.ids}
             yield RowBatch({}, {name: _matrix(columns[name]) for name in labels}, ids), predictions
 
     def write(self, folder: str) -> None:
-        """Let the workers write Parquet files into a new folder."""
+        """Let the workers write Parquet files into a new folder; where they fail, what they wrote is removed."""
+        require_new(folder)
+        existed = os.path.isdir(folder)
+        try:
+            list(self._own_errors(self._written(folder)))
+        except BaseException:
+            _remove_written(folder, existed)
+            raise
+
+    def _written(self, folder: str) -> Iterator[None]:
+        yield
         if self.engine == "ray":
             from hugectr2onnx.scoring.engines import ray_engine
 
@@ -50,6 +65,24 @@ class ClusterRun:
             from hugectr2onnx.scoring.engines import spark_engine
 
             spark_engine.write(self.job, folder, address=self.address, batch_size=self.batch_size)
+
+    def _own_errors(self, made: Iterator[T]) -> Iterator[T]:
+        """Yield what an engine makes. Raises FeedError that names the place of damage, which engines hide."""
+        try:
+            yield from made
+        except HugeCTR2ONNXError:
+            raise
+        except Exception as error:
+            self._find_damage()
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise FeedError(f"the engine {self.engine} failed: {lines[-1][:300]}") from error
+
+    def _find_damage(self) -> None:
+        """Read the data here, without predicting. Raises FeedError where it is damaged."""
+        scorer = self.job.scorer
+        source = open_parquet(tuple(map(Path, self.job.paths)), scorer.schema, scorer.columns)
+        for rows in source.pieces(self.batch_size):
+            to_batch(rows, scorer.schema)
 
     def _tables(self) -> Iterator[Any]:
         if self.engine == "ray":
@@ -83,6 +116,19 @@ def cluster_run(
     job = cluster_job(model, data, columns=options.get("columns"), slot_size_array=options.get("slot_size_array"))
     outputs = tuple(entry.name for entry in job.scorer.scorer.session.get_outputs())
     return ClusterRun(engine, job, outputs, address, batch_size, workers)
+
+
+def require_new(folder: str) -> None:
+    """Raise OutputError for a folder that holds files."""
+    if os.path.isdir(folder) and os.listdir(folder):
+        raise OutputError(f"{folder}: is not empty; choose a new folder for the files of predictions")
+
+
+def _remove_written(folder: str, existed: bool) -> None:
+    """Remove a folder of predictions that was not finished; one that was there before is emptied."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if existed:
+        os.makedirs(folder, exist_ok=True)
 
 
 def _array(column: Any) -> Array:

@@ -34,7 +34,7 @@ class GroupedCounter:
             return
         borders = np.flatnonzero(groups[1:] != groups[:-1]) + 1
         for start, stop in zip([0, *borders.tolist()], [*borders.tolist(), len(groups)], strict=True):
-            self._extend(groups[start].item(), predictions[start:stop], labels[start:stop])
+            self._extend(_plain(groups[start]), predictions[start:stop], labels[start:stop])
 
     def _extend(self, group: object, predictions: Array, labels: Array) -> None:
         if self._open is None or self._open[0] != group:
@@ -62,6 +62,11 @@ class GroupedCounter:
         """Return the mean over the groups; NaN without any."""
         self._close()
         return {name: total / self.groups if self.groups else float("nan") for name, total in self.sums.items()}
+
+
+def _plain(group: object) -> object:
+    """Return a number of numpy as one of Python; text is as it should be."""
+    return group.item() if isinstance(group, np.generic) else group
 
 
 def hit_rate(predictions: Array, labels: Array, k: int) -> float:

@@ -34,7 +34,11 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         kind, at, rank = name.partition("@")
         ranked = kind in ("hitrate", "ndcg")
-        if kind not in METRICS or ranked != bool(at) or (at and not (rank.isdigit() and int(rank) > 0)):
+        if (
+            kind not in METRICS
+            or ranked != bool(at)
+            or (at and not (rank.isascii() and rank.isdigit() and int(rank) > 0))
+        ):
             known = ", ".join(f"{each}@K" if each in ("hitrate", "ndcg") else each for each in METRICS)
             raise FeedError(f"there is no metric {name!r}; there are {known}")
     return tuple(dict.fromkeys(names))

@@ -98,7 +98,7 @@ def predict(
     if isinstance(run, _RunOnCluster) and out is not None and not os.path.splitext(out)[1]:
         return _written_by_workers(run.cluster, os.fspath(out))
     target = None if out is None else check_path(out, force=force, others=[model, str(run.name)])
-    comparer = None if against is None else Comparer(read_recorded(against, run.labels), rtol, atol)
+    comparer = None if against is None else Comparer(read_recorded(against, run.labels), rtol, atol, run.is_limited)
     sinks = _Sinks(Metrics(names) if names else None, group, comparer)
     memory = InMemory([])
     keeps = target is None and keep is not False
@@ -110,9 +110,12 @@ def predict(
         rows = sinks.take(run, writer, progress)
     seconds = time.perf_counter() - start
     scores = sinks.metrics.scores() if sinks.metrics else {}
+    warnings = tuple(run.warnings())
+    if names and not scores:
+        warnings += (f"{run.name}: holds no labels, which {', '.join(names)} need",)
     comparison = comparer.result() if comparer else None
     path = None if target is None else str(target)
-    return Predictions(rows, seconds, path, memory.columns, scores, comparison, tuple(run.warnings()))
+    return Predictions(rows, seconds, path, memory.columns, scores, comparison, warnings)
 
 
 def _run(
@@ -163,6 +166,8 @@ class _Run(Protocol):
     def labels(self) -> Sequence[LabelColumns]: ...
     @property
     def rows(self) -> int | None: ...
+    @property
+    def is_limited(self) -> bool: ...
     def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]: ...
     def warnings(self) -> Iterator[str]: ...
 
@@ -189,6 +194,10 @@ class _LocalRun:
     @property
     def rows(self) -> int | None:
         return self.dataset.rows
+
+    @property
+    def is_limited(self) -> bool:
+        return self.dataset.limit is not None
 
     def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
         """Yield batches with their predictions, in order."""
@@ -244,6 +253,10 @@ class _RunOnCluster:
     @property
     def rows(self) -> int | None:
         return None
+
+    @property
+    def is_limited(self) -> bool:
+        return False
 
     def batches(self) -> Iterator[tuple[RowBatch, dict[str, Array]]]:
         return self.cluster.batches()

@@ -119,3 +119,14 @@ class TestGroups:
         counter = GroupedCounter(["hitrate@1"])
         with pytest.raises(FeedError, match="the samples of group 7 do not follow one another"):
             counter.add(np.zeros(3), np.ones(3), np.array([7, 8, 7]))
+
+
+def test_groups_may_be_text() -> None:
+    counter = GroupedCounter(["hitrate@1"])
+    counter.add(np.array([0.9, 0.1, 0.2, 0.8]), np.array([1, 0, 1, 0]), np.array(["u1", "u1", "u2", "u2"], object))
+    assert counter.scores() == {"hitrate@1": 0.5}
+
+
+def test_a_rank_is_of_plain_digits() -> None:
+    with pytest.raises(FeedError, match="there is no metric 'ndcg@²'"):
+        check_metrics(["ndcg@²"])

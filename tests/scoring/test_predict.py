@@ -13,6 +13,7 @@ import pytest
 
 from hugectr2onnx.datasets.dataset import open_dataset
 from hugectr2onnx.errors import FeedError, OutputError
+from hugectr2onnx.sample_models import sample_feeds
 from hugectr2onnx.scoring.predict import evaluate, predict
 from hugectr2onnx.scoring.scorer import Scorer
 
@@ -214,3 +215,14 @@ def test_a_scorer_travels_without_its_session(wdl: Any) -> None:
 def test_a_scorer_of_something_else_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="a Scorer takes the path of an ONNX file, not a int"):
         Scorer(3)  # type: ignore[arg-type]
+
+
+def test_the_first_samples_are_compared_with_the_first_recorded_ones(wdl: Any, tmp_path: Path) -> None:
+    predict(wdl.onnx, wdl.data, tmp_path / "all.npy")
+    found = predict(wdl.onnx, wdl.data, against=tmp_path / "all.npy", limit=10)
+    assert found.comparison is not None and found.comparison.passed and found.comparison.rows == 10
+
+
+def test_metrics_of_data_without_labels_are_said_to_be_missing(wdl: Any) -> None:
+    feeds = sample_feeds(wdl.sample, 8)
+    assert predict(wdl.onnx, [feeds], metrics=["auc"]).warnings == ("a list: holds no labels, which auc need",)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from hugectr2onnx.errors import OutputError, UnsupportedError
+from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.scoring.table_scorer import ClusterJob, TableScorer
 
 
@@ -66,9 +65,7 @@ def tables(job: ClusterJob, *, address: str | None, batch_size: int, workers: in
 
 
 def write(job: ClusterJob, folder: str, *, address: str | None, batch_size: int, workers: int | None) -> None:
-    """Let the workers write Parquet files into a new folder. Raises OutputError for a folder that holds files."""
-    if os.path.isdir(folder) and os.listdir(folder):
-        raise OutputError(f"{folder}: is not empty; choose a new folder for the files of predictions")
+    """Let the workers write Parquet files into a new folder."""
     scored(job, address=address, batch_size=batch_size, workers=workers).write_parquet(folder)
 
 

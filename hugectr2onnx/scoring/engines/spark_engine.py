@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from hugectr2onnx.errors import OutputError, UnsupportedError
+from hugectr2onnx.errors import UnsupportedError
 from hugectr2onnx.scoring.table_scorer import ClusterJob, TableScorer
 
 FILE, ROW = "hugectr2onnx_file", "hugectr2onnx_row"
@@ -42,9 +42,7 @@ def tables(job: ClusterJob, *, address: str | None, batch_size: int) -> Iterator
 
 
 def write(job: ClusterJob, folder: str, *, address: str | None, batch_size: int) -> None:
-    """Let the workers write Parquet files into a new folder. Raises OutputError for a folder that holds files."""
-    if os.path.isdir(folder) and os.listdir(folder):
-        raise OutputError(f"{folder}: is not empty; choose a new folder for the files of predictions")
+    """Let the workers write Parquet files into a new folder."""
     scored(job, address=address, batch_size=batch_size).write.mode("append").parquet(folder)
 
 
