@@ -65,7 +65,7 @@ SYSTEM = {
     "mmap": {"tables", "backend"},
     "os": {*ALLOWED} - {"ir", "passes", "errors", "version"},
     "pathlib": {*ALLOWED} - {"ir", "tables", "errors", "options", "version"},
-    "shutil": {"backend", "checking", "sample_models", "cli", "drawing", "stores", "serving"},
+    "shutil": {"backend", "checking", "sample_models", "scoring", "cli", "drawing", "stores", "serving"},
     "socket": {"serving"},
     "subprocess": {"backend", "cli", "drawing"},
     "tempfile": {"backend", "frontend", "latency", "reporting", "sample_models", "cli", "scoring"},
