@@ -186,6 +186,10 @@ def _quantize(ir: Graph, expected: Sequence[parity.Expectation], report: Report,
         )
     quantized_parity.check_unquantized(ir, expected)
     report.products = quantize_products(ir, options.precision, options.cpu)
+    if options.cpu == VNNI and byte_products.saturates():
+        report.warnings.append(
+            "the model is for processors with VNNI: on this machine its int8 products give wrong answers"
+        )
 
 
 def _dump_folder(dump: str | os.PathLike[str] | None) -> Path | None:
