@@ -66,7 +66,7 @@ MULTIPLICATIONS_PER_VALUE = Threshold(
 )
 MIN_INT8_WEIGHTS = Threshold(32_768, "weights of a product", "a product of floats", "a product of bytes")
 MIN_ROW_INT8_WEIGHTS = Threshold(
-    131_072, "weights of a product", "a product of floats", "a product of bytes with a scale for each row"
+    150_000, "weights of a product", "a product of floats", "a product of bytes with a scale for each row"
 )
 MIN_INT8_COLUMNS = Threshold(48, "columns of a product", "a product of floats", "a product of bytes")
 

@@ -20,7 +20,7 @@ from hugectr2onnx.ir.ops.quantized import DynamicQuantize, RowQuantize
 from hugectr2onnx.ir.types import N, f32
 from hugectr2onnx.passes.precision.quantize_products import quantize_products
 
-K = 384
+K = 400
 
 
 def perceptron(scale=1.0):

@@ -69,7 +69,7 @@ def test_rows_that_do_not_depend_on_one_another(graph, x):
     perceptron(graph, x)
     feeds = {"x": np.random.default_rng(1).normal(size=(5, K)).astype(np.float32)}
     exact = evaluate(graph, feeds)["y"]
-    choices = quantize_products(graph, "int8-row")
+    choices = quantize_products(graph, {"*": "int8-row", "fc2": "int8-row"})
     verify(graph)
     assert [each.precision for each in choices] == ["int8-row", "int8-row", "fp32"]
     together = evaluate(graph, feeds)["y"]
@@ -80,7 +80,7 @@ def test_rows_that_do_not_depend_on_one_another(graph, x):
 
 def test_rectified_rows_use_all_bytes(graph, x):
     perceptron(graph, x)
-    quantize_products(graph, "int8-row")
+    quantize_products(graph, {"*": "int8-row", "fc2": "int8-row"})
     assert [node.op for node in graph if isinstance(node.op, RowQuantize)] == [RowQuantize(), RowQuantize(True)]
 
 
