@@ -21,6 +21,8 @@ from hugectr2onnx.scoring.prediction_files import prediction_names
 from hugectr2onnx.scoring.table_scorer import ClusterJob, cluster_job
 
 T = TypeVar("T")
+DAMAGE_WORDS = ("FeedError", "Parquet", "parquet", "Arrow")
+"""Words of an engine's error that tell of the data."""
 CLUSTER_OPTIONS = ("columns", "slot_size_array", "batch_size", "format", "limit")
 
 
@@ -73,7 +75,9 @@ class ClusterRun:
         except HugeCTR2ONNXError:
             raise
         except Exception as error:
-            self._find_damage()
+            # Reading all of a large data set here must not be the answer to a cluster that cannot be reached.
+            if any(word in str(error) for word in DAMAGE_WORDS):
+                self._find_damage()
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise FeedError(f"the engine {self.engine} failed: {lines[-1][:300]}") from error
 

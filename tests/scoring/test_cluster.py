@@ -26,7 +26,7 @@ class FailingRun(ClusterRun):
         yield
         Path(folder).mkdir(exist_ok=True)
         (Path(folder) / "half.parquet").write_text("half")
-        raise RuntimeError("task 7 failed")
+        raise RuntimeError("RayTaskError(FeedError): a table: column 'C3' has a null at row 3")
 
 
 def failing(wdl: Any, data: Path) -> FailingRun:
