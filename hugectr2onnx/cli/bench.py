@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawn inputs")
     parser.add_argument("--no-operators", action="store_true", help="leave out the time by operator")
     parser.add_argument("--floor", action="store_true", help="time the products and the gathers of MODEL alone, too")
+    parser.add_argument("--openvino", action="store_true", help="run MODEL on OpenVINO too (extra `openvino`)")
     parser.add_argument("--time-different", action="store_true", help="time files that compute something else, too")
     parser.add_argument("--rtol", type=tolerance, default=1e-4, metavar="X", help="for the outputs (default 1e-4)")
     parser.add_argument("--atol", type=tolerance, default=1e-4, metavar="X", help="for the outputs (default 1e-4)")
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             seconds=arguments.seconds,
             operators=not arguments.no_operators,
             floor=arguments.floor,
+            openvino=arguments.openvino,
             time_different=arguments.time_different,
             rtol=arguments.rtol,
             atol=arguments.atol,
@@ -131,8 +133,8 @@ def _run_server(arguments: argparse.Namespace, output: Output) -> int:
     """Measure a server, beside the session of the model's file where it is given."""
     from hugectr2onnx.serving.bench_server import bench_server
 
-    if len(arguments.others) > 1 or arguments.data is not None:
-        raise UsageError("a server is measured with drawn inputs, beside one ONNX file at most")
+    if len(arguments.others) > 1 or arguments.data is not None or arguments.openvino:
+        raise UsageError("a server is measured with drawn inputs, beside one ONNX file at most, on onnxruntime")
     timings = bench_server(
         arguments.model,
         *arguments.others,

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="for the latency at one batch and thread count (default 1)",
     )
+    parser.add_argument("--openvino", action="store_true", help="latency on OpenVINO too (extra `openvino`)")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
     add_weights(parser)
     add_data_options(parser, "--data-format")
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             batch=arguments.batch,
             threads=arguments.threads,
             seconds=arguments.seconds,
+            openvino=arguments.openvino,
             metrics=arguments.metrics or DEFAULT_METRICS,
             force=arguments.force,
             progress=progress,

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hugectr2onnx.backend.onnx.artifact import Artifact
-from hugectr2onnx.backend.onnx.onnx_file import as_artifact, read_model
-from hugectr2onnx.backend.runtime import sessions
-from hugectr2onnx.backend.saving.writable import output_errors
 from hugectr2onnx.datasets.recorded_predictions import ATOL, RECORDED_RTOL
-from hugectr2onnx.errors import FeedError, OptionError
-from hugectr2onnx.ir.types import Array
+from hugectr2onnx.errors import OptionError, UnsupportedError
 from hugectr2onnx.latency import figures, machine, turns
 from hugectr2onnx.latency.answers import OutputDifference, all_same, compare_outputs
-from hugectr2onnx.latency.bound_calls import BoundCalls, Feed, Settings
+from hugectr2onnx.latency.bound_calls import Feed, Settings
 from hugectr2onnx.latency.feeds import DatasetFeeds, DrawnFeeds
 from hugectr2onnx.latency.floor import CALL, FloorParts, floor_of
 from hugectr2onnx.latency.floor_models import floor_calls
 from hugectr2onnx.latency.floor_parts import Probe
-from hugectr2onnx.latency.matching import Wanted, adapt, match, wanted_inputs
-from hugectr2onnx.latency.profile import Profile, profile
+from hugectr2onnx.latency.measured_file import MeasuredFile, OnOpenVINO
+from hugectr2onnx.latency.openvino_calls import RUNTIME
+from hugectr2onnx.latency.profile import Profile
 from hugectr2onnx.latency.result import BenchedFile, Benchmark, FileLatency, FloorLatency
 from hugectr2onnx.options import Progress
 
@@ -54,6 +47,7 @@ def bench(
     seconds: float = BENCH_SECONDS,
     operators: bool = True,
     floor: bool = False,
+    openvino: bool = False,
     time_different: bool = False,
     rtol: float = RECORDED_RTOL,
     atol: float = ATOL,
@@ -67,8 +61,8 @@ def bench(
     model, others: paths of ONNX files, of this compiler or any other, or CompiledModels; all are compared with the first.
     batch, threads: one or several; each pair is a case of about `seconds` for all files together. data: what `predict`
     reads (`dataset_options` are those of `open_dataset`); without it inputs are drawn, with keys that the first file knows.
-    operators: profile each file too. floor: measure what the first file's products and gathers take alone. names: what to
-    call the files.
+    operators: profile each file too. floor: measure what the first file's products and gathers take alone. openvino: run the
+    first file on OpenVINO too (extra `openvino`). names: what to call the files.
 
     The outputs of all files are compared first, within `atol + rtol * |output|`: a file that computes something else is
     left out, unless time_different is given. Raises FeedError for a file that cannot be opened or fed with the inputs of
@@ -79,10 +73,16 @@ def bench(
         raise OptionError(f"seconds is {seconds}; give a number above 0", option="seconds")
     given = [model, *others]
     titles = _titles(given) if names is None else list(names)
-    files = [_File.open(each, title) for each, title in zip(given, titles, strict=True)]
+    files = [MeasuredFile.open(each, title) for each, title in zip(given, titles, strict=True)]
+    notes = []
+    if openvino:
+        try:
+            files.append(OnOpenVINO.of(files[0]))
+        except UnsupportedError as error:
+            notes.append(f"{files[0].name} was not run on {RUNTIME}: {error}")
     batches = sorted({batch for batch, _ in cases})
     source = DrawnFeeds(files[0].artifact, seed) if data is None else _dataset(files[0], data, batches, dataset_options)
-    job = _Job(files, source, seconds, operators, floor, time_different, rtol, atol, progress)
+    job = _Job(files, source, seconds, operators, floor, time_different, rtol, atol, progress, notes)
     return job.run(cases)
 
 
@@ -106,54 +106,13 @@ def _titles(given: Sequence[Any]) -> list[str]:
             for place, name in enumerate(chosen)]  # fmt: skip
 
 
-def _dataset(file: _File, data: Any, batches: Sequence[int], options: Mapping[str, Any]) -> DatasetFeeds:
+def _dataset(file: MeasuredFile, data: Any, batches: Sequence[int], options: Mapping[str, Any]) -> DatasetFeeds:
     return DatasetFeeds.open(data, file.model, batches, **options)
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
-    """A model that can be opened any number of times."""
-
-    name: str
-    model: Any
-    artifact: Artifact
-    bytes: int
-
-    @staticmethod
-    def open(given: Any, name: str) -> _File:
-        artifact = getattr(given, "artifact", None)
-        if artifact is not None:
-            return _File(name, given, artifact, artifact.nbytes)
-        artifact = as_artifact(read_model(given), given)
-        return _File(name, given, artifact, Path(given).stat().st_size)
-
-    @property
-    def nodes(self) -> int:
-        return len(self.artifact.skeleton.graph.node)
-
-    def session(self, options: Any) -> Any:
-        if hasattr(self.model, "artifact"):
-            return sessions.session(self.artifact, options=options)
-        return sessions.open_session(self.model, options=options)
-
-    @cached_property
-    def wanted(self) -> list[Wanted]:
-        return wanted_inputs(self.session(Settings(optimization="none").options()), self.name)
-
-    def adapted(self, feed: Feed) -> Feed:
-        """Return a feed of the first file under the names and in the types of this one. Raises FeedError."""
-        return adapt(self.wanted, match(self.wanted, feed, self.name), feed)
-
-    def answers(self, feed: Feed, threads: int = 1) -> dict[str, Array]:
-        try:
-            return sessions.run(self.session(Settings(threads).options()), feed)
-        except FeedError as error:
-            raise FeedError(f"{self.name}: {error}. Does it lack keys that the first file knows?") from error
-
-
-@dataclass(frozen=True, eq=False)
 class _Job:
-    files: Sequence[_File]
+    files: Sequence[MeasuredFile]
     source: DrawnFeeds | DatasetFeeds
     seconds: float
     operators: bool
@@ -188,6 +147,7 @@ class _Job:
             timings += found
             floors += [floor] if floor is not None else []
         self._tell("done", 1.0)
+        self.notes.extend(_faster_on_openvino(timings))
         if isinstance(self.source, DatasetFeeds) and self.source.rows < max(batch for batch, _ in cases):
             self.notes.append(f"the data holds {self.source.rows} samples: a larger batch repeats them")
         if any(each.p99_us is None for each in timings):
@@ -218,7 +178,7 @@ class _Job:
 class _Case:
     """All files at one batch with some threads."""
 
-    files: Sequence[_File]
+    files: Sequence[MeasuredFile]
     feeds: Sequence[Feed]
     batch: int
     threads: int
@@ -249,8 +209,8 @@ class _Case:
         lowest = FloorLatency(self.batch, self.threads, MICRO * float(np.median(below)), call, floor[0].uncounted)
         return timings, lowest
 
-    def _seconds_of_a_call(self, file: _File) -> float:
-        (call, *_) = BoundCalls(file.session(self.settings.options()), [file.adapted(self.feeds[0])]).calls()
+    def _seconds_of_a_call(self, file: MeasuredFile) -> float:
+        (call, *_) = file.calls(self.settings, self.feeds[:1])
         start = time.perf_counter()
         call()
         return time.perf_counter() - start
@@ -262,25 +222,20 @@ class _Case:
         seconds = self.seconds / OPENINGS
         rounds = max(MIN_ROUNDS, min(MAX_ROUNDS, int(seconds / max(call, 1e-9))) // OPENINGS)
         feeds = self.feeds[: max(1, rounds)]
-        calls: dict[str, turns.Calls] = {
-            file.name: BoundCalls(file.session(self.settings.options()), [file.adapted(feed) for feed in feeds]).calls()
-            for file in ordered
-        }
+        calls = {file.name: file.calls(self.settings, feeds) for file in ordered}
         if floor is None or self.probe is None:
             return turns.in_turn(calls, rounds=rounds, seconds=seconds)
         below = floor_calls(self.probe, floor[0].counts, floor[1], self.settings)
         weights = dict.fromkeys(calls, (1 - FLOOR_SHARE) / len(calls)) | dict.fromkeys(below, FLOOR_SHARE / len(below))
         return turns.in_turn({**calls, **below}, rounds=rounds, seconds=seconds, weights=weights)
 
-    def _profile(self, file: _File, call: float) -> Profile:
+    def _profile(self, file: MeasuredFile, call: float) -> Profile | None:
         calls = max(3, min(PROFILE_CALLS, int(PROFILE_SHARE * self.seconds / max(call, 1e-9))))
-        feeds = [file.adapted(feed) for feed in self.feeds[:calls]]
-        with output_errors(tempfile.gettempdir()):
-            return profile(file.session, feeds, self.settings, calls)
+        return file.profile(self.settings, self.feeds[:calls], calls)
 
     def _latency(
         self,
-        file: _File,
+        file: MeasuredFile,
         measured: Mapping[str, turns.Rounds],
         medians: Mapping[str, list[float]],
         below: list[float] | None,
@@ -303,6 +258,16 @@ class _Case:
             operators=profiled.shares if profiled else {},
             slowest=tuple(profiled.slowest(SLOWEST)) if profiled else (),
         )
+
+
+def _faster_on_openvino(timings: Sequence[FileLatency]) -> Iterator[str]:
+    """Tell where OpenVINO is faster than the first file on onnxruntime, by more than the rounds differ."""
+    for each in timings:
+        if each.file.endswith(f" on {RUNTIME}") and each.speed.low > 1:
+            yield (
+                f"{RUNTIME} is {each.speed.median:.2f} times as fast at batch {each.batch}, {each.threads} "
+                f"thread{'s' if each.threads > 1 else ''}; it keeps 32 bits of a key"
+            )
 
 
 def _floor_rounds(parts: FloorParts, medians: Mapping[str, list[float]]) -> list[float]:

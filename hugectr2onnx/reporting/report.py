@@ -101,6 +101,7 @@ def write_report(
     batch: Sequence[int] = BATCHES,
     threads: Sequence[int] = (1,),
     seconds: float = _SECONDS,
+    openvino: bool = False,
     metrics: Sequence[str] = DEFAULT_METRICS,
     force: bool = False,
     progress: Progress | None = None,
@@ -113,8 +114,8 @@ def write_report(
     level 0 compares. data: what `predict` reads, with labels for metrics (`data_format` is its format, `dataset_options` are
     the others of `open_dataset`); latency is then measured on it. recorded: the predictions that HugeCTR made of the data
     (`predict`'s `against`): how far they are, a histogram and a picture. latency=False leaves the latency out; batch,
-    threads and seconds are as for `bench`. format: without it as the ending of `out` says. force: overwrite a file that
-    no report is.
+    threads, seconds and openvino are as for `bench`. format: without it as the ending of `out` says. force: overwrite a
+    file that no report is.
 
     Raises OptionError for arguments that do not go together, OutputError where `out` cannot be written, and what reading the
     files raises. A file that differs from its source is told, not raised: `ModelReport.passed` is False.
@@ -135,6 +136,7 @@ def write_report(
         options,
         progress,
         {**dataset_options, "format": data_format},
+        openvino,
     )
     made = job.report(tuple(batch) if latency else (), tuple(threads), seconds, tuple(metrics))
     if out is not None:
@@ -166,6 +168,7 @@ class _Job:
     options: Options | None
     progress: Progress | None
     dataset_options: Mapping[str, Any]
+    openvino: bool = False
 
     def report(
         self, batches: tuple[int, ...], threads: tuple[int, ...], seconds: float, metrics: tuple[str, ...]
@@ -222,6 +225,7 @@ class _Job:
             data=self.data,
             seconds=seconds,
             floor=True,
+            openvino=self.openvino,
             names=names,
             # Smaller rows differ from level 0 by more than rounding: the proof judges them, not this measurement.
             time_different=True,

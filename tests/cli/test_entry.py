@@ -230,8 +230,8 @@ class TestSignals:
             [sys.executable, "-c", code, *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            # A shell ignores SIGINT for what it starts in the background, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            # A shell ignores SIGINT for what it starts in the background, nohup SIGHUP, and children inherit that.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         ) as process:
             assert process.stderr is not None
             assert process.stderr.readline() == b"writing\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,31 @@ def test_samples_of_a_data_set_are_fed(wdl: SamplePaths, wdl_files: dict[int, Pa
     found = hugectr2onnx.bench(wdl_files[2], batch=8, seconds=0.01, data=tmp_path / "data.npz", operators=False)
     assert found.inputs == f"samples of {tmp_path / 'data.npz'}"
     assert found.notes[0] == "the data holds 5 samples: a larger batch repeats them"
+
+
+def test_openvino_is_a_runtime_beside_onnxruntime(wdl: SamplePaths, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    path = tmp_path / "direct.onnx"
+    hugectr2onnx.compile(wdl.graph, wdl.weights, keys="direct", check=False, simplify=False).save(path)
+    found = hugectr2onnx.bench(path, batch=(1, 4), seconds=0.02, openvino=True)
+    assert [(each.file, each.batch) for each in found.timings] == [
+        ("direct.onnx", 1), ("direct.onnx on OpenVINO", 1), ("direct.onnx", 4), ("direct.onnx on OpenVINO", 4),
+    ]  # fmt: skip
+    assert found.same and found.files[1].differences[0].max_error < 1e-5
+    assert found.timings[0].operators and not found.timings[1].operators
+
+
+def test_a_model_that_openvino_cannot_read_is_left_out_with_the_reason(wdl_files: dict[int, Path]) -> None:
+    pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+    found = hugectr2onnx.bench(wdl_files[0], batch=1, seconds=0.01, openvino=True)
+    assert [each.file for each in found.timings] == ["level0.onnx"]
+    assert re.search(r"level0.onnx was not run on OpenVINO: OpenVINO cannot read it .*keys='direct'", found.notes[0])
+
+
+def test_without_openvino_its_extra_is_named(wdl_files: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    found = hugectr2onnx.bench(wdl_files[2], batch=1, seconds=0.01, openvino=True)
+    assert "OpenVINO is not installed: pip install 'hugectr2onnx[openvino]'" in found.notes[0]
 
 
 def test_compiled_models_are_measured_in_memory(wdl: SamplePaths) -> None:
