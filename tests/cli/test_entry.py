@@ -231,7 +231,7 @@ class TestSignals:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             # A shell ignores SIGINT for what it starts in the background, nohup SIGHUP, and children inherit that.
-            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+            preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
         ) as process:
             assert process.stderr is not None
             assert process.stderr.readline() == b"writing\n"
