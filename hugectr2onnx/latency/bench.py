@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,7 +147,8 @@ class _Job:
             timings += found
             floors += [floor] if floor is not None else []
         self._tell("done", 1.0)
-        self.notes.extend(_faster_on_openvino(timings))
+        on_openvino = {file.name for file in timed if isinstance(file, OnOpenVINO)}
+        self.notes.extend(_where_faster(each for each in timings if each.file in on_openvino))
         if isinstance(self.source, DatasetFeeds) and self.source.rows < max(batch for batch, _ in cases):
             self.notes.append(f"the data holds {self.source.rows} samples: a larger batch repeats them")
         if any(each.p99_us is None for each in timings):
@@ -260,10 +261,10 @@ class _Case:
         )
 
 
-def _faster_on_openvino(timings: Sequence[FileLatency]) -> Iterator[str]:
+def _where_faster(on_openvino: Iterable[FileLatency]) -> Iterator[str]:
     """Tell where OpenVINO is faster than the first file on onnxruntime, by more than the rounds differ."""
-    for each in timings:
-        if each.file.endswith(f" on {RUNTIME}") and each.speed.low > 1:
+    for each in on_openvino:
+        if each.speed.low > 1:
             yield (
                 f"{RUNTIME} is {each.speed.median:.2f} times as fast at batch {each.batch}, {each.threads} "
                 f"thread{'s' if each.threads > 1 else ''}; it keeps 32 bits of a key"

@@ -57,9 +57,10 @@ class MeasuredFile:
         """Return a feed of the first file under the names and in the types of this one. Raises FeedError."""
         return adapt(self.wanted, match(self.wanted, feed, self.name), feed)
 
-    def answers(self, feed: Feed, threads: int = 1) -> dict[str, Array]:
+    def answers(self, feed: Feed) -> dict[str, Array]:
+        """Return the outputs for a feed of this file. Raises FeedError that names the file."""
         try:
-            return sessions.run(self.session(Settings(threads).options()), feed)
+            return sessions.run(self.session(Settings().options()), feed)
         except FeedError as error:
             raise FeedError(f"{self.name}: {error}. Does it lack keys that the first file knows?") from error
 
@@ -79,14 +80,22 @@ class OnOpenVINO(MeasuredFile):
     def of(file: MeasuredFile) -> OnOpenVINO:
         """Raises UnsupportedError where OpenVINO is not installed, or cannot read the model."""
         found = OnOpenVINO(f"{file.name} on {RUNTIME}", file.model, file.artifact, file.bytes)
-        found._opened(1)
+        _ = found._compiled
         return found
+
+    @cached_property
+    def _compiled(self) -> OpenVINOCalls:
+        """The model for one thread, compiled once for all answers."""
+        return self._opened(1)
 
     def _opened(self, threads: int) -> OpenVINOCalls:
         return OpenVINOCalls(self.artifact if hasattr(self.model, "artifact") else os.fspath(self.model), threads)
 
-    def answers(self, feed: Feed, threads: int = 1) -> dict[str, Array]:
-        return self._opened(threads).answers(feed)
+    def answers(self, feed: Feed) -> dict[str, Array]:
+        try:
+            return self._compiled.answers(feed)
+        except FeedError as error:
+            raise FeedError(f"{self.name}: {error}") from error
 
     def calls(self, settings: Settings, feeds: Sequence[Feed]) -> turns.Calls:
         return self._opened(settings.threads).calls([self.adapted(feed) for feed in feeds])

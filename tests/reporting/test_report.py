@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,12 @@ def test_every_element_stands_in_one_bin_of_the_histogram(full: ModelReport) -> 
         bins = table(full, "parity", f"Errors of {name} by")["rows"]
         assert sum(row[1] for row in bins) == elements
         assert bins[-1] == ["out of tolerance", 0]
+
+
+def test_why_openvino_was_not_measured_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    report = hugectr2onnx.write_report(file, batch=(1,), seconds=0.02, openvino=True)
+    assert "dcn.onnx was not run on OpenVINO: OpenVINO is not installed" in report.text("md")
 
 
 def test_latency_stands_beside_level_0_and_the_floor(full: ModelReport) -> None:

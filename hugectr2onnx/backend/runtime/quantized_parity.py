@@ -186,7 +186,8 @@ def _place(makers: Mapping[str, onnx.NodeProto], node: Node) -> _Places | None:
         return None
     if isinstance(node.op, DynamicQuantize):
         return _Places(maker.input[0], *maker.output) if maker.op_type == "DynamicQuantizeLinear" else None
-    # The rows are divided by their scales, and what comes out is rounded.
+    # The rows are divided by their scales, and what comes out is rounded. The emitter numbers the results of a node: NAME are
+    # the bytes, NAME_2 the scale (with the sum that tells NaN, which the division does not see).
     divided = makers.get(maker.input[0])
     scale = f"{node.name}_2"
     if maker.op_type != "QuantizeLinear" or divided is None or divided.op_type != "Div" or scale not in makers:
