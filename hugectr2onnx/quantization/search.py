@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,42 +70,62 @@ def compile_measured(
     wanted: Formats = embedding if embedding is not None else FORMATS[-1].name if limit else FP32.name
     chosen = chosen.changed(embedding=wanted)
     compiling = partial(compile, graph, weights, progress=progress)
-    trials: list[Trial] = []
-    left: list[str] = []
-    before = None
-    search: ProductSearch | None = None
-    if _is_searched(chosen.precision):
-        limit = limit or _default_budget(compiling, samples, chosen)
-        builder = _Builder(compiling, samples, chosen, limit)
-        search = ProductSearch(builder.build, limit, FP32.name, chosen.precision)
-        chosen = chosen.changed(precision=search.run())
-        trials, before = search.trials, builder.before
-        if chosen.precision == EXACT:
-            left = [f"precision='auto' left all products in float32: {search.why_exact}"]
-    elif chosen.precision != EXACT or (limit and limit.needs_predictions):
-        exact = compiling(options=chosen, embedding=FP32.name, precision=EXACT, **UNCHECKED)
-        before = answer_samples(exact, samples, needs_labels=_needs_labels(limit))
+    begun = _begin(compiling, samples, chosen, limit)
 
     def compiled(formats: Formats) -> CompiledModel:
-        return compiling(options=chosen, embedding=formats)
+        return compiling(options=begun.options, embedding=formats)
 
-    model, found = _search(compiled, partial(_measured, samples, before, limit), chosen.embedding, limit, before)
+    measured = partial(_measured, samples, begun.before, begun.limit)
+    model, found = _search(compiled, measured, chosen.embedding, begun.limit, begun.before)
     if isinstance(samples, str | os.PathLike):
         model.sources += (SourceFile.of(samples),)
-    others = [replace(trial, precision=chosen.precision) for trial in found]
-    if search is not None:
-        others = others[1:]
-        model.report.products = tuple(_explained(each, search.pinned) for each in model.report.products)
-    elif before is not None and chosen.precision != EXACT:
-        trials = [Trial(FP32.name, {each.label: each for each in judge(before, before)}, True)]
-    model.report.trials = (*trials, *others)
-    model.report.warnings += left
-    if not model.report.trials[-1].allowed and chosen.precision != EXACT:
-        model.report.warnings.append(
-            f"products in {_asked(chosen.precision)} are beyond the budget: precision='auto' searches those that are not"
-        )
-    model.report.warnings += [f"{trial.refused}: larger rows were tried" for trial in found if trial.refused]
+    begun.report(model, found)
     return model
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """The products, settled before the rows: how they are computed, and what rows are measured against."""
+
+    options: Options
+    limit: Budget | None
+    before: SampleAnswers | None = None
+    """The answers of the model that rounds nothing, where something is compared with them."""
+    search: ProductSearch | None = None
+
+    def report(self, model: CompiledModel, found: Sequence[Trial]) -> None:
+        """Tell in the model's report what was tried: of the products, then `found` of the rows."""
+        precision, report = self.options.precision, model.report
+        rows = [replace(trial, precision=precision) for trial in found]
+        if self.search is not None:
+            # The first has float32 rows, and stands among the trials of the products already.
+            report.trials = (*self.search.trials, *rows[1:])
+            report.products = tuple(_explained(each, self.search.pinned) for each in report.products)
+            if precision == EXACT:
+                report.warnings.append(f"precision='auto' left all products in float32: {self.search.why_exact}")
+        elif self.before is not None and precision != EXACT:
+            same = {each.label: each for each in judge(self.before, self.before)}
+            report.trials = (Trial(FP32.name, same, True), *rows)
+        else:
+            report.trials = tuple(rows)
+        if not report.trials[-1].allowed and precision != EXACT:
+            report.warnings.append(
+                f"products in {_asked(precision)} are beyond the budget: precision='auto' searches those that are not"
+            )
+        report.warnings += [f"{trial.refused}: larger rows were tried" for trial in found if trial.refused]
+
+
+def _begin(compiling: Callable[..., CompiledModel], samples: Samples, options: Options, limit: Budget | None) -> _Begun:
+    """Search the products where that is asked for; else answer without rounding where something is compared with that."""
+    if _is_searched(options.precision):
+        limit = limit or _default_budget(compiling, samples, options)
+        builder = _Builder(compiling, samples, options, limit)
+        search = ProductSearch(builder.build, limit, FP32.name, options.precision)
+        return _Begun(options.changed(precision=search.run()), limit, builder.before, search)
+    if options.precision == EXACT and not (limit and limit.needs_predictions):
+        return _Begun(options, limit)
+    exact = compiling(options=options, embedding=FP32.name, precision=EXACT, **UNCHECKED)
+    return _Begun(options, limit, answer_samples(exact, samples, needs_labels=_needs_labels(limit)))
 
 
 UNCHECKED: Mapping[str, Any] = {"check": False, "simplify": False}

@@ -47,6 +47,10 @@ def test_flags_that_cannot_be(compiled, run, flags, message):
     assert message in result.err
 
 
+def test_openvino_is_measured_or_said_to_be_missing(compiled, run):
+    assert "on OpenVINO" in run("bench", compiled, *QUICK, "--openvino").out
+
+
 def test_a_missing_file_is_invalid_input(compiled, run, tmp_path):
     result = run("bench", compiled, tmp_path / "none.onnx")
     assert result.code == 3
